@@ -1,0 +1,20 @@
+/* runtime/chat/chat_template.h: Hugging Face chat templates, run by our Jinja interpreter (jinja.h) with HF's settings. */
+#ifndef CHAT_CHAT_TEMPLATE_H
+#define CHAT_CHAT_TEMPLATE_H
+
+#include "tenon/error.h"
+
+typedef struct chat_template chat_template;
+
+/* text: the template; bos, eos: their texts, "" if the model has none. Errors name the line. Copies everything. */
+tn_status chat_template_create(const char *text, uint64_t n_text, const char *bos, const char *eos,
+                               chat_template **ret_template, tn_error *err);
+void chat_template_destroy(chat_template *chat_template);
+
+/* json: {"messages": [...], "tools": [...]?, "add_generation_prompt": bool?, "chat_template_kwargs": {...}?}. Renders into a
+ * malloc'ed, terminated string that the caller frees. TN_E_ARGUMENT: bad JSON (names the field) or the template's
+ * own raise_exception; limits on steps, depth, and output bytes. Thread-safe. [any] */
+tn_status chat_template_render(const chat_template *chat_template, const char *json, uint64_t n_json, char **ret_text,
+                               uint64_t *ret_bytes, tn_error *err);
+
+#endif

@@ -1,0 +1,61 @@
+/* runtime/model/graph.h: builds the SSA graph (tenon/graph.h) of a model from its config.
+ *
+ * graph_builder appends values and nodes with one call per op; families (llama.c, ...) are short functions over it.
+ * A finished graph is immutable.
+ */
+#ifndef MODEL_GRAPH_H
+#define MODEL_GRAPH_H
+
+#include "model/config.h"
+#include "tenon/graph.h"
+
+/* The graph of a model. Borrowed nothing: config may go. Moved to the caller. */
+tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err);
+void model_graph_free(tn_graph *graph); /* NULL is fine */
+/* The accessors for this graph; borrowed until it is freed. */
+const tn_graph_api *model_graph_api(const tn_graph *graph);
+/* Checkpoint name of weight `weight_id` ("blk.0.attn_q.weight"); its matrix shape [N, K]. */
+const char *model_graph_weight_name(const tn_graph *graph, uint32_t weight_id);
+void model_graph_weight_shape(const tn_graph *graph, uint32_t weight_id, uint64_t *ret_n, uint64_t *ret_k);
+/* The value id that describes weight `weight_id` (its first use). */
+uint32_t model_graph_weight_value(const tn_graph *graph, uint32_t weight_id);
+
+/* ---- for family files ---- */
+typedef struct graph_builder graph_builder;
+enum { GRAPH_NO_VALUE = UINT32_MAX };
+
+/* Values. rows x columns weights; name is the checkpoint tensor's. A second weight of the same name is the same one. */
+uint32_t graph_weight(graph_builder *b, const char *name, uint64_t rows, uint64_t columns, uint32_t shard,
+                      uint32_t shard_unit);
+uint32_t graph_constant(graph_builder *b, const char *name, uint32_t count, const float *values); /* copied */
+/* A KV group, once per distinct (kind, window, heads, dims); returns its index. */
+uint32_t graph_kv_group(graph_builder *b, uint32_t kind, uint32_t window, uint32_t kv_heads, uint32_t head_dim,
+                        uint32_t v_dim);
+
+/* Nodes; each returns its output value. Bias: GRAPH_NO_VALUE for none. Errors are remembered and reported once, by
+ * model_graph_build. */
+uint32_t graph_embed(graph_builder *b, uint32_t table, double scale);
+uint32_t graph_linear(graph_builder *b, uint32_t x, uint32_t weight, uint32_t bias);
+uint32_t graph_rms_norm(graph_builder *b, uint32_t x, uint32_t gain, uint32_t width, double eps, double gain_offset);
+uint32_t graph_rope(graph_builder *b, uint32_t x, uint32_t inv_freq, uint32_t heads, uint32_t head_dim,
+                    uint32_t rotated, uint32_t style, double magnitude);
+typedef struct graph_attention_spec {
+    uint32_t kv_group, heads, kv_heads, head_dim, v_dim, window;
+    double scale, softcap;
+} graph_attention_spec;
+uint32_t graph_attention(graph_builder *b, uint32_t q, uint32_t k, uint32_t v, uint32_t sinks,
+                         const graph_attention_spec *spec); /* the layer index within the group counts up */
+uint32_t graph_gated(graph_builder *b, uint32_t gate, uint32_t up, uint32_t activation);
+uint32_t graph_add(graph_builder *b, uint32_t left, uint32_t right);
+uint32_t graph_select(graph_builder *b, uint32_t x);
+uint32_t graph_logits(graph_builder *b, uint32_t x, uint32_t weight, uint32_t bias, double scale, double softcap);
+
+/* Families: one file each, listed in families.c. */
+typedef struct model_family {
+    const char *architecture;      /* GGUF general.architecture */
+    const char *hf_architecture;   /* config.json architectures[0] */
+    void (*build)(graph_builder *b, const model_config *config);
+} model_family;
+extern const model_family *const model_families[]; /* NULL-terminated */
+
+#endif
