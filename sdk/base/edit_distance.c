@@ -1,4 +1,5 @@
-/* edit_distance.c: optimal string alignment distance (insert, delete, replace, swap neighbours), names up to 63 bytes. */
+/* edit_distance.c: optimal string alignment distance (insert, delete, replace, swap neighbours), names up to 63 bytes.
+ */
 #include "base/edit_distance.h"
 
 #include <string.h>

@@ -8,8 +8,8 @@
 
 enum { UTF8_REPLACEMENT = 0xFFFD };
 
-/* Decodes the sequence at bytes[0..n), n >= 1. Returns bytes consumed (>= 1). Ill-formed input gives UTF8_REPLACEMENT and
- * consumes its maximal subpart (Unicode 15, section 3.9). *ret_valid: false when the replacement was made. */
+/* Decodes the sequence at bytes[0..n), n >= 1. Returns bytes consumed (>= 1). Ill-formed input gives UTF8_REPLACEMENT
+ * and consumes its maximal subpart (Unicode 15, section 3.9). *ret_valid: false when the replacement was made. */
 size_t utf8_decode(const char *bytes, size_t n, uint32_t *ret_codepoint, bool *ret_valid);
 /* Writes 1..4 bytes; returns how many. codepoint must be a scalar value. */
 size_t utf8_encode(uint32_t codepoint, char out[4]);

@@ -5,18 +5,19 @@
  * position of the row's own token plus one):
  *
  *  1. Log-probs reported to the user are log_softmax of the raw logits, before any step below:
- *     l[i] - m - log(sum exp(l[j] - m)), m = max, the sum in float64, ascending j.
+ *     l[i] - m - log(sum exp(l[j] - m)), m = max, exp and sum as in step 5.
  *  2. bias: l[t] += bias for each (t, bias) of the row. mask: l[i] = -inf where bit i is clear.
  *  3. Penalties, over the distinct tokens seen by the row (prompt or output): repetition r != 1: l = l > 0 ? l / r : l * r;
  *     then, with c the token's count in the output so far: l -= frequency * c; if c > 0: l -= presence.
  *  4. temperature = 0: the answer is the largest l, the lowest id among equals. Otherwise l = l / temperature.
- *  5. Candidates are ordered by l descending, then id ascending. w[i] = exp(l[i] - max l), float32 rounded.
+ *  5. Candidates are ordered by l descending, then id ascending. w[i] = exp(l[i] - max l), float32 within 2 ulp; sums of
+ *     w are float64, in any order.
  *       min_p > 0: drop i with w[i] < min_p.
  *       top_k > 0: keep the first top_k of the order.
- *       top_p < 1: keep the shortest prefix of the remaining order whose sum of w (float64, in that order) reaches
- *       top_p * (sum of all remaining); at least one.
- *  6. u = uniform(seed, choice, p). Walk the kept ids in ascending order adding w in float64; the answer is the first
- *     whose running sum exceeds u * total; the last kept id if rounding leaves none.
+ *       top_p < 1: keep the shortest prefix of the remaining order whose sum reaches top_p * (sum of all remaining); at
+ *       least one.
+ *  6. u = uniform(seed, choice, p). Walk the kept ids in ascending order adding w; the answer is the first whose
+ *     running sum exceeds u * total; the last kept id with w > 0 if rounding leaves none.
  *
  * uniform: Philox4x32-10 (Salmon et al. 2011) with key {seed low, seed high}, counter {p, choice, 0, 0};
  * u = ((r0 >> 6) * 2^27 + (r1 >> 5)) / 2^53, r0 and r1 the first two outputs.
