@@ -26,6 +26,7 @@ typedef struct engine_config {
     const uint64_t *kv_pages;    /* per KV group, as reserved */
     const char *const *served_names;
     const char *model_path, *architecture;
+    void *owner; /* comes back from engine_owner */
 } engine_config;
 
 /* Bytes the engine itself allocates for this config, a line of the plan. */
@@ -35,6 +36,7 @@ uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab);
 tn_status engine_create(const engine_config *config, const tn_graph *graph, const tn_graph_api *graph_api,
                         const tn_backend *backend, tn_model *model, const tn_tokenizer_table *tokenizer,
                         const tn_tok *tok, tn_engine **ret_engine, tn_error *err);
+void *engine_owner(const tn_engine *engine); /* [any] */
 /* Refuses new work at once; returns true once nothing runs or ms have passed. [ctl] */
 bool engine_drain(tn_engine *engine, uint32_t ms);
 void engine_destroy(tn_engine *engine); /* stops the loop; clients must be closed; NULL is fine. [ctl] */

@@ -1,0 +1,325 @@
+/* instance.c: the stages. Order matters only as the header says; each stage writes its own parts of the struct.
+ */
+#include "instance/instance.h"
+
+#include <malloc.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOADER_THREADS_MAX = 8, DEVICES_MAX = 64 };
+
+void instance_init(instance *in, settings *settings)
+{
+    *in = (instance){.settings = settings, .chat_error = TN_ERROR_INIT};
+}
+
+/* Loads the comma-separated specs in `section.key`, in order. */
+static tn_status load_list(instance *in, const char *section, const char *key, plugin_list *list, tn_error *err)
+{
+    char *text = strdup(settings_string(in->settings, section, key));
+    char *rest = NULL;
+    tn_status status = text ? TN_OK : tn_fail(err, TN_E_MEMORY, "plugin names");
+
+    for (char *spec = text ? strtok_r(text, ",", &rest) : NULL; spec && status == TN_OK;
+         spec = strtok_r(NULL, ",", &rest)) {
+        spec += strspn(spec, " \t");
+        for (size_t end = strlen(spec); end > 0 && strchr(" \t", spec[end - 1]); end--)
+            spec[end - 1] = '\0';
+        if (!*spec)
+            continue;
+        if (list->count == INSTANCE_PLUGINS_MAX)
+            status =
+                tn_fail(err, TN_E_ARGUMENT, "%s.%s names more than %d plugins", section, key, INSTANCE_PLUGINS_MAX);
+        else
+            status = plugin_load(in->plugins, spec, &list->at[list->count], err);
+        list->count += status == TN_OK;
+    }
+    free(text);
+    return status;
+}
+
+static tn_status check_sections(const instance *in, const plugin *backend, tn_error *err)
+{
+    const plugin_list *lists[] = {&in->quants, &in->tokenizers, &in->frontends};
+    const char *ids[3 * INSTANCE_PLUGINS_MAX + 2];
+    uint32_t count = 0;
+
+    ids[count++] = plugin_descriptor(backend)->id;
+    for (int l = 0; l < 3; l++)
+        for (uint32_t i = 0; i < lists[l]->count; i++)
+            ids[count++] = plugin_descriptor(lists[l]->at[i])->id;
+    ids[count] = NULL;
+    return settings_check_sections(in->settings, ids, err);
+}
+
+tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
+{
+    const plugin *backend = NULL;
+    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
+
+    if (status == TN_OK)
+        status = plugin_load(in->plugins, settings_string(in->settings, "backend", "plugin"), &backend, err);
+    if (status == TN_OK)
+        status = plugin_backend(backend, &in->backend, err);
+    if (status == TN_OK)
+        status = load_list(in, "quant", "plugins", &in->quants, err);
+    if (status == TN_OK)
+        status = load_list(in, "tokenizer", "plugins", &in->tokenizers, err);
+    if (status == TN_OK && frontends)
+        status = load_list(in, "frontend", "plugins", &in->frontends, err);
+    if (status == TN_OK && frontends)
+        status = check_sections(in, backend, err);
+    return status;
+}
+
+/* Bytes the allocator has handed out. */
+static uint64_t heap_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
+{
+    for (uint32_t i = 0; i < in->tokenizers.count; i++) {
+        const tn_tokenizer_table *table;
+        uint64_t before = heap_bytes();
+        tn_status status = plugin_tokenizer(in->tokenizers.at[i], &table, err);
+        if (status == TN_OK)
+            status = table->open(checkpoint_source(in->checkpoint), &in->tok, err);
+        if (status == TN_E_NOT_FOUND)
+            continue;
+        in->tokenizer = status == TN_OK ? table : NULL;
+        in->tokenizer_bytes = heap_bytes() - before;
+        return status;
+    }
+    return tn_fail(err, TN_E_UNSUPPORTED, "%s: none of the tokenizer plugins (%s) knows its tokenizer",
+                   checkpoint_source(in->checkpoint)->path, settings_string(in->settings, "tokenizer", "plugins"));
+}
+
+tn_status instance_open_tokenizer(instance *in, tn_error *err)
+{
+    const char *path = settings_string(in->settings, "model", "path");
+    if (!path)
+        return tn_fail(err, TN_E_ARGUMENT, "no model: set model.path to a GGUF file or a model directory");
+    tn_status status = checkpoint_open(path, &in->checkpoint, err);
+    if (status == TN_OK)
+        status = open_tokenizer_plugin(in, err);
+    if (status == TN_OK)
+        status = instance_open_chat(in, err);
+    return status;
+}
+
+static tn_status open_quant_plugin(instance *in, tn_error *err)
+{
+    for (uint32_t i = 0; i < in->quants.count; i++) {
+        const tn_quant_table *table;
+        tn_status status = plugin_quant(in->quants.at[i], &table, err);
+        if (status == TN_OK)
+            status = table->open(checkpoint_source(in->checkpoint), &in->weights.qmodel, err);
+        if (status == TN_E_NOT_FOUND)
+            continue;
+        in->weights.quant = status == TN_OK ? table : NULL;
+        return status;
+    }
+    return tn_fail(err, TN_E_UNSUPPORTED, "%s: none of the quantization plugins (%s) knows this format",
+                   checkpoint_source(in->checkpoint)->path, settings_string(in->settings, "quant", "plugins"));
+}
+
+/* model.served_model_name, or the file's name without its ending. */
+static tn_status name_model(instance *in, tn_error *err)
+{
+    const char *names = settings_string(in->settings, "model", "served_model_name");
+    const char *path = settings_string(in->settings, "model", "path");
+    const char *slash = strrchr(path, '/');
+    uint32_t count = 0;
+    char *rest = NULL;
+
+    in->served_name_text = strdup(names ? names : slash && slash[1] ? slash + 1 : path);
+    if (!in->served_name_text)
+        return tn_fail(err, TN_E_MEMORY, "model name");
+    size_t bytes = strlen(in->served_name_text);
+    if (!names && bytes > 5 && strcmp(in->served_name_text + bytes - 5, ".gguf") == 0)
+        in->served_name_text[bytes - 5] = '\0';
+    for (char *name = strtok_r(in->served_name_text, ", \t/", &rest); name; name = strtok_r(NULL, ", \t", &rest)) {
+        if (count == INSTANCE_NAMES_MAX)
+            return tn_fail(err, TN_E_ARGUMENT, "model.served_model_name lists more than %d names", INSTANCE_NAMES_MAX);
+        in->served_names[count++] = name;
+    }
+    if (count == 0)
+        return tn_fail(err, TN_E_ARGUMENT, "model.served_model_name is empty");
+    return TN_OK;
+}
+
+static tn_status check_vocabulary(const instance *in, tn_error *err)
+{
+    uint32_t tokens = in->tokenizer->vocab_size(in->tok);
+    if (tokens > in->config.vocab)
+        return tn_fail(err, TN_E_CORRUPT, "%s: the tokenizer has %u tokens but the embedding only %u rows",
+                       checkpoint_source(in->checkpoint)->path, tokens, in->config.vocab);
+    return TN_OK;
+}
+
+tn_status instance_open_model(instance *in, tn_error *err)
+{
+    tn_status status = open_quant_plugin(in, err);
+    if (status == TN_OK)
+        status = model_config_read(checkpoint_source(in->checkpoint), &in->config, err);
+    if (status == TN_OK)
+        status = check_vocabulary(in, err);
+    if (status == TN_OK)
+        status = name_model(in, err);
+    if (status == TN_OK)
+        status = model_graph_build(&in->config, &in->graph, err);
+    return status;
+}
+
+/* The device with the highest score. */
+static tn_status choose_device(instance *in, tn_error *err)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < DEVICES_MAX; i++) {
+        tn_devinfo info = {.struct_size = sizeof info};
+        tn_status status = in->backend->device(i, &info, err);
+        if (status == TN_E_NOT_FOUND)
+            break;
+        if (status != TN_OK)
+            return status;
+        if (!found || info.score > in->device.score)
+            in->device = info;
+        found = true;
+    }
+    if (!found)
+        return tn_fail(err, TN_E_NOT_FOUND, "backend %s finds no device",
+                       settings_string(in->settings, "backend", "plugin"));
+    return TN_OK;
+}
+
+static uint32_t loader_threads(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count > LOADER_THREADS_MAX ? LOADER_THREADS_MAX : (uint32_t)count;
+}
+
+static plan_input plan_input_of(const instance *in)
+{
+    return (plan_input){
+        .settings = in->settings,
+        .config = &in->config,
+        .graph = in->graph,
+        .graph_api = model_graph_api(in->graph),
+        .weight_enc = in->weight_enc,
+        .backend = in->backend,
+        .device = &in->device,
+        .staging_bytes = weights_staging_bytes(in->graph, in->weight_enc, loader_threads()),
+        .tokenizer_bytes = in->tokenizer_bytes,
+    };
+}
+
+/* Names the nodes that the backend cannot run, before any weight is read. */
+static tn_status check_graph(const instance *in, const tn_compile *compile, tn_error *err)
+{
+    uint32_t bad[1], bad_count = 1;
+    if (!in->backend->check)
+        return TN_OK;
+    tn_status status = in->backend->check(&in->device, compile, bad, &bad_count, err);
+    if (status == TN_OK && bad_count > 0)
+        status = tn_fail(err, TN_E_UNSUPPORTED, "backend %s cannot run %u nodes of this model, first node %u",
+                         settings_string(in->settings, "backend", "plugin"), bad_count, bad[0]);
+    return status;
+}
+
+tn_status instance_make_plan(instance *in, tn_error *err)
+{
+    const tn_graph_api *api = model_graph_api(in->graph);
+    tn_status status = choose_device(in, err);
+
+    if (status != TN_OK)
+        return status;
+    in->weight_enc = calloc(api->weight_count, sizeof *in->weight_enc);
+    if (!in->weight_enc)
+        return tn_fail(err, TN_E_MEMORY, "encodings of %u weights", api->weight_count);
+    status = weights_choose(&in->weights, in->graph, in->backend, &in->device, in->weight_enc, err);
+    if (status == TN_OK) {
+        plan_input input = plan_input_of(in);
+        status = plan_make(&input, &in->plan, err);
+    }
+    return status;
+}
+
+static tn_status reserve_kv(instance *in, tn_error *err)
+{
+    tn_status status = TN_OK;
+    for (uint32_t g = 0; g < in->plan.kv_group_count && status == TN_OK; g++)
+        status = in->backend->kv_reserve(in->model, g, in->plan.kv_pages[g], err);
+    return status;
+}
+
+tn_status instance_load(instance *in, const weights_progress *progress, tn_error *err)
+{
+    plan_input input = plan_input_of(in);
+    tn_compile compile = plan_compile(&input, &in->plan);
+    tn_open open = {.struct_size = sizeof open, .device_count = 1, .world = 1, .ordinal = &in->device.ordinal};
+
+    tn_status status = check_graph(in, &compile, err);
+    if (status == TN_OK)
+        status = in->backend->open(&open, &in->dev, err);
+    if (status == TN_OK)
+        status = in->backend->compile(in->dev, &compile, &in->model, err);
+    if (status == TN_OK)
+        status = weights_load(&in->weights, in->checkpoint, in->graph, in->weight_enc, in->backend, in->model,
+                              loader_threads(), progress, err);
+    if (status == TN_OK)
+        status = in->backend->seal(in->model, err);
+    if (status == TN_OK)
+        status = reserve_kv(in, err);
+    if (status == TN_OK && in->backend->warmup)
+        status = in->backend->warmup(in->model, in->plan.max_num_batched_tokens, err);
+    return status;
+}
+
+tn_status instance_start(instance *in, tn_error *err)
+{
+    const memory_plan *plan = &in->plan;
+    engine_config config = {
+        .max_model_len = plan->max_model_len,
+        .max_num_seqs = plan->max_num_seqs,
+        .max_num_batched_tokens = plan->max_num_batched_tokens,
+        .max_outputs = plan->max_outputs,
+        .max_waiting = plan->max_waiting,
+        .enable_prefix_caching = plan->enable_prefix_caching,
+        .batch_invariant = plan->batch_invariant,
+        .seed = (uint64_t)settings_integer(in->settings, "engine", "seed"),
+        .kv_group_count = plan->kv_group_count,
+        .page_tokens = plan->page_tokens,
+        .kv_pages = plan->kv_pages,
+        .served_names = in->served_names,
+        .model_path = settings_string(in->settings, "model", "path"),
+        .architecture = in->config.architecture,
+        .owner = in,
+    };
+    return engine_create(&config, in->graph, model_graph_api(in->graph), in->backend, in->model, in->tokenizer, in->tok,
+                         &in->engine, err);
+}
+
+void instance_close(instance *in)
+{
+    engine_destroy(in->engine);
+    if (in->model)
+        in->backend->model_free(in->model);
+    if (in->dev)
+        in->backend->close(in->dev);
+    free(in->weight_enc);
+    free(in->served_name_text);
+    model_graph_free(in->graph);
+    chat_template_destroy(in->chat);
+    if (in->tokenizer)
+        in->tokenizer->close(in->tok);
+    if (in->weights.quant)
+        in->weights.quant->close(in->weights.qmodel);
+    checkpoint_close(in->checkpoint);
+    plugin_set_destroy(in->plugins);
+    instance_init(in, in->settings);
+}

@@ -1,0 +1,70 @@
+/* runtime/instance/instance.h: one model, assembled from settings, stage by stage.
+ *
+ * plugins -> files (checkpoint, quantization, tokenizer, config, graph) -> plan -> device (weights, KV) -> engine. Each
+ * command goes as far as it needs; instance_close undoes what was done, in reverse. Nothing is hidden: the parts are
+ * public so that commands read them.
+ */
+#ifndef INSTANCE_INSTANCE_H
+#define INSTANCE_INSTANCE_H
+
+#include "chat/chat_template.h"
+#include "engine/engine.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/graph.h"
+#include "model/weights.h"
+#include "plan/plan.h"
+#include "plugin/loader.h"
+#include "settings/settings.h"
+
+enum { INSTANCE_NAMES_MAX = 16, INSTANCE_PLUGINS_MAX = 8 };
+
+/* Plugins of one kind, in the order of the settings. */
+typedef struct plugin_list {
+    const plugin *at[INSTANCE_PLUGINS_MAX];
+    uint32_t count;
+} plugin_list;
+
+typedef struct instance {
+    settings *settings; /* borrowed */
+    plugin_set *plugins;
+    plugin_list quants, tokenizers, frontends;
+    const tn_backend *backend;
+
+    checkpoint *checkpoint;
+    weight_source weights;
+    const tn_tokenizer_table *tokenizer;
+    tn_tok *tok;
+    uint64_t tokenizer_bytes;
+    chat_template *chat; /* NULL: the model has none, or a broken one: */
+    tn_error chat_error; /* why */
+    model_config config;
+    tn_graph *graph;
+    char *served_name_text;
+    const char *served_names[INSTANCE_NAMES_MAX + 1];
+
+    tn_devinfo device;
+    tn_enc *weight_enc;
+    memory_plan plan;
+
+    tn_dev *dev;
+    tn_model *model;
+    tn_engine *engine;
+} instance;
+
+/* Stages, each needing those before. On failure the message is written and the instance stays closable. [ctl] */
+void instance_init(instance *instance, settings *settings); /* settings must outlive it */
+/* Every plugin that the settings name, front ends only if asked for. */
+tn_status instance_load_plugins(instance *instance, bool frontends, tn_error *err);
+tn_status instance_open_tokenizer(instance *instance, tn_error *err); /* checkpoint, tokenizer, chat template */
+tn_status instance_open_model(instance *instance, tn_error *err); /* quantization, config, graph; reads no weights */
+tn_status instance_make_plan(instance *instance, tn_error *err);  /* TN_E_MEMORY: plan is filled for printing */
+tn_status instance_load(instance *instance, const weights_progress *progress, tn_error *err); /* weights, KV */
+tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
+tn_status instance_open_chat(instance *instance, tn_error *err); /* part of open_tokenizer */
+void instance_close(instance *instance);
+
+/* tn.chat over the instance that owns an engine. */
+extern const tn_chat_table instance_chat_table;
+
+#endif

@@ -1,0 +1,262 @@
+/* plan.c: the sizing function. All products are of values limited by model/config.h and options.c, so that 64 bits
+ * hold them; KV page counts are clamped before they are multiplied.
+ */
+#include "plan/plan.h"
+
+#include <string.h>
+
+/* Host-memory backends share RAM with everything else: unless told otherwise, KV takes no more than this. */
+#define HOST_KV_BYTES_MAX (2ull << 30)
+
+enum { DEFAULT_SEQS_HOST = 32, DEFAULT_SEQS = 256, DEFAULT_BATCHED_TOKENS = 512, DEFAULT_BATCHED_TOKENS_DEVICE = 2048 };
+
+char *plan_format_bytes(uint64_t bytes, char text[16])
+{
+    if (bytes >= 1ull << 30)
+        snprintf(text, 16, "%.2f GiB", (double)bytes / (double)(1ull << 30));
+    else
+        snprintf(text, 16, "%.2f MiB", (double)bytes / (double)(1ull << 20));
+    return text;
+}
+
+static bool is_host(const tn_devinfo *device)
+{
+    return strcmp(device->mem_domain, "host") == 0;
+}
+
+static uint32_t integer_or(const settings *settings, const char *key, uint32_t automatic)
+{
+    if (settings_is_auto(settings, "engine", key))
+        return automatic;
+    return (uint32_t)settings_integer(settings, "engine", key);
+}
+
+static uint32_t kv_dtype_of(const settings *settings)
+{
+    const char *name = settings_string(settings, "engine", "kv_cache_dtype");
+    if (strcmp(name, "float16") == 0)
+        return TN_F16;
+    if (strcmp(name, "bfloat16") == 0)
+        return TN_BF16;
+    if (strcmp(name, "float32") == 0)
+        return TN_F32;
+    return 0; /* auto: the backend's choice */
+}
+
+static void read_limits(const plan_input *input, memory_plan *plan)
+{
+    bool host = is_host(input->device);
+    const settings *s = input->settings;
+
+    plan->max_model_len = settings_is_auto(s, "model", "max_model_len")
+                              ? input->config->context
+                              : (uint32_t)settings_integer(s, "model", "max_model_len");
+    plan->max_num_seqs = integer_or(s, "max_num_seqs", host ? DEFAULT_SEQS_HOST : DEFAULT_SEQS);
+    plan->max_num_batched_tokens =
+        integer_or(s, "max_num_batched_tokens", host ? DEFAULT_BATCHED_TOKENS : DEFAULT_BATCHED_TOKENS_DEVICE);
+    if (plan->max_num_batched_tokens < plan->max_num_seqs)
+        plan->max_num_batched_tokens = plan->max_num_seqs;
+    plan->max_outputs = plan->max_num_seqs;
+    plan->max_waiting = (uint32_t)settings_integer(s, "engine", "max_waiting");
+    plan->kv_dtype = kv_dtype_of(s);
+    plan->enable_prefix_caching = settings_bool(s, "engine", "enable_prefix_caching");
+    plan->batch_invariant = strcmp(settings_string(s, "engine", "batch_invariant"), "off") != 0;
+}
+
+tn_compile plan_compile(const plan_input *input, const memory_plan *plan)
+{
+    return (tn_compile){
+        .struct_size = sizeof(tn_compile),
+        .graph = input->graph,
+        .api = input->graph_api,
+        .weight_enc = input->weight_enc,
+        .weight_enc_stride = sizeof(tn_enc),
+        .batch_invariant = plan->batch_invariant,
+        .max_tokens = plan->max_num_batched_tokens,
+        .max_seqs = plan->max_num_seqs,
+        .max_outputs = plan->max_outputs,
+        .max_model_len = plan->max_model_len,
+        .kv_dtype = plan->kv_dtype,
+    };
+}
+
+/* The engine's storage depends on page counts only through their bookkeeping. */
+static uint64_t engine_bytes(const memory_plan *plan, uint32_t vocab)
+{
+    engine_config config = {
+        .max_model_len = plan->max_model_len,
+        .max_num_seqs = plan->max_num_seqs,
+        .max_num_batched_tokens = plan->max_num_batched_tokens,
+        .max_outputs = plan->max_outputs,
+        .max_waiting = plan->max_waiting,
+        .enable_prefix_caching = plan->enable_prefix_caching,
+        .kv_group_count = plan->kv_group_count,
+        .page_tokens = plan->page_tokens,
+        .kv_pages = plan->kv_pages,
+    };
+    return engine_host_bytes(&config, vocab);
+}
+
+static tn_status ask_backend(const plan_input *input, memory_plan *plan, tn_error *err)
+{
+    tn_compile compile = plan_compile(input, plan);
+    tn_memplan parts = {.struct_size = sizeof parts,
+                        .group_count = plan->kv_group_count,
+                        .page_tokens = plan->page_tokens,
+                        .page_bytes = plan->page_bytes};
+    uint32_t world = (uint32_t)settings_integer(input->settings, "backend", "tensor_parallel_size");
+    tn_status status = input->backend->plan(input->device, world, &compile, &parts, err);
+    if (status != TN_OK)
+        return status;
+    plan->weights = parts.weights;
+    plan->load_peak = parts.load_peak + input->staging_bytes;
+    plan->activations = parts.activations;
+    plan->logits = parts.logits;
+    plan->comms = parts.comms;
+    plan->reserve = parts.reserve;
+    return TN_OK;
+}
+
+/* Pages that one sequence of max_model_len holds at its largest. */
+static uint64_t pages_per_sequence(const plan_input *input, const memory_plan *plan, uint32_t group, uint32_t length)
+{
+    tn_kv_group info = {.struct_size = sizeof info};
+    uint64_t tokens = length;
+
+    if (input->graph_api->kv_group(input->graph, group, &info) == TN_OK && info.kind == TN_KV_WINDOW &&
+        (uint64_t)info.window + plan->max_num_batched_tokens < tokens)
+        tokens = (uint64_t)info.window + plan->max_num_batched_tokens;
+    return (tokens + plan->page_tokens[group] - 1) / plan->page_tokens[group] + 1;
+}
+
+static uint64_t kv_bytes_of_sequence(const plan_input *input, const memory_plan *plan, uint32_t length)
+{
+    uint64_t bytes = 0;
+    for (uint32_t g = 0; g < plan->kv_group_count; g++)
+        bytes += pages_per_sequence(input, plan, g, length) * plan->page_bytes[g];
+    return bytes;
+}
+
+/* KV bytes the settings ask for, given what is left of the budget. */
+static uint64_t kv_goal(const plan_input *input, const memory_plan *plan, uint64_t left)
+{
+    uint64_t full = kv_bytes_of_sequence(input, plan, plan->max_model_len);
+    uint64_t goal = full * plan->max_num_seqs;
+
+    if (!settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes"))
+        return (uint64_t)settings_integer(input->settings, "engine", "kv_cache_memory_bytes");
+    if (is_host(input->device) && goal > HOST_KV_BYTES_MAX)
+        goal = full > HOST_KV_BYTES_MAX ? full : HOST_KV_BYTES_MAX;
+    return goal < left ? goal : left;
+}
+
+/* Shares kv bytes over the groups in proportion to what one full sequence needs. */
+static void share_pages(const plan_input *input, memory_plan *plan, uint64_t bytes)
+{
+    double fraction = (double)bytes / (double)kv_bytes_of_sequence(input, plan, plan->max_model_len);
+    plan->kv = 0;
+    plan->kv_tokens = UINT64_MAX;
+    plan->kv_token_bytes = 0;
+    for (uint32_t g = 0; g < plan->kv_group_count; g++) {
+        uint64_t one = pages_per_sequence(input, plan, g, plan->max_model_len);
+        uint64_t pages = (uint64_t)((double)one * fraction);
+        pages = pages > UINT32_MAX - 1 ? UINT32_MAX - 1 : pages;
+        plan->kv_pages[g] = pages;
+        plan->kv += pages * plan->page_bytes[g];
+        plan->kv_token_bytes += plan->page_bytes[g] / plan->page_tokens[g];
+        if (pages * plan->page_tokens[g] < plan->kv_tokens)
+            plan->kv_tokens = pages * plan->page_tokens[g];
+    }
+}
+
+uint64_t plan_resident_bytes(const memory_plan *plan)
+{
+    return plan->weights + plan->activations + plan->logits + plan->comms + plan->engine + plan->tokenizer + plan->kv;
+}
+
+uint64_t plan_peak_bytes(const memory_plan *plan)
+{
+    return plan_resident_bytes(plan) + plan->load_peak;
+}
+
+/* Everything but KV. */
+static uint64_t fixed_bytes(const memory_plan *plan)
+{
+    return plan_resident_bytes(plan) - plan->kv + plan->reserve;
+}
+
+/* The longest context, in whole KiB-ish steps of 256 tokens, whose one sequence fits into `left`. */
+static uint32_t longest_context(const plan_input *input, const memory_plan *plan, uint64_t left)
+{
+    uint32_t low = 0, high = plan->max_model_len / 256;
+    while (low < high) {
+        uint32_t middle = (low + high + 1) / 2;
+        if (kv_bytes_of_sequence(input, plan, middle * 256) <= left)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low * 256;
+}
+
+static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64_t left, tn_error *err)
+{
+    char fixed[16], budget[16], total[16], sequence[16], advice[160];
+    uint64_t one = kv_bytes_of_sequence(input, plan, plan->max_model_len);
+    uint32_t context = longest_context(input, plan, left);
+    double needed = (double)(fixed_bytes(plan) + one) / (double)input->device->mem_total;
+
+    if (!settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes") && one <= left)
+        snprintf(advice, sizeof advice, "set engine.kv_cache_memory_bytes to %llu or more", (unsigned long long)one);
+    else if (context >= 256 && needed < 0.98)
+        snprintf(advice, sizeof advice, "set model.max_model_len=%u, or engine.gpu_memory_utilization=%.2f", context,
+                 needed + 0.01);
+    else if (context >= 256)
+        snprintf(advice, sizeof advice, "set model.max_model_len=%u", context);
+    else if (needed < 0.98)
+        snprintf(advice, sizeof advice, "set engine.gpu_memory_utilization=%.2f", needed + 0.01);
+    else
+        snprintf(advice, sizeof advice,
+                 "no setting makes it fit here: choose a smaller or more strongly quantized checkpoint");
+    return tn_fail(err, TN_E_MEMORY,
+                   "the model does not fit: weights and buffers take %s and one sequence of %u tokens %s of KV cache, "
+                   "but the budget is %s (%.0f %% of %s on %s); %s",
+                   plan_format_bytes(fixed_bytes(plan), fixed), plan->max_model_len, plan_format_bytes(one, sequence),
+                   plan_format_bytes(plan->budget, budget),
+                   100 * settings_number(input->settings, "engine", "gpu_memory_utilization"),
+                   plan_format_bytes(input->device->mem_total, total), input->device->name, advice);
+}
+
+tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err)
+{
+    memory_plan plan = {.device = *input->device,
+                        .kv_group_count = input->graph_api->kv_group_count,
+                        .tokenizer = input->tokenizer_bytes};
+
+    TN_ASSERT(plan.kv_group_count >= 1 && plan.kv_group_count <= PLAN_KV_GROUPS_MAX);
+    read_limits(input, &plan);
+    if (plan.max_model_len > input->config->context)
+        return tn_fail(err, TN_E_ARGUMENT, "model.max_model_len=%u is more than the %u tokens this model was made for",
+                       plan.max_model_len, input->config->context);
+    tn_status status = ask_backend(input, &plan, err);
+    if (status != TN_OK)
+        return status;
+    plan.budget = (uint64_t)((double)input->device->mem_total *
+                             settings_number(input->settings, "engine", "gpu_memory_utilization"));
+
+    /* Bookkeeping for pages is part of the engine's bytes: size it for the pages that would fit without it, which is
+     * never fewer than the pages that fit with it. */
+    for (int pass = 0; pass < 2; pass++) {
+        plan.engine = engine_bytes(&plan, input->graph_api->vocab_size);
+        uint64_t fixed = fixed_bytes(&plan);
+        uint64_t left = plan.budget > fixed ? plan.budget - fixed : 0;
+        uint64_t goal = kv_goal(input, &plan, left);
+        if (goal > left || goal < kv_bytes_of_sequence(input, &plan, plan.max_model_len)) {
+            *ret_plan = plan;
+            return refuse(input, &plan, left, err);
+        }
+        share_pages(input, &plan, goal);
+    }
+    *ret_plan = plan;
+    return TN_OK;
+}

@@ -1,0 +1,67 @@
+/* runtime/plan/plan.h: how many bytes a model takes and whether they are there: before a weight is read.
+ *
+ * `tenon plan` prints it and the engine allocates by it: one function for both. Device bytes come from the backend's
+ * own plan(), the engine's from engine_host_bytes(); the rest of the budget becomes KV pages.
+ */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include "engine/engine.h"
+#include "model/config.h"
+#include "settings/settings.h"
+#include "tenon/backend.h"
+
+#include <stdio.h>
+
+enum { PLAN_KV_GROUPS_MAX = 16 };
+
+/* Bytes of one rank unless said otherwise. */
+typedef struct memory_plan {
+    tn_devinfo device;
+    uint64_t budget; /* what the settings allow this model to take of the device */
+
+    uint64_t weights, activations, logits, comms; /* the backend's resident parts */
+    uint64_t engine, tokenizer;                   /* host: request and sequence storage; vocabulary */
+    uint64_t load_peak;                           /* extra while loading, gone before serving */
+    uint64_t reserve;                             /* bounded, not allocated by us */
+    uint64_t kv;                                  /* all pages of all groups */
+
+    uint32_t kv_group_count;
+    uint32_t page_tokens[PLAN_KV_GROUPS_MAX];
+    uint64_t page_bytes[PLAN_KV_GROUPS_MAX], kv_pages[PLAN_KV_GROUPS_MAX];
+    uint64_t kv_token_bytes; /* of one more token of context */
+    uint64_t kv_tokens;      /* tokens that the smallest group's pages hold */
+
+    uint32_t max_model_len, max_num_seqs, max_num_batched_tokens, max_outputs, max_waiting;
+    uint32_t kv_dtype;
+    bool batch_invariant, enable_prefix_caching;
+} memory_plan;
+
+/* What the plan is made for. Everything is borrowed for the call. */
+typedef struct plan_input {
+    const settings *settings;
+    const model_config *config;
+    const tn_graph *graph;
+    const tn_graph_api *graph_api;
+    const tn_enc *weight_enc; /* [weight_count] */
+    const tn_backend *backend;
+    const tn_devinfo *device;
+    uint64_t staging_bytes;   /* of weights_load */
+    uint64_t tokenizer_bytes; /* resident, host */
+} plan_input;
+
+/* Fills the plan. TN_E_MEMORY: it does not fit; the message has the numbers and the nearest settings that do, and
+ * ret_plan is filled all the same, for printing. [any] */
+tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err);
+/* Resident bytes while serving (without reserve), and the most at any time (with load_peak). */
+uint64_t plan_resident_bytes(const memory_plan *plan);
+uint64_t plan_peak_bytes(const memory_plan *plan);
+/* The compile request that the plan was made for; bucket is left empty. */
+tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
+/* As a table for people, or as JSON. */
+void plan_print(const memory_plan *plan, const model_config *config, FILE *out);
+void plan_print_json(const memory_plan *plan, const model_config *config, FILE *out);
+/* "1.50 GiB"; text holds 16 bytes. Returns text. */
+char *plan_format_bytes(uint64_t bytes, char text[16]);
+
+#endif
