@@ -10,7 +10,14 @@
 
 #include <stdbool.h>
 
-enum { MODEL_LAYERS_MAX = 1024, MODEL_WIDTH_MAX = 1 << 20, MODEL_HEADS_MAX = 4096, MODEL_VOCAB_MAX = 1 << 24 };
+enum {
+    MODEL_LAYERS_MAX = 1024,
+    MODEL_WIDTH_MAX = 1 << 20, /* model_width, ff_width, heads * head_dim */
+    MODEL_HEADS_MAX = 4096,
+    MODEL_HEAD_DIM_MAX = 4096,
+    MODEL_VOCAB_MAX = 1 << 24,
+    MODEL_CONTEXT_MAX = 1 << 30
+};
 
 typedef enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_LLAMA3 } rope_scaling;
 
@@ -26,12 +33,16 @@ typedef struct model_config {
     uint32_t rope_original_context;
     const float *rope_factors; /* [rope_dim / 2] frequency divisors from a tensor, NULL: none; borrowed from the source */
     bool tied_embeddings;
-    bool attention_bias, mlp_bias;
+    bool attention_bias, attention_output_bias, mlp_bias;
     bool hf_names; /* "model.layers.0.self_attn.q_proj.weight" rather than "blk.0.attn_q.weight" */
 } model_config;
 
 /* Reads and checks. TN_E_UNSUPPORTED names an unknown architecture and lists the known ones; TN_E_CORRUPT names
  * the key or tensor at fault. [any] */
 tn_status model_config_read(const tn_source *source, model_config *ret_config, tn_error *err);
+
+/* One per container, called by model_config_read with config zeroed; they fill every field. */
+tn_status config_gguf_read(const tn_source *source, model_config *config, tn_error *err);
+tn_status config_hf_read(const tn_source *source, model_config *config, tn_error *err);
 
 #endif

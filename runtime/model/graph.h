@@ -9,7 +9,8 @@
 #include "model/config.h"
 #include "tenon/graph.h"
 
-/* The graph of a model. Borrowed nothing: config may go. Moved to the caller. */
+/* The graph of a model. Borrows nothing: config may go. Moved to the caller. Fails only for want of memory, since config has
+ * been checked; an architecture that is not in families.c is our bug. */
 tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err);
 void model_graph_free(tn_graph *graph); /* NULL is fine */
 /* The accessors for this graph; borrowed until it is freed. */
@@ -24,7 +25,8 @@ uint32_t model_graph_weight_value(const tn_graph *graph, uint32_t weight_id);
 typedef struct graph_builder graph_builder;
 enum { GRAPH_NO_VALUE = UINT32_MAX };
 
-/* Values. rows x columns weights; name is the checkpoint tensor's. A second weight of the same name is the same one. */
+/* Values. rows x columns weights; name is the checkpoint tensor's. A second value of the same name shares the weight id, and
+ * must have the same shape. */
 uint32_t graph_weight(graph_builder *b, const char *name, uint64_t rows, uint64_t columns, uint32_t shard,
                       uint32_t shard_unit);
 uint32_t graph_constant(graph_builder *b, const char *name, uint32_t count, const float *values); /* copied */
@@ -57,5 +59,9 @@ typedef struct model_family {
     void (*build)(graph_builder *b, const model_config *config);
 } model_family;
 extern const model_family *const model_families[]; /* NULL-terminated */
+/* By either name, the other NULL; NULL if unknown. */
+const model_family *model_family_find(const char *architecture, const char *hf_architecture);
+/* Writes "path: architecture X is not supported; known: ..." and returns TN_E_UNSUPPORTED. */
+tn_status model_family_unknown(const char *path, const char *name, tn_error *err);
 
 #endif
