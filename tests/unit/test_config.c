@@ -1,0 +1,276 @@
+/* test_config.c: dimensions are read from both containers, and each absurd value is refused by the name of its key. */
+#include "cmocka_test.h"
+#include "fake_source.h"
+#include "model/config.h"
+
+#include <math.h>
+
+static fake_source gguf(void)
+{
+    fake_source fake = {0};
+    fake_set(&fake, "general.architecture", fake_string("llama"));
+    fake_set(&fake, "llama.block_count", fake_uint(30));
+    fake_set(&fake, "llama.context_length", fake_uint(8192));
+    fake_set(&fake, "llama.embedding_length", fake_uint(576));
+    fake_set(&fake, "llama.feed_forward_length", fake_uint(1536));
+    fake_set(&fake, "llama.attention.head_count", fake_uint(9));
+    fake_set(&fake, "llama.attention.head_count_kv", fake_uint(3));
+    fake_set(&fake, "llama.attention.layer_norm_rms_epsilon", fake_float(1e-5));
+    fake_set(&fake, "llama.rope.freq_base", fake_float(100000.0));
+    fake_add_tensor(&fake, "token_embd.weight", TN_DTYPE_GGUF, 49152, 576, NULL, 49152 * 576 * 4);
+    return fake;
+}
+
+#define HF_HEAD                                                                                     \
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 64, \"intermediate_size\": 160, " \
+    "\"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 320"
+
+static tn_status read_hf(const char *json, model_config *ret_config, tn_error *err)
+{
+    fake_source fake = {0};
+    fake_set(&fake, "config.json", fake_string(json));
+    return model_config_read(fake_source_view(&fake, "safetensors"), ret_config, err);
+}
+
+static void assert_hf_refused(const char *json, tn_status status, const char *message_part)
+{
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+    assert_int_equal(read_hf(json, &config, &err), status);
+    if (!strstr(err.msg, message_part))
+        fail_msg("\"%s\" does not contain \"%s\"", err.msg, message_part);
+}
+
+static void assert_gguf_refused(const char *key, tn_meta meta, tn_status status)
+{
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, key, meta);
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), status);
+    if (!strstr(err.msg, key))
+        fail_msg("\"%s\" does not name %s", err.msg, key);
+}
+
+static void test_gguf_dimensions_are_read(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_OK);
+    assert_string_equal(config.architecture, "llama");
+    assert_int_equal(config.layers, 30);
+    assert_int_equal(config.model_width, 576);
+    assert_int_equal(config.ff_width, 1536);
+    assert_int_equal(config.heads, 9);
+    assert_int_equal(config.kv_heads, 3);
+    assert_int_equal(config.head_dim, 64);
+    assert_int_equal(config.rope_dim, 64);
+    assert_int_equal(config.vocab, 49152);
+    assert_int_equal(config.context, 8192);
+    assert_true(config.rope_theta == 100000.0f);
+    assert_true(config.rope_pairs);
+    assert_true(config.tied_embeddings);
+    assert_false(config.hf_names);
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_NONE);
+}
+
+static void test_gguf_output_tensor_means_untied(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+
+    fake_add_tensor(&fake, "output.weight", TN_DTYPE_GGUF, 49152, 576, NULL, 0);
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, NULL), TN_OK);
+    assert_false(config.tied_embeddings);
+}
+
+static void test_gguf_rope_factors_are_borrowed_and_checked(void **state)
+{
+    (void)state;
+    float factors[32];
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    for (int i = 0; i < 32; i++)
+        factors[i] = 1.0f + (float)i;
+    fake_add_tensor(&fake, "rope_freqs.weight", TN_DTYPE_GGUF, 1, 32, factors, sizeof factors);
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_OK);
+    assert_ptr_equal(config.rope_factors, factors);
+
+    factors[7] = NAN;
+    assert_int_equal(model_config_read(&fake.source, &config, &err), TN_E_CORRUPT);
+    factors[7] = 0.0f;
+    assert_int_equal(model_config_read(&fake.source, &config, &err), TN_E_CORRUPT);
+    fake.tensors[1].bytes = 31 * 4;
+    assert_int_equal(model_config_read(&fake.source, &config, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "rope_freqs.weight"));
+}
+
+static void test_gguf_absurd_values_are_refused_by_name(void **state)
+{
+    (void)state;
+    assert_gguf_refused("llama.block_count", fake_uint(0), TN_E_CORRUPT);
+    assert_gguf_refused("llama.block_count", fake_uint(UINT64_MAX), TN_E_CORRUPT);
+    assert_gguf_refused("llama.block_count", fake_float(3.5), TN_E_CORRUPT);
+    assert_gguf_refused("llama.block_count", fake_string("30"), TN_E_CORRUPT);
+    assert_gguf_refused("llama.embedding_length", fake_int(-576), TN_E_CORRUPT);
+    assert_gguf_refused("llama.feed_forward_length", fake_uint(1ull << 40), TN_E_CORRUPT);
+    assert_gguf_refused("llama.attention.head_count", fake_uint(0), TN_E_CORRUPT);
+    assert_gguf_refused("llama.attention.head_count_kv", fake_uint(1u << 31), TN_E_CORRUPT);
+    assert_gguf_refused("llama.attention.key_length", fake_uint(1u << 20), TN_E_CORRUPT);
+    assert_gguf_refused("llama.attention.value_length", fake_uint(32), TN_E_UNSUPPORTED);
+    assert_gguf_refused("llama.attention.layer_norm_rms_epsilon", fake_float(NAN), TN_E_CORRUPT);
+    assert_gguf_refused("llama.rope.freq_base", fake_float(INFINITY), TN_E_CORRUPT);
+    assert_gguf_refused("llama.rope.freq_base", fake_float(-1.0), TN_E_CORRUPT);
+    assert_gguf_refused("llama.rope.scaling.type", fake_string("yarn"), TN_E_UNSUPPORTED);
+    assert_gguf_refused("llama.expert_count", fake_uint(8), TN_E_UNSUPPORTED);
+}
+
+static void test_gguf_missing_keys_are_named(void **state)
+{
+    (void)state;
+    const char *const required[] = {"general.architecture", "llama.block_count", "llama.embedding_length",
+                                    "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon"};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
+        fake_source fake = gguf();
+        model_config config;
+        tn_error err = TN_ERROR_INIT;
+        fake_unset(&fake, required[i]);
+        assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_E_CORRUPT);
+        assert_non_null(strstr(err.msg, required[i]));
+    }
+}
+
+static void test_key_value_heads_must_divide_heads(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, "llama.attention.head_count_kv", fake_uint(4));
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "4 key/value heads do not divide 9"));
+    fake_set(&fake, "llama.attention.head_count_kv", fake_uint(18));
+    assert_int_equal(model_config_read(&fake.source, &config, &err), TN_E_CORRUPT);
+}
+
+static void test_odd_head_width_is_refused(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, "llama.attention.key_length", fake_uint(63));
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "63 is odd"));
+}
+
+static void test_unknown_architecture_lists_the_known(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, "general.architecture", fake_string("mamba"));
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "\"mamba\""));
+    assert_non_null(strstr(err.msg, "llama (LlamaForCausalLM)"));
+    assert_hf_refused("{\"architectures\": [\"MambaForCausalLM\"]}", TN_E_UNSUPPORTED, "llama (LlamaForCausalLM)");
+}
+
+static void test_hf_defaults_are_those_of_transformers(void **state)
+{
+    (void)state;
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(read_hf(HF_HEAD ", \"head_dim\": null, \"rope_scaling\": null}", &config, &err), TN_OK);
+    assert_string_equal(config.architecture, "llama");
+    assert_int_equal(config.kv_heads, 4);
+    assert_int_equal(config.head_dim, 16);
+    assert_int_equal(config.context, 2048);
+    assert_true(config.norm_eps == 1e-6f);
+    assert_true(config.rope_theta == 10000.0f);
+    assert_false(config.rope_pairs);
+    assert_false(config.tied_embeddings);
+    assert_false(config.attention_bias || config.attention_output_bias || config.mlp_bias);
+    assert_true(config.hf_names);
+}
+
+static void test_hf_rope_scaling_is_read_in_both_spellings(void **state)
+{
+    (void)state;
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(read_hf(HF_HEAD ", \"rope_theta\": 5e5, \"rope_scaling\": {\"rope_type\": \"llama3\", "
+                                     "\"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+                                     "\"original_max_position_embeddings\": 8192}}",
+                             &config, &err),
+                     TN_OK);
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_LLAMA3);
+    assert_true(config.rope_factor == 8.0f && config.rope_high_freq_factor == 4.0f);
+    assert_int_equal(config.rope_original_context, 8192);
+    assert_true(config.rope_theta == 5e5f);
+
+    assert_int_equal(read_hf(HF_HEAD ", \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2.5, "
+                                     "\"rope_theta\": 20000}}",
+                             &config, &err),
+                     TN_OK);
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_LINEAR);
+    assert_true(config.rope_factor == 2.5f && config.rope_theta == 20000.0f);
+
+    assert_int_equal(read_hf(HF_HEAD ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}", &config, &err),
+                     TN_OK);
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_LINEAR);
+}
+
+static void test_hf_bad_values_are_refused_by_name(void **state)
+{
+    (void)state;
+    assert_hf_refused("[1]", TN_E_CORRUPT, "must hold an object");
+    assert_hf_refused("{\"architectures\"", TN_E_CORRUPT, "config.json line 1");
+    assert_hf_refused("{\"architectures\": \"LlamaForCausalLM\"}", TN_E_CORRUPT, "architectures");
+    assert_hf_refused("{\"architectures\": [\"LlamaForCausalLM\"]}", TN_E_CORRUPT, "num_hidden_layers");
+    assert_hf_refused(HF_HEAD ", \"num_key_value_heads\": 3}", TN_E_CORRUPT, "3 key/value heads");
+    assert_hf_refused(HF_HEAD ", \"rms_norm_eps\": \"small\"}", TN_E_CORRUPT, "config.json rms_norm_eps");
+    assert_hf_refused(HF_HEAD ", \"hidden_act\": \"relu\"}", TN_E_UNSUPPORTED, "hidden_act");
+    assert_hf_refused(HF_HEAD ", \"mlp_bias\": 1}", TN_E_CORRUPT, "mlp_bias");
+    assert_hf_refused(HF_HEAD ", \"rope_scaling\": \"llama3\"}", TN_E_CORRUPT, "rope_scaling");
+    assert_hf_refused(HF_HEAD ", \"rope_scaling\": {\"rope_type\": \"yarn\"}}", TN_E_UNSUPPORTED, "yarn");
+    assert_hf_refused(HF_HEAD ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", TN_E_CORRUPT,
+                      "rope_scaling.low_freq_factor");
+    assert_hf_refused(HF_HEAD ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4,"
+                              "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}}",
+                      TN_E_CORRUPT, "high_freq_factor");
+    assert_hf_refused(HF_HEAD ", \"partial_rotary_factor\": 0.5}", TN_E_UNSUPPORTED, "partial_rotary_factor");
+    assert_hf_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 9223372036854775807}",
+                      TN_E_CORRUPT, "num_hidden_layers");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gguf_dimensions_are_read),
+        cmocka_unit_test(test_gguf_output_tensor_means_untied),
+        cmocka_unit_test(test_gguf_rope_factors_are_borrowed_and_checked),
+        cmocka_unit_test(test_gguf_absurd_values_are_refused_by_name),
+        cmocka_unit_test(test_gguf_missing_keys_are_named),
+        cmocka_unit_test(test_key_value_heads_must_divide_heads),
+        cmocka_unit_test(test_odd_head_width_is_refused),
+        cmocka_unit_test(test_unknown_architecture_lists_the_known),
+        cmocka_unit_test(test_hf_defaults_are_those_of_transformers),
+        cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
+        cmocka_unit_test(test_hf_bad_values_are_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
