@@ -20,15 +20,17 @@ tn_status weights_choose(const weight_source *source, const tn_graph *graph, con
                          const tn_devinfo *device, tn_enc *enc, tn_error *err);
 
 typedef struct weights_progress {
-    void (*report)(void *ctx, uint64_t bytes_done, uint64_t bytes_total); /* from the loading thread; NULL: none */
+    /* One call at a time, from any loader thread; bytes as encoded for the backend. */
+    void (*report)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
     void *ctx;
 } weights_progress;
 
 /* Bytes of staging that weights_load allocates at its peak, a line of the plan. */
 uint64_t weights_staging_bytes(const tn_graph *graph, const tn_enc *enc, uint32_t threads);
 
-/* Transcodes every weight in row blocks on `threads` threads and hands them to backend->weight, dropping file pages
- * behind itself. [ctl] */
+/* Transcodes every weight in row blocks on `threads` threads (the caller's included) and hands them to backend->weight,
+ * dropping file pages behind itself. A scale that is not finite is TN_E_CORRUPT. checkpoint may be NULL (nothing to
+ * drop), progress too. Does not seal. [ctl] */
 tn_status weights_load(const weight_source *source, const checkpoint *checkpoint, const tn_graph *graph,
                        const tn_enc *enc, const tn_backend *backend, tn_model *model, uint32_t threads,
                        const weights_progress *progress, tn_error *err);
