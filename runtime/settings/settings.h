@@ -1,8 +1,9 @@
 /* runtime/settings/settings.h: one .ini file plus --set overrides, checked against the table of known keys.
  *
- * options.c lists every key of the core: section, key, type, default, range, one sentence. Sections that are not the core's
- * belong to the plugin of that id, whose own tn_option table is checked once it is loaded. Every error names file, line and
- * key, and the nearest known name. Strings are borrowed until settings_destroy.
+ * options.c lists every key of the core: section, key, type, default, range, one sentence. Sections that are not the
+ * core's belong to the plugin of that id, whose own tn_option table is checked once it is loaded. Every error names
+ * file, line and key, and the nearest known name. Strings are borrowed until settings_destroy. Immutable after
+ * settings_read: [any] thread.
  */
 #ifndef SETTINGS_SETTINGS_H
 #define SETTINGS_SETTINGS_H
@@ -13,12 +14,14 @@
 
 typedef struct settings settings;
 
-/* path: NULL for defaults only. overrides: "section.key=value", NULL-terminated, or NULL; they win over the file. Relative
- * values of type "path" are taken relative to the .ini's folder (overrides: to the current directory). */
+/* path: NULL for defaults only. overrides: "section.key=value", NULL-terminated, or NULL; they win over the file, a
+ * later one over an earlier one; within the file a key may stand once. Values of type "path" come out absolute:
+ * relative ones are taken relative to the .ini's folder (overrides and defaults: to the current directory). */
 tn_status settings_read(const char *path, const char *const *overrides, settings **ret_settings, tn_error *err);
 void settings_destroy(settings *settings);
 
-/* Values of core keys; the key must be in options.c (asserted) and has been validated by settings_read. Defaults apply. */
+/* Values of core keys; the key must be in options.c (asserted) and has been validated by settings_read. Defaults apply.
+ */
 const char *settings_string(const settings *settings, const char *section, const char *key); /* NULL: unset */
 bool settings_bool(const settings *settings, const char *section, const char *key);
 int64_t settings_integer(const settings *settings, const char *section, const char *key); /* also sizes, in bytes */
@@ -29,15 +32,21 @@ bool settings_is_auto(const settings *settings, const char *section, const char 
 /* Checks section `id` against a plugin's table: unknown keys and bad values are errors naming file and line. */
 tn_status settings_check_plugin(const settings *settings, const char *id, const tn_option *options, uint32_t count,
                                 uint32_t stride, tn_error *err);
-/* Raw value from section `id`, NULL if absent. */
+/* Raw value from section `id`, NULL if absent. settings_plugin_path: the same made absolute, as for a core key. */
 const char *settings_plugin_value(const settings *settings, const char *id, const char *key);
+const char *settings_plugin_path(const settings *settings, const char *id, const char *key);
+/* Whether options.c has this section: no plugin may have such an id. */
+bool settings_is_core_section(const char *section);
 /* After all plugins are loaded: a section that belongs to nobody is an error with the nearest name. */
 tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, tn_error *err);
 
 /* One row of options.c, for `tenon serve --help` and docs. */
 typedef struct settings_option {
-    const char *section, *key, *type, *default_value, *help;
-    double min, max; /* integers, numbers and sizes; ignored otherwise */
+    const char *section, *key;
+    const char *type;          /* value.h */
+    const char *default_value; /* NULL: unset */
+    double min, max;           /* integers, numbers and sizes, inclusive; ignored otherwise */
+    const char *help;          /* one sentence */
 } settings_option;
 extern const settings_option settings_options[];
 extern const uint32_t settings_option_count;

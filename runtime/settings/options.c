@@ -1,0 +1,58 @@
+/* runtime/settings/options.c: every key of the core, in the order help prints them. Names are vLLM's where the meaning
+ * is.
+ *
+ * A key that is read nowhere does not belong here. Plugins declare theirs in tn_plugin.options.
+ */
+#include "settings/settings.h"
+
+#include "version.h"
+
+#define NO_RANGE       0, 0
+#define SIZE_MAX_BYTES 9007199254740992.0 /* 2^53, where value.c stops */
+
+const settings_option settings_options[] = {
+    {"plugins", "path", "path", TENON_PLUGIN_DIR, NO_RANGE,
+     "Folder in which plugins named without a path are looked up."},
+
+    {"model", "path", "path", NULL, NO_RANGE, "The model: a GGUF file, a safetensors file, or a folder of them."},
+    {"model", "served_model_name", "list", NULL, NO_RANGE,
+     "Names clients may use for the model, the first one in metrics; default: the model's file name."},
+    {"model", "load_format", "auto|gguf|safetensors", "auto", NO_RANGE,
+     "Container of the checkpoint; auto looks inside."},
+    {"model", "dtype", "auto|float32|float16|bfloat16", "auto", NO_RANGE,
+     "Type of unquantized weights in memory; auto keeps the checkpoint's."},
+    {"model", "quantization", "auto|string", "auto", NO_RANGE,
+     "Id of the one quantization plugin that must read this checkpoint; auto asks each of [quant] plugins."},
+    {"model", "max_model_len", "auto|size", "auto", 1, 1 << 30,
+     "Tokens of prompt and answer together; auto is what the model was trained for, or what fits."},
+    {"model", "chat_template", "path", NULL, NO_RANGE, "Jinja file used instead of the model's own chat template."},
+
+    {"backend", "plugin", "string", "cpu", NO_RANGE,
+     "The device backend: bare name or absolute path, sha256=... may follow."},
+    {"backend", "tensor_parallel_size", "integer", "1", 1, 1024, "Devices that one copy of the model is spread over."},
+
+    {"quant", "plugins", "list", "quant_gguf", NO_RANGE, "Quantization plugins, asked in this order."},
+    {"tokenizer", "plugins", "list", "tokenizer_bpe", NO_RANGE, "Tokenizer plugins, asked in this order."},
+    {"frontend", "plugins", "list", "http_frontend", NO_RANGE, "Front ends that `tenon serve` starts."},
+
+    {"engine", "gpu_memory_utilization", "number", "0.90", 0.01, 1.0,
+     "Share of the device's memory (of RAM, for the cpu backend) that weights, KV pages and scratch may take."},
+    {"engine", "kv_cache_memory_bytes", "auto|size", "auto", 1 << 16, SIZE_MAX_BYTES,
+     "Memory for KV pages; auto is what gpu_memory_utilization leaves."},
+    {"engine", "kv_cache_dtype", "auto|float32|float16|bfloat16", "auto", NO_RANGE,
+     "Type of keys and values; auto is the backend's choice."},
+    {"engine", "max_num_seqs", "auto|integer", "auto", 1, 65536, "Sequences running at once; auto suits the device."},
+    {"engine", "max_num_batched_tokens", "auto|size", "auto", 1, 1 << 20,
+     "Token rows of one step; auto suits the device."},
+    {"engine", "max_waiting", "integer", "1024", 1, 1 << 20,
+     "Queued requests before new ones are told to retry later."},
+    {"engine", "enable_prefix_caching", "bool", "true", NO_RANGE, "Reuse KV pages of equal prompt beginnings."},
+    {"engine", "batch_invariant", "auto|on|off", "auto", NO_RANGE,
+     "Whether a request's answer is bit-identical whatever shares its batch; auto: wherever it costs at most a tenth."},
+    {"engine", "seed", "integer", "0", 0, SIZE_MAX_BYTES,
+     "Seed of the generator that draws seeds for requests without one; 0: from the system."},
+    {"engine", "drain_timeout", "number", "30", 0, 86400, "Seconds that running requests get to finish after SIGTERM."},
+
+    {"log", "level", "error|warning|info|debug", "info", NO_RANGE, "Least important lines still logged."},
+};
+const uint32_t settings_option_count = sizeof settings_options / sizeof *settings_options;
