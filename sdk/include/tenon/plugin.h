@@ -40,7 +40,7 @@ TN_SEALED(tn_host, get_interface);
 typedef struct tn_option {
     uint32_t struct_size, reserved0;
     const char *key;
-    const char *type; /* "string", "path", "bool", "integer", "number", "size" (4k, 2GiB) or "a|b|c" */
+    const char *type; /* string, path, bool, integer, number, size (8k, 2GiB), list, or alternatives: "auto|size", "a|b" */
     const char *default_value; /* NULL: unset */
     const char *help;          /* one sentence */
 } tn_option;
@@ -57,9 +57,9 @@ typedef struct tn_plugin {
     const char *version; /* the plugin's own, for people */
     const char *vendor, *license;
     const char *const *provides; /* interface ids, NULL-terminated */
-    /* Called once, before any table is used. No device work. [ctl] */
+    /* Called once, before any table is asked for. No device work. NULL: nothing to do. [ctl] */
     tn_status (*init)(const tn_host *host, tn_error *err);
-    /* Called once at exit, only after a successful init. [ctl] */
+    /* Called once at the process's exit, only after a successful init. NULL: nothing to do. [ctl] */
     void (*fini)(void);
     /* The table behind one of `provides`, static lifetime; NULL if unknown. [any] */
     const void *(*get_interface)(const char *id);
