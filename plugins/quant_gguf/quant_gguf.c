@@ -136,26 +136,54 @@ static bool has_finite_factors(const block_format *format, const uint8_t *blocks
     return !infinite;
 }
 
-/* One row's blocks [first, first + count) into row `row` of the planes. */
-static void split_row(const weight_view *view, const weight_block *block, uint64_t row, const uint8_t *blocks,
-                      uint64_t count)
+/* The same over a plane of binary16 numbers, four at a time: adding one to an exponent of all ones carries out of it.
+ */
+static bool is_finite_plane(const void *plane, uint64_t bytes)
 {
-    uint8_t *at[TN_PLANE_COUNT];
-    for (uint32_t plane = 0; plane < TN_PLANE_COUNT; plane++)
-        at[plane] = block->plane_bytes[plane]
-                        ? (uint8_t *)block->plane[plane] + row * (block->plane_bytes[plane] / block->n_rows)
-                        : NULL;
-    const block_planes planes = {at[TN_PLANE_CODES], at[TN_PLANE_SCALE], at[TN_PLANE_MIN], at[TN_PLANE_SCALE2]};
-    view->format->split(blocks, count, &planes);
+    const uint8_t *at = plane, *end = at + bytes;
+    uint64_t carries = 0, halves;
+
+    for (; end - at >= 8; at += 8) {
+        memcpy(&halves, at, sizeof halves);
+        carries |= (halves & 0x7c007c007c007c00ull) + 0x0400040004000400ull;
+    }
+    halves = 0;
+    memcpy(&halves, at, (size_t)(end - at));
+    carries |= (halves & 0x7c007c007c007c00ull) + 0x0400040004000400ull;
+    return (carries & 0x8000800080008000ull) == 0;
 }
 
-/* The same as bf16: decodes the blocks that [k0, k0 + n_k) touches and rounds. */
-static void round_row(const weight_view *view, const weight_block *block, uint64_t row, const uint8_t *blocks)
+/* Row `row` of the block: splits its file blocks into planes. False if a scale is not finite. */
+static bool split_row(const weight_view *view, const weight_block *block, uint64_t row, const uint8_t *blocks,
+                      uint64_t count)
+{
+    uint8_t *at[TN_PLANE_COUNT] = {0};
+    bool finite = true;
+
+    for (uint32_t plane = 0; plane < TN_PLANE_COUNT; plane++)
+        if (block->plane_bytes[plane])
+            at[plane] = (uint8_t *)block->plane[plane] + row * (block->plane_bytes[plane] / block->n_rows);
+    const block_planes planes = {at[TN_PLANE_CODES], at[TN_PLANE_SCALE], at[TN_PLANE_MIN], at[TN_PLANE_SCALE2]};
+    view->format->split(blocks, count, &planes);
+
+    for (uint32_t plane = TN_PLANE_SCALE; plane < TN_PLANE_COUNT; plane++) {
+        bool halves = plane == TN_PLANE_SCALE2 || block->enc->scale_type == TN_F16;
+        if (halves && at[plane])
+            finite = finite && is_finite_plane(at[plane], block->plane_bytes[plane] / block->n_rows);
+    }
+    return finite;
+}
+
+/* The same as bf16: decodes the file blocks that [k0, k0 + n_k) touches and rounds. */
+static bool round_row(const weight_view *view, const weight_block *block, uint64_t row, const uint8_t *blocks,
+                      uint64_t count)
 {
     uint8_t *to = (uint8_t *)block->plane[TN_PLANE_CODES] + row * block->n_k * sizeof(uint16_t);
     uint64_t skip = block->k0 % view->format->elements, left = block->n_k;
     float values[GGUF_BLOCK_ELEMENTS_MAX];
 
+    if (!has_finite_factors(view->format, blocks, count))
+        return false;
     while (left) {
         uint64_t take = view->format->elements - skip < left ? view->format->elements - skip : left;
         view->format->decode(blocks, values);
@@ -165,23 +193,23 @@ static void round_row(const weight_view *view, const weight_block *block, uint64
         left -= take;
         skip = 0;
     }
+    return true;
 }
 
 static tn_status transcode_blocks(const tn_qmodel *qmodel, const char *name, const weight_view *view,
                                   const weight_block *block, tn_error *err)
 {
+    bool as_float = block->enc->family == TN_ENC_FLOAT;
     uint64_t first = block->k0 / view->format->elements;
     uint64_t count = (block->k0 + block->n_k + view->format->elements - 1) / view->format->elements - first;
 
     for (uint64_t row = 0; row < block->n_rows; row++) {
         const uint8_t *blocks = view->data + (block->row0 + row) * view->row_bytes + first * view->format->bytes;
-        if (!has_finite_factors(view->format, blocks, count))
+        bool finite =
+            as_float ? round_row(view, block, row, blocks, count) : split_row(view, block, row, blocks, count);
+        if (!finite)
             return tn_fail(err, TN_E_CORRUPT, "%s: tensor '%s' has an infinite or NaN scale in row %" PRIu64,
                            qmodel->source->path, name, block->row0 + row);
-        if (block->enc->family == TN_ENC_FLOAT)
-            round_row(view, block, row, blocks);
-        else
-            split_row(view, block, row, blocks, count);
     }
     return TN_OK;
 }
