@@ -1,7 +1,7 @@
 /* runtime/engine/engine.h: an engine around one loaded model: scheduler, KV pages, prefix cache, sampler, step loop.
  *
- * engine_create starts the loop thread; the tables in tenon/engine.h, stats.h are the only way in. The loop thread owns all
- * sequence state and neither mallocs nor frees after start.
+ * engine_create starts the loop thread; the tables in tenon/engine.h, stats.h are the only way in. The loop thread owns
+ * all sequence state and neither mallocs nor frees after start.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -15,8 +15,9 @@
 /* Sizes and policies. Computed from settings and plan by the caller; all within their stated ranges. */
 typedef struct engine_config {
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens;
-    uint32_t max_outputs;   /* output rows of a step; >= max_num_seqs */
-    uint32_t max_waiting;   /* queued requests before TN_E_AGAIN */
+    uint32_t max_outputs; /* output rows of a step; >= max_num_seqs */
+    uint32_t max_waiting; /* queued requests before TN_E_AGAIN */
+    /* Limits of one request; 0: 128 (at most max_num_seqs), 20, 16, 256, 1024, 64. */
     uint32_t max_choices, max_top_logprobs, max_stop, max_stop_bytes, max_bias, max_stop_tokens;
     bool enable_prefix_caching;
     bool batch_invariant;
