@@ -5,6 +5,7 @@
  */
 #include "plugin/process.h"
 
+#include "interp/interp.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
 
@@ -182,6 +183,16 @@ static tn_status adopt_tables(plugin *fresh, tn_error *err)
     return TN_OK;
 }
 
+/* Single-op kernels become a backend through the interpreter, unless the plugin brings its own. */
+static tn_status wrap_ops(plugin *fresh, tn_error *err)
+{
+    const tn_backend *wrapped = NULL;
+    if (!fresh->ops.struct_size || fresh->backend.struct_size)
+        return TN_OK;
+    tn_status status = tn_interp_backend(&fresh->ops, &wrapped, err);
+    return status == TN_OK ? adopt(&adopt_backend, fresh->file.path, wrapped, &fresh->backend, err) : status;
+}
+
 static void run_all_fini(void)
 {
     for (plugin *at = list; at; at = at->next) {
@@ -205,6 +216,8 @@ static tn_status bring_up(const settings *settings, plugin *fresh, tn_error *err
     if (status != TN_OK)
         return status;
     status = adopt_tables(fresh, err);
+    if (status == TN_OK)
+        status = wrap_ops(fresh, err);
     if (status != TN_OK && fresh->descriptor.fini)
         fresh->descriptor.fini();
     return status;

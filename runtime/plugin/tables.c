@@ -69,6 +69,7 @@ static const adopt_member ops_members[] = {
     ADOPT_MANDATORY(tn_ops_table, get),
     ADOPT_MANDATORY(tn_ops_table, sync),
     ADOPT_OPTIONAL(tn_ops_table, run, run_supports_nothing),
+    ADOPT_OPTIONAL(tn_ops_table, map, NULL), /* the interpreter copies without it */
 };
 
 static const adopt_member quant_members[] = {

@@ -160,6 +160,19 @@ static void test_unknown_interfaces_are_ignored(void **state)
     must_load("foreign_only", NULL);
 }
 
+static void test_single_op_kernels_become_a_backend(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_INIT;
+    tn_devinfo info = {.struct_size = sizeof info};
+    const tn_backend *backend = NULL;
+    if (plugin_backend(must_load("ops_only", NULL), &backend, &err) != TN_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(backend->device(0, &info, &err), TN_OK);
+    assert_true(info.mem_total > 0);
+    assert_non_null(backend->submit);
+}
+
 static void test_plugins_see_their_settings_and_defaults(void **state)
 {
     (void)state;
@@ -415,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_a_newer_plugin_that_lives_with_an_older_core_is_accepted),
         cmocka_unit_test(test_a_descriptor_that_ends_with_the_frozen_prefix_has_no_options),
         cmocka_unit_test(test_unknown_interfaces_are_ignored),
+        cmocka_unit_test(test_single_op_kernels_become_a_backend),
         cmocka_unit_test(test_plugins_see_their_settings_and_defaults),
         cmocka_unit_test(test_a_second_runtime_with_other_settings_is_refused),
         cmocka_unit_test(test_wrong_versions_print_both_ranges),

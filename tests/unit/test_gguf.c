@@ -23,7 +23,8 @@ static tn_status open_written(byte_writer *w)
     opened = NULL;
     file_bytes = malloc(w->size ? w->size : 1);
     assert_non_null(file_bytes);
-    memcpy(file_bytes, w->data, w->size);
+    if (w->size)
+        memcpy(file_bytes, w->data, w->size);
     tn_status status = gguf_open_memory("test.gguf", file_bytes, w->size, &opened, &error);
     free(w->data);
     *w = (byte_writer){0};

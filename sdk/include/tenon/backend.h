@@ -90,19 +90,22 @@ enum {
     TN_WANT_LOGITS = 1u << 4   /* raw logits */
 };
 
+/* A token row whose embedding is its row of tn_batch.embed rather than one of the table. */
+#define TN_TOKEN_EMBED INT32_MIN
+
 /* One step. Structure of arrays; all borrowed for the submit call. Token rows are grouped by sequence. */
 typedef struct tn_batch {
     uint32_t struct_size, need; /* TN_NEED_* used below */
     uint64_t prev;              /* ticket that token = -1-j points into; 0: none */
     uint32_t token_count, seq_count, out_count, delta_count;
     uint32_t axis_count, reserved0; /* position axes, 1 for text */
-    const int32_t *token;        /* [token_count]; -1-j: the token sampled by output row j of prev */
+    const int32_t *token;        /* [token_count]; -1-j: the token sampled by output row j of prev; or TN_TOKEN_EMBED */
     const int32_t *position;     /* [token_count * axis_count] */
     const uint32_t *seq_start;   /* [seq_count + 1] first token row of each sequence */
     const uint32_t *slot;        /* [seq_count] stable slot in 0..max_seqs-1, each at most once */
     const uint32_t *cached_len;  /* [seq_count] tokens already in KV; = position of the sequence's first row */
     const uint32_t *adapter;     /* [seq_count] or NULL */
-    const float *embed;          /* [token_count * M] or NULL */
+    const float *embed;          /* [token_count * M], read where token is TN_TOKEN_EMBED; or NULL */
     const uint32_t *delta_group; /* [delta_count] page-table changes, applied before the step: */
     const uint32_t *delta_slot;  /*   table[group][slot][index] = page */
     const uint32_t *delta_index; /*   index counts pages of the sequence: position / page_tokens */

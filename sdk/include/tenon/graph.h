@@ -19,7 +19,7 @@ enum { TN_DIM_TOKENS = -1, TN_DIM_OUTPUTS = -2 };
  * be missing only at the end of the list. Activations are float32 in meaning; a backend may store them narrower.
  *
  * EMBED      in: table weight [V, M]; the batch's tokens          out: [T, M]      fattr: scale
- *            row `token` of the table times scale; rows of tn_batch.embed replace it where given
+ *            row `token` of the table times scale; or, for TN_TOKEN_EMBED, the row of tn_batch.embed as it is
  * LINEAR     in: x [R, K], weight [N, K], [bias weight [1, N]]    out: [R, N]      y = x W^T + b
  * RMS_NORM   in: x [R, C], gain weight [1, A]                     out: [R, C]      attr: A; fattr: eps, gain_offset
  *            over runs of A elements (A divides C): x / sqrt(mean(x^2) + eps) * (gain + gain_offset)
@@ -89,7 +89,8 @@ TN_SEALED(tn_node, fattr);
 
 enum { TN_VALUE_ACTIVATION = 1, TN_VALUE_WEIGHT = 2, TN_VALUE_CONSTANT = 3 };
 /* Where tensor parallelism may cut a weight: by rows (N; "column parallel"), by columns (K), or not at all. A cut by
- * columns implies a sum over ranks right after the node. Rows come in whole units of `shard_unit` (a head's width). */
+ * columns implies a sum over ranks right after the node. Rows come in whole units of `shard_unit` (a head's width). A bias is
+ * marked TN_SHARD_NONE and follows its matrix: cut where that is cut by rows, added by one rank where it is cut by columns. */
 enum { TN_SHARD_NONE = 0, TN_SHARD_ROWS = 1, TN_SHARD_COLUMNS = 2 };
 
 typedef struct tn_value {

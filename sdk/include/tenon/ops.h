@@ -19,8 +19,10 @@ typedef struct tn_buf {
 
 enum { TN_USAGE_WEIGHT = 1, TN_USAGE_ACTIVATION = 2, TN_USAGE_KV = 3 };
 
-/* Arguments of one node. Activations are dense row-major float32. Weights are dense row-major float32 unless
- * the table's flags say otherwise. */
+/* Arguments of one node. Activations and weights are dense row-major float32. Tokens in `batch` are ids (those that pointed
+ * into an earlier ticket have been resolved). ATTENTION first writes the batch's k and v rows, then attends; page `p` of the
+ * layer starts p * page_tokens * G * (D + Dv) floats into `kv` and holds page_tokens rows of k [G * D], then page_tokens
+ * rows of v [G * Dv]. */
 typedef struct tn_ops_args {
     uint32_t struct_size, rows; /* R: token or output rows of this step */
     const tn_node *node;
@@ -50,8 +52,11 @@ typedef struct tn_ops_table {
     tn_status (*sync)(tn_dev *dev, tn_error *err);
     /* Runs one node, or answers TN_E_UNSUPPORTED having done nothing. NULL: nothing is supported. [step] */
     tn_status (*run)(tn_dev *dev, const tn_ops_args *args, tn_error *err);
+    /* Where the host may read and write device memory once `sync` has returned (host or unified memory); saves the copies
+     * of put and get. NULL: nowhere. [any] */
+    void *(*map)(tn_dev *dev, tn_buf buf);
 } tn_ops_table;
-TN_SEALED(tn_ops_table, run);
+TN_SEALED(tn_ops_table, map);
 
 TN_END_DECLS
 #endif

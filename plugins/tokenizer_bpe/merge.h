@@ -1,0 +1,21 @@
+/* merge.h: byte-pair merging of one word, n log n in its length. */
+#ifndef TOKENIZER_BPE_MERGE_H
+#define TOKENIZER_BPE_MERGE_H
+
+#include "vocabulary.h"
+
+/* Scratch of one thread, reused from word to word. Zeroed is empty. */
+typedef struct merge_scratch {
+    struct symbol *symbol;  /* [symbol_capacity] a list threaded through an array */
+    struct candidate *heap; /* [heap_capacity] */
+    uint64_t symbol_capacity, heap_capacity;
+    uint64_t heap_count;
+} merge_scratch;
+
+/* Merges n symbols, whose ids are id[0..n), in the order of the rules' ranks (leftmost first among equals), in place.
+ * Returns TN_OK and the remaining count, or TN_E_MEMORY. n < 2^31. */
+tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
+                     tn_error *err);
+void merge_scratch_finish(merge_scratch *scratch);
+
+#endif

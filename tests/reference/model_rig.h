@@ -1,0 +1,47 @@
+/* tests/reference/model_rig.h: a checkpoint loaded into a backend, without an engine: tests drive it batch by batch.
+ *
+ * Every call asserts success. Pages are handed out in a scrambled order, so that an implementation that ignores the
+ * page table fails.
+ */
+#ifndef TESTS_MODEL_RIG_H
+#define TESTS_MODEL_RIG_H
+
+#include "model/weights.h"
+
+enum { RIG_GROUPS_MAX = 4, RIG_SLOTS_MAX = 8 };
+
+typedef struct rig_limits {
+    uint32_t max_tokens, max_seqs, max_outputs, max_model_len;
+} rig_limits;
+
+typedef struct model_rig {
+    checkpoint *checkpoint;
+    weight_source weights;
+    model_config config;
+    tn_graph *graph;
+    const tn_graph_api *api;
+    tn_enc *enc;
+    const tn_backend *backend;
+    tn_dev *dev;
+    tn_model *model;
+    rig_limits limits;
+    uint32_t page_tokens[RIG_GROUPS_MAX];
+    uint64_t page_bytes[RIG_GROUPS_MAX];
+    tn_memplan plan;
+    uint64_t pages;
+    uint32_t pages_set[RIG_SLOTS_MAX]; /* page table entries that a slot has been given */
+} model_rig;
+
+void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, const tn_backend *backend,
+              rig_limits limits);
+void rig_close(model_rig *rig);
+
+/* One run of tokens of one sequence within a batch. */
+typedef struct rig_run {
+    uint32_t slot, cached_len, count;
+    const int32_t *token;
+} rig_run;
+/* Submits the runs as one batch and waits: logits [sum of counts, V] of every token row. */
+void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *ret_logits);
+
+#endif

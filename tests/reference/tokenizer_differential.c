@@ -1,0 +1,120 @@
+/* tokenizer_differential.c: tokenizes what another implementation has tokenized and compares.
+ *
+ * Usage: tokenizer_reference.py samples MODEL.gguf -n 10000 | tokenizer_differential MODEL
+ * Lines of standard input: {"text": ..., "ids": [...], "ids_plain": [...]}; ids with special tokens recognised,
+ * ids_plain without (either may be missing). Checks besides that decoding ids_plain gives the text back, and that the
+ * attributes of ids are in range. MODEL: a GGUF file or a checkpoint directory. Exit status 1 if anything differs.
+ */
+#include "model/checkpoint.h"
+#include "tokenizer.h"
+
+#include <jansson.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct tally {
+    unsigned long long lines, ids, differences, bytes;
+} tally;
+
+static int32_t *encode(const tn_tok *tok, const char *text, size_t n, uint32_t flags, uint64_t *ret_count)
+{
+    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    TN_ASSERT(ids != NULL);
+    *ret_count = n + 1; /* no token is shorter than a byte */
+    tn_error err = TN_ERROR_INIT;
+    tn_status status = tokenizer_table.encode(tok, text, n, flags, ids, ret_count, &err);
+    if (status != TN_OK) {
+        fprintf(stderr, "encode: %s\n", err.msg);
+        exit(1);
+    }
+    return ids;
+}
+
+static void report(const json_t *line, const char *which, const int32_t *ids, uint64_t count)
+{
+    char *text = json_dumps(line, JSON_COMPACT);
+    printf("differs in \"%s\": %s\n  ours: [", which, text);
+    for (uint64_t i = 0; i < count; i++)
+        printf("%s%d", i ? "," : "", ids[i]);
+    printf("]\n");
+    free(text);
+}
+
+static bool decodes_to(const tn_tok *tok, const int32_t *ids, uint64_t count, const char *text, size_t n)
+{
+    size_t at = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        char bytes[4096];
+        uint64_t piece_n = sizeof bytes;
+        if (tokenizer_table.piece(tok, ids[i], 0, i == 0, bytes, &piece_n, NULL) != TN_OK || n - at < piece_n ||
+            memcmp(text + at, bytes, piece_n) != 0)
+            return false;
+        at += piece_n;
+    }
+    return at == n;
+}
+
+static void compare(const tn_tok *tok, const json_t *line, const char *which, uint32_t flags, tally *sum)
+{
+    const json_t *text = json_object_get(line, "text"), *expected = json_object_get(line, which);
+    if (!json_is_array(expected))
+        return;
+    uint64_t count;
+    size_t n = json_string_length(text);
+    int32_t *ids = encode(tok, json_string_value(text), n, flags, &count);
+    bool equal = count == json_array_size(expected);
+    for (uint64_t i = 0; equal && i < count; i++)
+        equal = ids[i] == json_integer_value(json_array_get(expected, i));
+    if (!equal || !decodes_to(tok, ids, count, json_string_value(text), n)) {
+        if (sum->differences++ < 10)
+            report(line, which, ids, count);
+    }
+    sum->ids += count;
+    sum->bytes += n;
+    free(ids);
+}
+
+static tn_tok *open_tokenizer(const char *path)
+{
+    tn_error err = TN_ERROR_INIT;
+    checkpoint *file;
+    tn_tok *tok;
+    tn_status status = checkpoint_open(path, &file, &err);
+    if (status == TN_OK) {
+        struct timespec start, end;
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        status = tokenizer_table.open(checkpoint_source(file), &tok, &err);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        if (status == TN_OK)
+            printf("opened %u tokens in %.1f ms\n", tokenizer_table.vocab_size(tok),
+                   (double)(end.tv_sec - start.tv_sec) * 1e3 + (double)(end.tv_nsec - start.tv_nsec) * 1e-6);
+        checkpoint_close(file);
+    }
+    if (status != TN_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    return tok;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s MODEL < samples.jsonl\n", argv[0]);
+        return 2;
+    }
+    tn_tok *tok = open_tokenizer(argv[1]);
+    tally sum = {0};
+    json_error_t where;
+    for (json_t *line; (line = json_loadf(stdin, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &where)); json_decref(line)) {
+        sum.lines++;
+        compare(tok, line, "ids", TN_ENCODE_PARSE_SPECIAL, &sum);
+        compare(tok, line, "ids_plain", 0, &sum);
+    }
+    bool cut = !feof(stdin);
+    if (cut)
+        fprintf(stderr, "line %llu: %s\n", sum.lines + 1, where.text);
+    printf("%llu lines, %llu bytes, %llu ids, %llu differences\n", sum.lines, sum.bytes, sum.ids, sum.differences);
+    tokenizer_table.close(tok);
+    return sum.differences > 0 || sum.lines == 0 || cut;
+}
