@@ -23,7 +23,7 @@ uint32_t model_graph_weight_value(const tn_graph *graph, uint32_t weight_id);
 
 /* ---- for family files ---- */
 typedef struct graph_builder graph_builder;
-enum { GRAPH_NO_VALUE = UINT32_MAX };
+#define GRAPH_NO_VALUE UINT32_MAX
 
 /* Values. rows x columns weights; name is the checkpoint tensor's. A second value of the same name shares the weight id, and
  * must have the same shape. */

@@ -8,7 +8,7 @@
 
 #include "tenon/error.h"
 
-enum { NAME_ORDER_NONE = UINT32_MAX };
+#define NAME_ORDER_NONE UINT32_MAX
 
 typedef struct name_order {
     const char *const *first; /* the name of element 0, borrowed */

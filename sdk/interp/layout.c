@@ -12,7 +12,7 @@
 #include "base/sampler.h"
 #include "base/size.h"
 
-enum { NO_SLOT = UINT32_MAX };
+#define NO_SLOT UINT32_MAX
 
 void *interp_carve(interp_carver *carver, uint64_t bytes)
 {
