@@ -55,6 +55,23 @@ static tn_status plan_with(const tn_ops_table *ops, uint32_t world, const tn_com
     return status;
 }
 
+static tn_status interp_check(const tn_devinfo *info, const tn_compile *compile, uint32_t *bad, uint32_t *bad_count,
+                              tn_error *err)
+{
+    uint32_t room = *bad_count, found = 0;
+
+    (void)info;
+    for (uint32_t i = 0; i < compile->api->node_count; i++) {
+        if (interp_node_check(compile->graph, compile->api, i, err) == TN_OK)
+            continue;
+        if (found < room)
+            bad[found] = i;
+        found++;
+    }
+    *bad_count = found;
+    return found ? TN_E_UNSUPPORTED : TN_OK;
+}
+
 /* ---- device ---- */
 
 static tn_status open_with(const tn_ops_table *ops, const tn_open *request, tn_dev **ret_dev, tn_error *err)
@@ -72,6 +89,12 @@ static tn_status open_with(const tn_ops_table *ops, const tn_open *request, tn_d
     }
     *ret_dev = (tn_dev *)(void *)device;
     return TN_OK;
+}
+
+/* A wait never blocks: submit has done the work. */
+static void interp_abort(tn_dev *dev)
+{
+    (void)dev;
 }
 
 static void interp_close(tn_dev *dev)
@@ -340,8 +363,16 @@ static tn_status interp_kv_copy(tn_model *model, uint32_t group, const tn_kvmove
     return status;
 }
 
+/* Nothing to specialise, and memory was touched when it was cleared. */
+static tn_status interp_warmup(tn_model *model, uint32_t tokens, tn_error *err)
+{
+    (void)model, (void)tokens, (void)err;
+    return TN_OK;
+}
+
 /* ---- the tables ---- */
 
+static pthread_mutex_t wrapped_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two arrays below */
 static tn_ops_table wrapped[TN_INTERP_TABLES_MAX];
 static const tn_ops_table *wrapped_from[TN_INTERP_TABLES_MAX];
 
@@ -372,10 +403,10 @@ TRAMPOLINES(7)
 #define BACKEND(i)                                                                                                     \
     {                                                                                                                  \
         .struct_size = sizeof(tn_backend), .can = INTERP_CAN, .max_in_flight = INTERP_IN_FLIGHT, .device = device_##i, \
-        .accepts = interp_accepts, .plan = plan_##i, .open = open_##i, .close = interp_close,                          \
-        .compile = interp_compile, .weight = interp_weight_arrives, .seal = interp_seal,                               \
-        .kv_reserve = interp_kv_reserve, .submit = interp_submit, .wait = interp_wait, .kv_copy = interp_kv_copy,      \
-        .model_free = interp_model_free                                                                                \
+        .accepts = interp_accepts, .plan = plan_##i, .check = interp_check, .warmup = interp_warmup,                   \
+        .abort = interp_abort, .open = open_##i, .close = interp_close, .compile = interp_compile,                     \
+        .weight = interp_weight_arrives, .seal = interp_seal, .kv_reserve = interp_kv_reserve,                         \
+        .submit = interp_submit, .wait = interp_wait, .kv_copy = interp_kv_copy, .model_free = interp_model_free       \
     }
 static const tn_backend backends[TN_INTERP_TABLES_MAX] = {BACKEND(0), BACKEND(1), BACKEND(2), BACKEND(3),
                                                           BACKEND(4), BACKEND(5), BACKEND(6), BACKEND(7)};
@@ -393,23 +424,33 @@ static const char *missing_member(const tn_ops_table *ops)
                          : NULL;
 }
 
-tn_status tn_interp_backend(const tn_ops_table *ops, const tn_backend **ret_backend, tn_error *err)
+static tn_status wrap(uint32_t i, const tn_ops_table *ops, tn_error *err)
 {
-    uint32_t i = 0;
     tn_ops_table adopted = {0};
 
+    memcpy(&adopted, ops, ops->struct_size < sizeof adopted ? ops->struct_size : sizeof adopted);
+    const char *missing = missing_member(&adopted);
+    if (missing)
+        return tn_fail(err, TN_E_UNSUPPORTED, "tn.ops: mandatory member `%s` is missing", missing);
+    wrapped[i] = adopted;
+    wrapped_from[i] = ops;
+    return TN_OK;
+}
+
+tn_status tn_interp_backend(const tn_ops_table *ops, const tn_backend **ret_backend, tn_error *err)
+{
+    tn_status status = TN_OK;
+    uint32_t i = 0;
+
+    pthread_mutex_lock(&wrapped_lock);
     while (i < TN_INTERP_TABLES_MAX && wrapped_from[i] && wrapped_from[i] != ops)
         i++;
     if (i == TN_INTERP_TABLES_MAX)
-        return tn_fail(err, TN_E_MEMORY, "interpreter: %d tn.ops tables are wrapped already", TN_INTERP_TABLES_MAX);
-    if (!wrapped_from[i]) {
-        memcpy(&adopted, ops, ops->struct_size < sizeof adopted ? ops->struct_size : sizeof adopted);
-        const char *missing = missing_member(&adopted);
-        if (missing)
-            return tn_fail(err, TN_E_UNSUPPORTED, "tn.ops: mandatory member `%s` is missing", missing);
-        wrapped[i] = adopted;
-        wrapped_from[i] = ops;
-    }
-    *ret_backend = &backends[i];
-    return TN_OK;
+        status = tn_fail(err, TN_E_MEMORY, "interpreter: %d tn.ops tables are wrapped already", TN_INTERP_TABLES_MAX);
+    else if (!wrapped_from[i])
+        status = wrap(i, ops, err);
+    pthread_mutex_unlock(&wrapped_lock);
+    if (status == TN_OK)
+        *ret_backend = &backends[i];
+    return status;
 }

@@ -104,7 +104,7 @@ static void decode_affine(const tn_enc *enc, const tn_planes *planes, uint64_t r
         if (k % enc->group_k == 0)
             a = group_of(enc, planes, row, k / enc->group_k);
         float product = a.scale * (float)((int32_t)code_at(codes, k, enc->bits) - offset);
-        out[k] = product + a.min;
+        out[k] = enc->zero_type == TN_ZERO_NONE ? product : product + a.min;
     }
 }
 

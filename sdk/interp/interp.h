@@ -16,7 +16,7 @@ enum { TN_INTERP_TABLES_MAX = 8 };
 
 /* A backend over `ops`, valid until the process ends; the same ops give the same backend. ops: static lifetime, may be
  * shorter than this header's (an older SDK's). TN_E_UNSUPPORTED names a missing mandatory member; TN_E_MEMORY past
- * TN_INTERP_TABLES_MAX. [ctl] */
+ * TN_INTERP_TABLES_MAX. [any] */
 tn_status tn_interp_backend(const tn_ops_table *ops, const tn_backend **ret_backend, tn_error *err);
 
 /* Host memory posing as a device, no kernels: everything runs in the reference kernels. [any] */

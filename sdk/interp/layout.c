@@ -53,10 +53,11 @@ static uint64_t activation_bytes(const tn_model *model, const tn_value *value)
 
 /* ---- checks ---- */
 
-static tn_status check_node(const tn_model *model, uint32_t index, tn_error *err)
+tn_status interp_node_check(const tn_graph *graph, const tn_graph_api *api, uint32_t index, tn_error *err)
 {
-    tn_node node = interp_node(model, index);
+    tn_node node = {.struct_size = sizeof node};
 
+    TN_ASSERT(api->node(graph, index, &node) == TN_OK);
     if (node.op < TN_OP_EMBED || node.op > TN_OP_LOGITS)
         return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u has op %u, which this version does not know", index,
                        node.op);
@@ -267,7 +268,7 @@ tn_status interp_layout(tn_model *model, const tn_compile *compile, interp_bytes
         (interp_limits){compile->max_tokens, compile->max_seqs, compile->max_outputs, compile->max_model_len};
     model->table_stride = (compile->max_model_len + INTERP_PAGE_TOKENS - 1) / INTERP_PAGE_TOKENS;
     for (uint32_t i = 0; i < model->api->node_count && status == TN_OK; i++)
-        status = check_node(model, i, err);
+        status = interp_node_check(model->graph, model->api, i, err);
     if (status == TN_OK)
         status = allocate_value_tables(model, err);
     if (status != TN_OK)

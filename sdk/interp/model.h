@@ -116,6 +116,8 @@ void interp_layout_finish(tn_model *model);
 /* Sets every host pointer of a laid-out model; with no base, only counts. *ret_logits: the share of tickets and
  * sampler. */
 void interp_model_carve(tn_model *model, interp_carver *carver, uint64_t *ret_logits);
+/* TN_E_UNSUPPORTED if the reference kernels cannot run the node. */
+tn_status interp_node_check(const tn_graph *graph, const tn_graph_api *api, uint32_t index, tn_error *err);
 /* Bytes of a weight's device buffer. */
 uint64_t interp_weight_bytes(uint64_t n, uint64_t k);
 uint64_t interp_page_bytes(const tn_kv_group *group); /* of one layer */
