@@ -1,0 +1,144 @@
+/* chat_prompt.c: checks messages, so that the template sees strings only, and calls tn.chat. */
+#include "chat_prompt.h"
+
+#include <string.h>
+
+enum { RENDER_BYTES_MIN = 4096 };
+
+/* [{"type": "text", "text": ...}, ...] to one string, parts joined by line breaks. */
+static tn_status join_parts(const json_t *parts, size_t at, json_t **ret_text, api_error *error)
+{
+    byte_buffer text = {0};
+
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *part = json_array_get(parts, i);
+        const char *type = json_string_value(json_object_get(part, "type"));
+        const json_t *words = json_object_get(part, "text");
+        if (!type || strcmp(type, "text") != 0 || !json_is_string(words)) {
+            byte_buffer_finish(&text);
+            return api_fail(error, 400, "unsupported_field", "messages",
+                            "messages[%zu].content[%zu] is a part of type '%.32s'; this model takes text only", at, i,
+                            type ? type : "(none)");
+        }
+        if (i > 0)
+            byte_buffer_text(&text, "\n");
+        byte_buffer_append(&text, json_string_value(words), json_string_length(words));
+    }
+    *ret_text = text.failed ? NULL : json_stringn(text.bytes ? text.bytes : "", text.count);
+    byte_buffer_finish(&text);
+    return *ret_text ? TN_OK : api_fail_status(error, TN_E_MEMORY, NULL, 1);
+}
+
+static tn_status check_message(json_t *message, size_t at, api_error *error)
+{
+    const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
+
+    if (!json_is_object(message))
+        return api_fail_field(error, "messages", "messages[%zu] must be an object", at);
+    if (!json_is_string(role) || json_string_length(role) == 0)
+        return api_fail_field(error, "messages", "messages[%zu].role must be a string", at);
+    if (json_object_get(message, "audio") && !json_is_null(json_object_get(message, "audio")))
+        return api_fail(error, 400, "unsupported_field", "messages", "messages[%zu].audio is not supported", at);
+    if (json_is_string(content))
+        return TN_OK;
+    if (json_is_array(content)) {
+        json_t *text;
+        tn_status status = join_parts(content, at, &text, error);
+        if (status == TN_OK && json_object_set_new(message, "content", text) != 0)
+            return api_fail_status(error, TN_E_MEMORY, NULL, 1);
+        return status;
+    }
+    bool may_be_empty = json_is_null(content) || !content;
+    if (may_be_empty && strcmp(json_string_value(role), "assistant") == 0)
+        return TN_OK;
+    return api_fail_field(error, "messages", "messages[%zu].content must be a string or a list of text parts", at);
+}
+
+static tn_status check_messages(const json_t *messages, api_error *error)
+{
+    if (!messages)
+        return api_fail_field(error, "messages", "'messages' is required");
+    if (json_array_size(messages) == 0)
+        return api_fail_field(error, "messages", "'messages' must not be empty");
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        tn_status status = check_message(json_array_get(messages, i), i, error);
+        if (status != TN_OK)
+            return status;
+    }
+    return TN_OK;
+}
+
+/* The template's arguments as one JSON text, malloc'ed; NULL without memory. */
+static char *render_arguments(const call_params *params)
+{
+    json_t *root = json_pack("{s:O, s:b}", "messages", params->messages, "add_generation_prompt",
+                             (int)params->add_generation_prompt);
+    json_t *extra = params->template_kwargs ? json_copy(params->template_kwargs) : json_object();
+    int failed = !root || !extra;
+
+    if (!failed && params->reasoning_effort)
+        failed = json_object_set_new(extra, "reasoning_effort", json_string(params->reasoning_effort));
+    if (!failed && params->tools && json_array_size(params->tools) > 0)
+        failed = json_object_set(root, "tools", params->tools);
+    if (!failed && json_object_size(extra) > 0)
+        failed = json_object_set(root, "chat_template_kwargs", extra);
+    char *text = failed ? NULL : json_dumps(root, JSON_COMPACT);
+    json_decref(extra);
+    json_decref(root);
+    return text;
+}
+
+static tn_status render(const tn_front *front, const char *json, char **ret_text, uint64_t *ret_bytes, api_error *error)
+{
+    uint64_t json_bytes = strlen(json), capacity = json_bytes + RENDER_BYTES_MIN;
+    char *text = NULL;
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+        char *grown = realloc(text, capacity);
+        if (!grown)
+            break;
+        text = grown;
+        uint64_t bytes = capacity;
+        tn_error err = TN_ERROR_INIT;
+        tn_status status = front->chat->render(front->engine, json, json_bytes, text, &bytes, &err);
+        if (status == TN_OK) {
+            *ret_text = text;
+            *ret_bytes = bytes;
+            return TN_OK;
+        }
+        if (status != TN_E_MEMORY || bytes <= capacity) {
+            free(text);
+            if (status == TN_E_NOT_FOUND)
+                return api_fail_field(error, "messages",
+                                      "this model has no chat template; use /v1/completions with a prompt");
+            api_fail_status(error, status, err.msg, 1);
+            snprintf(error->param, sizeof error->param, "messages");
+            return TN_E_ARGUMENT;
+        }
+        capacity = bytes;
+    }
+    free(text);
+    return api_fail_status(error, TN_E_MEMORY, "out of memory for the rendered conversation", 1);
+}
+
+tn_status chat_prompt_encode(const tn_front *front, const call_params *params, uint64_t most, int32_t **ret_ids,
+                             uint64_t *ret_count, api_error *error)
+{
+    char *text;
+    uint64_t bytes;
+
+    tn_status status = check_messages(params->messages, error);
+    if (status != TN_OK)
+        return status;
+    char *json = render_arguments(params);
+    if (!json)
+        return api_fail_status(error, TN_E_MEMORY, "out of memory for the conversation", 1);
+    status = render(front, json, &text, &bytes, error);
+    free(json);
+    if (status != TN_OK)
+        return status;
+    uint32_t flags = TN_ENCODE_PARSE_SPECIAL | (params->add_special ? TN_ENCODE_ADD_SPECIAL : 0);
+    status = prompt_encode(front, text, bytes, flags, most, "messages", ret_ids, ret_count, error);
+    free(text);
+    return status;
+}

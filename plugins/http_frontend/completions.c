@@ -1,0 +1,116 @@
+/* completions.c: a prompt is a text, a list of texts, a list of token ids, or a list of such lists. */
+#include "completions.h"
+
+#include "prompt_input.h"
+
+#include <string.h>
+
+enum { DEFAULT_TOKENS = 16 };
+
+static tn_status read_best_of(const field_rule *field, json_t *value, void *into, api_error *error)
+{
+    (void)into;
+    if (json_is_integer(value) && json_integer_value(value) == 1)
+        return TN_OK;
+    return api_fail(error, 400, "unsupported_field", field->name,
+                    "'best_of' is not supported by this server; ask for 'n' choices and pick one");
+}
+
+#define AT(member) offsetof(call_params, member)
+static const field_rule completion_fields[] = {
+    {"prompt", field_value, AT(prompt), 0, 0},
+    {"echo", field_bool, AT(echo), 0, 0},
+    {"logprobs", field_integer, AT(logprobs), 0, INT32_MAX},
+    {"best_of", read_best_of, 0, 0, 0},
+    {"suffix", field_unsupported, 0, 0, 0},
+    {"prompt_embeds", field_unsupported, 0, 0, 0},
+};
+#undef AT
+
+static tn_status read_fields(json_t *root, call_params *params, api_error *error)
+{
+    const field_table tables[] = {{completion_fields, sizeof completion_fields / sizeof *completion_fields},
+                                  call_params_fields};
+
+    params->add_special = true;
+    tn_status status = fields_read(root, tables, 2, params, error);
+    if (status == TN_OK)
+        status = call_params_check(params, error);
+    if (status == TN_OK && !params->prompt)
+        return api_fail_field(error, "prompt", "'prompt' is required");
+    return status;
+}
+
+/* Whether the value is one prompt, rather than a list of them. */
+static bool is_single(const json_t *prompt)
+{
+    return json_is_string(prompt) || json_is_integer(json_array_get(prompt, 0));
+}
+
+static tn_status read_prompt(tn_front *front, const call_params *params, const json_t *value, call_prompt *prompt,
+                             api_error *error)
+{
+    uint32_t flags = TN_ENCODE_PARSE_SPECIAL | (params->add_special ? TN_ENCODE_ADD_SPECIAL : 0);
+    tn_status status;
+
+    if (json_is_string(value)) {
+        const char *text = json_string_value(value);
+        size_t bytes = json_string_length(value);
+        status = prompt_encode(front, text, bytes, flags, front->info.max_model_len, "prompt", &prompt->tokens,
+                               &prompt->token_count, error);
+        if (status != TN_OK)
+            return status;
+        prompt->bos_added = params->add_special;
+        if (params->echo && !(prompt->text = strdup(text)))
+            return api_fail_status(error, TN_E_MEMORY, "out of memory for the prompt", 1);
+        prompt->text_bytes = bytes;
+    } else if (json_is_array(value)) {
+        status = prompt_read_ids(front, value, "prompt", &prompt->tokens, &prompt->token_count, error);
+        if (status != TN_OK)
+            return status;
+        byte_buffer text = {0};
+        if (params->echo)
+            prompt_decode(front, prompt->tokens, prompt->token_count, &text);
+        if (text.failed) {
+            byte_buffer_finish(&text);
+            return api_fail_status(error, TN_E_MEMORY, "out of memory for the prompt", 1);
+        }
+        prompt->text = text.bytes;
+        prompt->text_bytes = text.count;
+    } else {
+        return api_fail_field(error, "prompt",
+                              "'prompt' must be a text, a list of texts, a list of token ids, or a list of such lists");
+    }
+    return prompt_fit(front, params, DEFAULT_TOKENS, "prompt", prompt, error);
+}
+
+tn_status completions_prepare(tn_front *front, json_t *root, call_params *params, http_call **ret_call,
+                              api_error *error)
+{
+    tn_status status = read_fields(root, params, error);
+    if (status == TN_OK)
+        status = prompt_check_model(front, params->model, error);
+    if (status != TN_OK)
+        return status;
+    bool single = is_single(params->prompt);
+    size_t count = single ? 1 : json_array_size(params->prompt);
+    if (count == 0)
+        return api_fail_field(
+            error, "prompt", json_is_array(params->prompt) ? "'prompt' is empty" : "'prompt' must be a text or a list");
+    if (count > front->options.max_prompts)
+        return api_fail_field(error, "prompt", "'prompt' holds %zu prompts; this server takes %u in one request", count,
+                              front->options.max_prompts);
+    http_call *call = call_create(front, CALL_COMPLETION, params, (uint32_t)count);
+    if (!call)
+        return api_fail_status(error, TN_E_MEMORY, "out of memory for the request", 1);
+    for (size_t i = 0; status == TN_OK && i < count; i++) {
+        const json_t *value = single ? params->prompt : json_array_get(params->prompt, i);
+        status = read_prompt(front, params, value, &call->prompts[i], error);
+    }
+    if (status != TN_OK) {
+        call_destroy(call);
+        return status;
+    }
+    *ret_call = call;
+    return TN_OK;
+}

@@ -1,0 +1,379 @@
+/* exchange.c: a request's steps: refuse early what headers already forbid, collect the body, answer at once or submit a
+ * call and wait suspended, answer when resumed. */
+#include "exchange.h"
+
+#include "answer.h"
+#include "auth.h"
+#include "chat_completions.h"
+#include "completions.h"
+#include "json_body.h"
+#include "poller.h"
+#include "reply.h"
+#include "route.h"
+#include "status_pages.h"
+#include "tokenize.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+/* Bodies being received, together, may hold this many times max_body_bytes. */
+enum { BODY_TOTAL_FACTOR = 16 };
+
+typedef struct http_exchange {
+    tn_front *front;
+    const http_route *route;
+    byte_buffer body;
+    bool body_too_large;
+    http_call *call; /* owned; in the front's table */
+} http_exchange;
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static http_peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static tn_status fail_body_size(const tn_front *front, api_error *error)
+{
+    return api_fail(error, 413, "body_too_large", NULL, "the body is larger than %llu bytes",
+                    (unsigned long long)front->options.max_body_bytes);
+}
+
+static tn_status fail_busy(const tn_front *front, const char *message, api_error *error)
+{
+    api_fail(error, 503, "unavailable", NULL, "%s", message);
+    error->retry_after = front->engine_api->retry_after(front->engine);
+    if (error->retry_after == 0)
+        error->retry_after = 1;
+    return TN_E_ARGUMENT;
+}
+
+/* The type must be said: a browser sends a page's form or text to any address without asking, but never JSON. */
+static tn_status check_body_headers(const tn_front *front, struct MHD_Connection *connection, api_error *error)
+{
+    const char *type = header(connection, "Content-Type"), *length = header(connection, "Content-Length");
+    static const char json[] = "application/json";
+
+    if (!type || strncasecmp(type, json, sizeof json - 1) != 0 || !strchr("; \t", type[sizeof json - 1]))
+        return api_fail(error, 415, "unsupported_media_type", NULL, "send the header 'Content-Type: application/json'");
+    if (length && header(connection, "Transfer-Encoding"))
+        return api_fail(error, 400, "ambiguous_length", NULL,
+                        "Content-Length and Transfer-Encoding contradict each other");
+    if (length) {
+        errno = 0;
+        unsigned long long bytes = strtoull(length, NULL, 10);
+        if (errno || bytes > front->options.max_body_bytes)
+            return fail_body_size(front, error);
+    }
+    return TN_OK;
+}
+
+/* What the head of a request already decides. */
+static tn_status check_head(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
+                            const http_route **ret_route, api_error *error)
+{
+    const http_route *route = route_find(url);
+
+    if (front->options.key_count > 0 && !(route && route->open) &&
+        !auth_accepts(header(connection, "Authorization"), front->options.keys, front->options.key_count))
+        return api_fail(error, 401, "invalid_api_key", NULL,
+                        "a valid API key is required: send the header 'Authorization: Bearer KEY'");
+    if (!route)
+        return api_fail(error, 404, "unknown_url", NULL, "unknown path '%.128s'", url);
+    *ret_route = route;
+    if (!route_allows(route, method))
+        return api_fail(error, 405, "method_not_allowed", NULL, "'%s' takes %s, not %.16s", route->path,
+                        route->post ? "POST" : "GET", method);
+    if (route->works && atomic_load(&front->draining))
+        return fail_busy(front, "the server is draining and takes no new requests", error);
+    return route->post ? check_body_headers(front, connection, error) : TN_OK;
+}
+
+static enum MHD_Result begin(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
+                             void **state)
+{
+    api_error error;
+    http_exchange *exchange = calloc(1, sizeof *exchange);
+    if (!exchange)
+        return MHD_NO;
+    exchange->front = front;
+    *state = exchange;
+    if (check_head(front, connection, url, method, &exchange->route, &error) == TN_OK)
+        return MHD_YES;
+    return reply_error(front, connection, exchange->route, &error);
+}
+
+/* Past a limit the rest is read and dropped, since libmicrohttpd cannot answer before the end; request_timeout bounds
+ * that. */
+static void take_body(http_exchange *exchange, const char *bytes, size_t n)
+{
+    tn_front *front = exchange->front;
+    uint64_t total_max = front->options.max_body_bytes * BODY_TOTAL_FACTOR;
+
+    if (exchange->body_too_large || exchange->body.failed)
+        return;
+    if (n > front->options.max_body_bytes - exchange->body.count) {
+        exchange->body_too_large = true;
+        return;
+    }
+    if (atomic_fetch_add(&front->body_bytes, n) + n > total_max) {
+        atomic_fetch_sub(&front->body_bytes, n);
+        exchange->body.failed = true;
+        return;
+    }
+    size_t before = exchange->body.count;
+    byte_buffer_append(&exchange->body, bytes, n);
+    if (exchange->body.count == before)
+        atomic_fetch_sub(&front->body_bytes, n);
+}
+
+static void drop_body(http_exchange *exchange)
+{
+    atomic_fetch_sub(&exchange->front->body_bytes, exchange->body.count);
+    byte_buffer_finish(&exchange->body);
+}
+
+/* Parses, submits and parks a generation request. */
+static tn_status start_call(http_exchange *exchange, struct MHD_Connection *connection, json_t *root, api_error *error)
+{
+    tn_front *front = exchange->front;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    call_params params;
+    http_call *call = NULL;
+
+    call_params_init(&params, &front->info);
+    tn_status status = exchange->route->id == ROUTE_CHAT ? chat_completions_prepare(front, root, &params, &call, error)
+                                                         : completions_prepare(front, root, &params, &call, error);
+    if (status == TN_OK) {
+        call->connection = connection;
+        call->fd = info ? info->connect_fd : -1;
+        status = call_submit(call, &params, error);
+        if (status != TN_OK)
+            call_destroy(call);
+        else
+            exchange->call = call;
+    }
+    call_params_finish(&params);
+    return status;
+}
+
+/* The JSON answer to a body, in *out, unless a call was started. */
+static tn_status answer_body(http_exchange *exchange, struct MHD_Connection *connection, byte_buffer *out,
+                             api_error *error)
+{
+    tn_front *front = exchange->front;
+    json_t *root;
+
+    if (exchange->body_too_large)
+        return fail_body_size(front, error);
+    if (exchange->body.failed)
+        return fail_busy(front, "too many large bodies are being received at once", error);
+    tn_status status =
+        json_body_parse(exchange->body.bytes, exchange->body.count, front->options.max_json_depth, &root, error);
+    drop_body(exchange);
+    if (status != TN_OK)
+        return status;
+    if (exchange->route->id == ROUTE_TOKENIZE)
+        status = tokenize_answer(front, root, out, error);
+    else if (exchange->route->id == ROUTE_DETOKENIZE)
+        status = detokenize_answer(front, root, out, error);
+    else
+        status = start_call(exchange, connection, root, error);
+    json_decref(root);
+    return status;
+}
+
+static enum MHD_Result answer_get(http_exchange *exchange, struct MHD_Connection *connection, const char *url)
+{
+    tn_front *front = exchange->front;
+    byte_buffer out = {0};
+    api_error error;
+    uint32_t status = 200;
+    const char *type = REPLY_JSON;
+
+    switch (exchange->route->id) {
+    case ROUTE_HEALTH:
+        byte_buffer_text(&out, "{\"status\":\"alive\"}");
+        break;
+    case ROUTE_READY:
+        status = ready_write(front, &out);
+        break;
+    case ROUTE_VERSION:
+        version_write(&out);
+        break;
+    case ROUTE_METRICS:
+        metrics_write(front, &out);
+        type = REPLY_METRICS;
+        break;
+    case ROUTE_MODELS:
+        models_write(front, &out);
+        break;
+    default:
+        TN_ASSERT(exchange->route->id == ROUTE_MODEL);
+        if (model_write(front, url + strlen(exchange->route->path), &out, &error) != TN_OK)
+            return reply_error(front, connection, exchange->route, &error);
+    }
+    return reply_bytes(front, connection, status, type, &out);
+}
+
+/* Bytes of a stream; with none at hand the connection is suspended. */
+static ssize_t read_stream(void *cls, uint64_t position, char *bytes, size_t capacity)
+{
+    http_call *call = cls;
+    tn_front *front = call->front;
+    (void)position;
+
+    front_lock(front);
+    size_t waiting = call->out.count - call->out_read;
+    size_t n = call->aborted ? 0 : waiting < capacity ? waiting : capacity;
+    if (n > 0) {
+        memcpy(bytes, call->out.bytes + call->out_read, n);
+        call->out_read += n;
+        if (call->out_read > call->out.count / 2) { /* moves fewer bytes than were read */
+            memmove(call->out.bytes, call->out.bytes + call->out_read, waiting - n);
+            call->out.count = waiting - n;
+            call->out_read = 0;
+        }
+    }
+    bool aborted = call->aborted, ended = call->ended;
+    front_unlock(front);
+    if (aborted)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n > 0)
+        return (ssize_t)n;
+    if (ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    call_wait(call);
+    return 0;
+}
+
+/* A call that is not streamed and has just been resumed. */
+static enum MHD_Result answer_call(http_exchange *exchange, struct MHD_Connection *connection)
+{
+    http_call *call = exchange->call;
+    byte_buffer out = {0};
+
+    front_lock(exchange->front);
+    bool aborted = call->aborted, ended = call->ended, failed = call->failed;
+    front_unlock(exchange->front);
+    if (aborted)
+        return MHD_NO;
+    if (!ended) {
+        call_wait(call);
+        return MHD_YES;
+    }
+    if (failed)
+        return reply_error(exchange->front, connection, exchange->route, &call->error);
+    answer_write_whole(call, &out);
+    return reply_bytes(exchange->front, connection, 200, REPLY_JSON, &out);
+}
+
+static enum MHD_Result answer_post(http_exchange *exchange, struct MHD_Connection *connection)
+{
+    byte_buffer out = {0};
+    api_error error;
+
+    if (answer_body(exchange, connection, &out, &error) != TN_OK) {
+        byte_buffer_finish(&out);
+        return reply_error(exchange->front, connection, exchange->route, &error);
+    }
+    if (!exchange->call)
+        return reply_bytes(exchange->front, connection, 200, REPLY_JSON, &out);
+    if (exchange->call->stream)
+        return reply_stream(exchange->front, connection, read_stream, exchange->call);
+    call_wait(exchange->call);
+    return MHD_YES;
+}
+
+static void mark_received(tn_front *front, struct MHD_Connection *connection, uint64_t since_ms)
+{
+    http_peer *peer = peer_of(connection);
+    front_lock(front);
+    if (peer)
+        peer->receiving_since_ms = since_ms;
+    front_unlock(front);
+}
+
+enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                    const char *version, const char *upload, size_t *upload_bytes, void **state)
+{
+    tn_front *front = cls;
+    http_exchange *exchange = *state;
+    (void)version;
+
+    if (!exchange)
+        return begin(front, connection, url, method, state);
+    if (*upload_bytes > 0) {
+        take_body(exchange, upload, *upload_bytes);
+        *upload_bytes = 0;
+        return MHD_YES;
+    }
+    if (exchange->call)
+        return answer_call(exchange, connection);
+    mark_received(front, connection, 0);
+    return exchange->route->post ? answer_post(exchange, connection) : answer_get(exchange, connection, url);
+}
+
+void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **state,
+                           enum MHD_RequestTerminationCode why)
+{
+    tn_front *front = cls;
+    http_exchange *exchange = *state;
+    (void)why;
+
+    if (!exchange)
+        return;
+    *state = NULL;
+    if (exchange->call) {
+        call_withdraw(exchange->call);
+        call_destroy(exchange->call);
+    }
+    drop_body(exchange);
+    free(exchange);
+    mark_received(front, connection, front_now_ms());
+}
+
+void exchange_on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                            enum MHD_ConnectionNotificationCode what)
+{
+    tn_front *front = cls;
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        http_peer *peer = calloc(1, sizeof *peer);
+        *context = peer;
+        if (!peer || !info)
+            return; /* without memory this one is timed by libmicrohttpd alone */
+        peer->fd = info->connect_fd;
+        peer->receiving_since_ms = front_now_ms();
+        front_lock(front);
+        bool first = front->peers == NULL;
+        peer->next = front->peers;
+        if (peer->next)
+            peer->next->previous = peer;
+        front->peers = peer;
+        front_unlock(front);
+        if (first)
+            poller_wake(front);
+        return;
+    }
+    http_peer *peer = *context;
+    *context = NULL;
+    if (!peer)
+        return;
+    front_lock(front);
+    if (peer->previous)
+        peer->previous->next = peer->next;
+    else
+        front->peers = peer->next;
+    if (peer->next)
+        peer->next->previous = peer->previous;
+    front_unlock(front);
+    free(peer);
+}

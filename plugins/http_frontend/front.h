@@ -1,0 +1,81 @@
+/* front.h: the front end as a whole: what it serves, its listeners, its calls in flight.
+ *
+ * Threads: per listener a small pool of libmicrohttpd threads parses requests and writes answers; one poller thread
+ * takes the engine's events and appends them to the calls they belong to. A connection that waits is suspended and
+ * costs no thread. `lock` guards the members below it, and the calls in the table. It is never held while libmicrohttpd
+ * is called, because that library may hold a lock of its own around our callbacks; calling the engine under it is fine.
+ */
+#ifndef HTTP_FRONT_H
+#define HTTP_FRONT_H
+
+#include "byte_buffer.h"
+#include "listener.h"
+#include "options.h"
+#include "tenon/frontend.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct http_call;
+
+/* One open connection, from accept to close; a list, so that the poller can cut off those that dawdle. */
+typedef struct http_peer {
+    struct http_peer *next, *previous;
+    int fd;
+    uint64_t receiving_since_ms; /* 0: a request has fully arrived and is being answered */
+} http_peer;
+
+typedef struct http_door {
+    http_listener listener;
+    struct MHD_Daemon *daemon;
+} http_door;
+
+struct tn_front {
+    const tn_host *host;
+    tn_engine *engine;
+    const tn_engine_table *engine_api;
+    const tn_chat_table *chat;
+    const tn_stats_table *stats;
+    const tn_tokenizer_table *tok_api;
+    const tn_tok *tok;
+    tn_engine_info info;
+    http_options options;
+    tn_client *client;
+    char fingerprint[24]; /* "fp_..." of model and version */
+    char address[256];
+    char mhd_words[256]; /* libmicrohttpd's last complaint while it starts */
+    atomic_bool starting;
+    http_door doors[HTTP_LISTENERS_MAX];
+    uint32_t door_count;
+
+    int epoll_fd, wake_fd;
+    pthread_t poller;
+    bool poller_runs;
+
+    atomic_bool draining;            /* refuse new work; written by drain and stop */
+    atomic_uint_fast64_t body_bytes; /* of bodies being received, over all connections */
+
+    pthread_mutex_t lock;
+    pthread_cond_t idle; /* signalled when call_count falls to 0 */
+    bool stopping;       /* no call may be suspended any more */
+    byte_buffer piece;   /* scratch of logprobs.c */
+    http_peer *peers;
+    struct http_call **calls; /* [call_capacity], NULL: free */
+    uint32_t *free_slots;
+    uint32_t call_capacity, free_count, call_count, next_generation;
+};
+
+static inline void front_lock(tn_front *front)
+{
+    pthread_mutex_lock(&front->lock);
+}
+
+static inline void front_unlock(tn_front *front)
+{
+    pthread_mutex_unlock(&front->lock);
+}
+
+uint64_t front_now_ms(void); /* monotonic; never 0 */
+
+#endif

@@ -1,0 +1,15 @@
+/* poller.h: the thread that takes the engine's events, notices clients that hang up, and cuts off those that dawdle. */
+#ifndef HTTP_POLLER_H
+#define HTTP_POLLER_H
+
+#include "front.h"
+
+/* Needs client, epoll_fd and wake_fd. [ctl] */
+tn_status poller_start(tn_front *front, tn_error *err);
+/* Sets stopping, aborts every call, resumes every suspended connection, and joins. After it no connection is suspended,
+ * nor will one be. Fine if it never started. [ctl] */
+void poller_stop(tn_front *front);
+/* Makes the poller look again at what it waits for. [any] */
+void poller_wake(tn_front *front);
+
+#endif

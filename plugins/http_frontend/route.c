@@ -1,0 +1,40 @@
+/* route.c: ten routes in one table, searched in order. */
+#include "route.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const http_route routes[] = {
+    {ROUTE_CHAT, "/v1/chat/completions", true, false, true},
+    {ROUTE_COMPLETIONS, "/v1/completions", true, false, true},
+    {ROUTE_TOKENIZE, "/tokenize", true, false, true},
+    {ROUTE_DETOKENIZE, "/detokenize", true, false, true},
+    {ROUTE_MODELS, "/v1/models", false, false, false},
+    {ROUTE_HEALTH, "/health", false, true, false},
+    {ROUTE_READY, "/ready", false, false, false},
+    {ROUTE_METRICS, "/metrics", false, false, false},
+    {ROUTE_VERSION, "/version", false, false, false},
+    {ROUTE_MODEL, "/v1/models/", false, false, false},
+};
+
+const http_route *route_find(const char *path)
+{
+    size_t bytes = strlen(path);
+    size_t trimmed = bytes > 1 && path[bytes - 1] == '/' ? bytes - 1 : bytes;
+
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        size_t known = strlen(routes[i].path);
+        if (routes[i].id == ROUTE_MODEL && bytes > known && memcmp(path, routes[i].path, known) == 0)
+            return &routes[i];
+        if (known == trimmed && memcmp(path, routes[i].path, trimmed) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+bool route_allows(const http_route *route, const char *method)
+{
+    if (route->post)
+        return strcmp(method, "POST") == 0;
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}

@@ -1,0 +1,32 @@
+/* route.h: which path, with which method, is served by what. */
+#ifndef HTTP_ROUTE_H
+#define HTTP_ROUTE_H
+
+#include <stdbool.h>
+
+typedef enum route_id {
+    ROUTE_HEALTH,
+    ROUTE_READY,
+    ROUTE_VERSION,
+    ROUTE_METRICS,
+    ROUTE_MODELS,
+    ROUTE_MODEL,
+    ROUTE_CHAT,
+    ROUTE_COMPLETIONS,
+    ROUTE_TOKENIZE,
+    ROUTE_DETOKENIZE
+} route_id;
+
+typedef struct http_route {
+    route_id id;
+    const char *path; /* ROUTE_MODEL: a prefix, what follows is the model's name */
+    bool post;        /* POST with a JSON body; otherwise GET or HEAD */
+    bool open;        /* served without a key */
+    bool works;       /* occupies the engine or the processor: refused while draining */
+} http_route;
+
+/* NULL: no such path. A trailing slash is not a different path. */
+const http_route *route_find(const char *path);
+bool route_allows(const http_route *route, const char *method);
+
+#endif

@@ -1,0 +1,16 @@
+/* status_pages.h: the answers to GET: models, readiness, version, metrics. */
+#ifndef HTTP_STATUS_PAGES_H
+#define HTTP_STATUS_PAGES_H
+
+#include "api_error.h"
+#include "front.h"
+
+void models_write(const tn_front *front, byte_buffer *out);
+tn_status model_write(const tn_front *front, const char *name, byte_buffer *out, api_error *error);
+void version_write(byte_buffer *out);
+/* Returns the HTTP status: 200 or 503. */
+uint32_t ready_write(const tn_front *front, byte_buffer *out);
+/* Prometheus text format 0.0.4: every series as tenon:NAME and, if the settings say so, as vllm:NAME. */
+void metrics_write(const tn_front *front, byte_buffer *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* http_fixture.h: a front end over the fake engine, and a raw-socket client to talk to it. */
+#ifndef TESTS_HTTP_FIXTURE_H
+#define TESTS_HTTP_FIXTURE_H
+
+#include "fake_engine.h"
+
+#include <jansson.h>
+
+typedef struct http_fixture {
+    tn_engine engine;
+    tn_host host;
+    tn_front *front;
+    uint16_t port;  /* of the first address, 0 for a Unix socket */
+    char log[4096]; /* lines that were logged */
+} http_fixture;
+
+/* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given. */
+tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err);
+void http_fixture_stop(http_fixture *fixture);
+/* For cmocka: a fixture with default settings in *state. */
+int http_fixture_setup(void **state);
+int http_fixture_teardown(void **state);
+
+typedef struct http_answer {
+    int status;      /* 0: the connection closed without one */
+    char head[4096]; /* status line and headers */
+    char *body;      /* owned, terminated, chunks joined */
+    size_t body_bytes;
+    bool complete; /* the body came to its proper end */
+    json_t *json;  /* owned; NULL if the body is no JSON */
+} http_answer;
+
+int http_connect(const http_fixture *fixture);
+void http_send(int fd, const char *bytes, size_t n); /* ignores a closed peer */
+/* Reads one answer; the connection stays open unless the server closes it. */
+http_answer http_receive(int fd);
+/* Connect, send, receive, close. headers: extra lines, each ended by CRLF; body NULL: none. */
+http_answer http_ask(const http_fixture *fixture, const char *method, const char *path, const char *headers,
+                     const char *body);
+http_answer http_get(const http_fixture *fixture, const char *path);
+http_answer http_post(const http_fixture *fixture, const char *path, const char *json);
+void http_answer_finish(http_answer *answer);
+/* json at a path such as "choices.0.message.content"; NULL if absent. */
+json_t *http_at(const json_t *json, const char *path);
+const char *http_text_at(const json_t *json, const char *path);
+/* The n-th `data:` payload of a stream as JSON (a new reference); NULL past the last or for [DONE]. */
+json_t *http_chunk(const http_answer *answer, size_t n);
+size_t http_chunk_count(const http_answer *answer); /* without [DONE] */
+
+#endif
