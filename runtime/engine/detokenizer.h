@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DETOKENIZER_NO_STOP = UINT32_MAX };
+#define DETOKENIZER_NO_STOP UINT32_MAX
 
 typedef struct stop_string {
     const char *text; /* whole UTF-8, not empty */

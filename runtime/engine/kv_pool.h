@@ -9,7 +9,7 @@
 
 #include "engine/carve.h"
 
-enum { KV_PAGE_NONE = UINT32_MAX };
+#define KV_PAGE_NONE UINT32_MAX
 
 typedef struct kv_page {
     uint32_t refs;

@@ -11,7 +11,7 @@
 #include "engine/detokenizer.h"
 #include "engine/siphash.h"
 
-enum { SLOT_NONE = UINT32_MAX };
+#define SLOT_NONE UINT32_MAX
 typedef enum sequence_state { SEQUENCE_WAITING, SEQUENCE_FORKING, SEQUENCE_RUNNING, SEQUENCE_FINISHED } sequence_state;
 
 struct request;
