@@ -18,7 +18,7 @@ tn_status safetensors_json_load(const char *path, const void *bytes, uint64_t n_
 {
     json_error_t error;
     json_t *json = json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!json && json_error_code(&error) == json_error_out_of_memory)
+    if (!json && !error.text[0]) /* how jansson says that memory ran out, most of the time */
         return tn_fail(err, TN_E_MEMORY, "%s: JSON of %" PRIu64 " bytes", path, n_bytes);
     if (!json)
         return tn_fail(err, TN_E_CORRUPT, "%s: bad JSON at byte %d: %s", path, error.position, error.text);

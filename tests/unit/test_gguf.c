@@ -448,6 +448,8 @@ static void test_bad_dimensions_are_refused(void **state)
     assert_refused(&w, TN_E_CORRUPT, "more than 64 bits");
     write_one_tensor(&w, 1, (uint64_t[]){((uint64_t)1 << 62) + 1}, 0, 0); /* wraps to four bytes */
     assert_refused(&w, TN_E_CORRUPT, "impossible size");
+    write_one_tensor(&w, 1, (uint64_t[]){(uint64_t)1 << 56}, 0, 0); /* fits 64 bits, but what is made of it may not */
+    assert_refused(&w, TN_E_CORRUPT, "impossible size");
     write_one_tensor(&w, 2, (uint64_t[]){31, 2}, 8, 0);
     assert_refused(&w, TN_E_CORRUPT, "whole blocks");
     write_one_tensor(&w, 2, (uint64_t[]){128, 2}, 12, 0); /* 256 elements, but no row holds a whole block */
