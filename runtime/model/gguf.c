@@ -126,6 +126,19 @@ static tn_status read_alignment(gguf_reader *reader, const checkpoint *view, uin
     return TN_OK;
 }
 
+/* A model split over several files names its parts in each. Half a model would fail later, and less clearly. */
+static tn_status refuse_split(const gguf_reader *reader, const checkpoint *view)
+{
+    for (uint32_t i = 0; i < view->meta_count; i++) {
+        const meta_entry *entry = &view->metas[i];
+        if (strcmp(entry->key, "split.count") == 0 && entry->value.kind == TN_META_UINT && entry->value.u > 1)
+            return tn_fail(reader->err, TN_E_UNSUPPORTED,
+                           "%s: this is one of %" PRIu64 " parts of a split model; join them with gguf-split --merge",
+                           reader->path, entry->value.u);
+    }
+    return TN_OK;
+}
+
 static tn_status read_dims(gguf_reader *reader, tn_tensor_src *tensor)
 {
     tn_status status = gguf_read_u32(reader, "the number of dimensions", &tensor->rank);
@@ -260,6 +273,8 @@ static tn_status read_body(gguf_reader *reader, checkpoint *view)
     if (!offsets)
         return tn_fail(reader->err, TN_E_MEMORY, "%u tensor offsets", view->tensor_capacity);
     tn_status status = read_keys(reader, view);
+    if (status == TN_OK)
+        status = refuse_split(reader, view);
     if (status == TN_OK)
         status = read_alignment(reader, view, &alignment);
     if (status == TN_OK)

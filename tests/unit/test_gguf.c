@@ -393,6 +393,21 @@ static void test_bad_alignments_are_refused(void **state)
     assert_refused(&w, TN_E_CORRUPT, "not of type uint32");
 }
 
+static void test_a_part_of_a_split_model_is_refused(void **state)
+{
+    (void)state;
+    byte_writer w = {0};
+    write_header(&w, 3, 0, 1);
+    write_key(&w, "split.count", WRITE_U16);
+    write_bytes(&w, "\x03\x00", 2);
+    assert_refused(&w, TN_E_UNSUPPORTED, "one of 3 parts");
+    write_header(&w, 3, 0, 1);
+    write_key(&w, "split.count", WRITE_U16);
+    write_bytes(&w, "\x01\x00", 2);
+    assert_int_equal(open_written(&w), TN_OK);
+    close_file();
+}
+
 static void test_a_given_alignment_moves_the_data(void **state)
 {
     (void)state;
@@ -523,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_bad_keys_are_refused),
         cmocka_unit_test(test_many_duplicate_keys_do_not_take_quadratic_time),
         cmocka_unit_test(test_bad_alignments_are_refused),
+        cmocka_unit_test(test_a_part_of_a_split_model_is_refused),
         cmocka_unit_test(test_a_given_alignment_moves_the_data),
         cmocka_unit_test(test_bad_ranks_are_refused),
         cmocka_unit_test(test_bad_dimensions_are_refused),
