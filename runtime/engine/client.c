@@ -13,22 +13,23 @@
 static void client_layout(uint32_t queue_cap, uint32_t text_bytes, uint32_t top_count, carve *memory)
 {
     tn_client *client = carve_array(memory, 1, sizeof *client);
-    event_node *nodes = carve_array(memory, queue_cap, sizeof *nodes);
-    char *text = carve_array(memory, queue_cap, text_bytes);
-    int32_t *top_id = carve_array(memory, (uint64_t)queue_cap * top_count, sizeof *top_id);
-    float *top_logprob = carve_array(memory, (uint64_t)queue_cap * top_count, sizeof *top_logprob);
+    uint64_t count = 2 * (uint64_t)queue_cap;
+    event_node *nodes = carve_array(memory, count, sizeof *nodes);
+    char *text = carve_array(memory, count, text_bytes);
+    int32_t *top_id = carve_array(memory, count * top_count, sizeof *top_id);
+    float *top_logprob = carve_array(memory, count * top_count, sizeof *top_logprob);
 
     if (!memory->base)
         return;
-    for (uint32_t i = 0; i < queue_cap; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         nodes[i].pooled = true;
-        nodes[i].text = text + (uint64_t)i * text_bytes;
-        nodes[i].top_id = top_id + (uint64_t)i * top_count;
-        nodes[i].top_logprob = top_logprob + (uint64_t)i * top_count;
+        nodes[i].text = text + i * text_bytes;
+        nodes[i].top_id = top_id + i * top_count;
+        nodes[i].top_logprob = top_logprob + i * top_count;
         nodes[i].next = client->free;
         client->free = &nodes[i];
     }
-    atomic_init(&client->free_count, queue_cap);
+    client->queue_cap = queue_cap;
 }
 
 tn_status client_create(tn_engine *engine, uint32_t queue_cap, uint32_t text_bytes, uint32_t top_count,
@@ -61,19 +62,16 @@ tn_status client_create(tn_engine *engine, uint32_t queue_cap, uint32_t text_byt
 /* Gives back nodes that were delivered; frees requests whose end was. */
 static void recycle(tn_client *client, event_node **list)
 {
-    uint32_t pooled = 0;
     while (*list) {
         event_node *node = *list;
         *list = node->next;
         if (node->pooled) {
             node->next = client->free;
             client->free = node;
-            pooled++;
         } else if (node->done) {
             request_destroy(node->done);
         }
     }
-    atomic_fetch_add(&client->free_count, pooled);
 }
 
 void client_destroy(tn_client *client)
@@ -155,7 +153,7 @@ static void clear_signal(tn_client *client)
 uint32_t client_poll(tn_client *client, tn_event *out, uint32_t stride, uint32_t cap, bool *ret_wake)
 {
     uint32_t size = cap > 0 ? out->struct_size : 0;
-    uint32_t count = 0;
+    uint32_t count = 0, pooled = 0;
     event_node **end;
 
     if (size > sizeof(tn_event))
@@ -172,7 +170,9 @@ uint32_t client_poll(tn_client *client, tn_event *out, uint32_t stride, uint32_t
         node->next = NULL;
         *end = node;
         end = &node->next;
+        pooled += node->pooled;
     }
+    atomic_fetch_sub(&client->queued_count, pooled);
     clear_signal(client);
     pthread_mutex_unlock(&client->mutex);
     *ret_wake = atomic_exchange(&client->stalled, false);
@@ -181,9 +181,9 @@ uint32_t client_poll(tn_client *client, tn_event *out, uint32_t stride, uint32_t
 
 uint32_t client_room(const tn_client *client)
 {
-    uint32_t free_count = atomic_load(&client->free_count);
-    TN_ASSERT(free_count >= client->reserved);
-    return free_count - client->reserved;
+    uint32_t taken = atomic_load(&client->queued_count) + client->reserved;
+    TN_ASSERT(taken <= client->queue_cap);
+    return client->queue_cap - taken;
 }
 
 event_node *client_take_node(tn_client *client)
@@ -194,7 +194,7 @@ event_node *client_take_node(tn_client *client)
     event_node *node = client->free;
     TN_ASSERT(node != NULL);
     client->free = node->next;
-    atomic_fetch_sub(&client->free_count, 1);
+    atomic_fetch_add(&client->queued_count, 1);
     pthread_mutex_unlock(&client->mutex);
     return node;
 }

@@ -28,11 +28,12 @@ typedef struct event_node {
 
 struct tn_client {
     tn_engine *engine;
-    int fd;                 /* eventfd, readable while the queue holds something */
-    atomic_uint free_count; /* nodes in free; written under mutex, read by the loop without */
-    atomic_bool stalled;    /* the loop waits for free nodes; poll then wakes it */
-    uint32_t reserved;      /* nodes promised to planned rows. Loop thread only, like the next */
-    int64_t full_since_ns;  /* when the loop first found no room; 0: there is room */
+    int fd;                   /* eventfd, readable while the queue holds something */
+    uint32_t queue_cap;       /* pooled nodes that may wait */
+    atomic_uint queued_count; /* that do; the loop adds, poll subtracts */
+    atomic_bool stalled;      /* the loop waits for room; poll then wakes it */
+    uint32_t reserved;        /* nodes promised to planned rows. Loop thread only, like the next */
+    int64_t full_since_ns;    /* when the loop first found no room; 0: there is room */
 
     pthread_mutex_t mutex;   /* guards what follows */
     pthread_cond_t empty;    /* live_count became 0 */
@@ -56,10 +57,10 @@ void client_leave(tn_client *client, struct request *request);
 bool client_cancel(tn_client *client, uint64_t id);
 /* Waits until no request is live. [ctl] */
 void client_wait_empty(tn_client *client);
-/* Pops up to cap events; true in *ret_wake if the loop waits for the nodes that came free. [client thread] */
+/* Pops up to cap events; true in *ret_wake if the loop waits for the room made. [client thread] */
 uint32_t client_poll(tn_client *client, tn_event *out, uint32_t stride, uint32_t cap, bool *ret_wake);
 
-/* Nodes that a planned row may still be promised. [loop] */
+/* Events that may still be promised to planned rows. [loop] */
 uint32_t client_room(const tn_client *client);
 /* A pooled node to fill and push. One must have been promised, and is no longer. [loop] */
 event_node *client_take_node(tn_client *client);

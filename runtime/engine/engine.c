@@ -183,6 +183,7 @@ static tn_status build(tn_engine *engine, tn_error *err)
     memory.used = 0;
     engine_layout(engine, &memory);
 
+    engine->row_limit = config->max_num_batched_tokens;
     prefix_cache_init(&engine->cache);
     scheduler_init(&engine->scheduler);
     note_end_tokens(engine);

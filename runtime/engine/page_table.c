@@ -123,6 +123,12 @@ void page_table_slide(page_table *table, uint32_t slot, uint32_t computed)
     }
 }
 
+void page_table_retell(page_table *table, uint32_t slot)
+{
+    for (uint32_t g = 0; g < table->group_count; g++)
+        table->group[g].row[slot].sent = table->group[g].row[slot].first;
+}
+
 void page_table_release(page_table *table, uint32_t slot)
 {
     for (uint32_t g = 0; g < table->group_count; g++) {

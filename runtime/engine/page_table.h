@@ -43,6 +43,8 @@ void page_table_adopt(page_table *table, uint32_t slot, const hash128 *hash, uin
 void page_table_publish(page_table *table, uint32_t slot, hash128 hash, uint32_t block);
 /* Drops pages that no query at position `computed` or later can see. */
 void page_table_slide(page_table *table, uint32_t slot, uint32_t computed);
+/* The backend did not take the step that told it of this row: tell it again. */
+void page_table_retell(page_table *table, uint32_t slot);
 /* Drops all pages. */
 void page_table_release(page_table *table, uint32_t slot);
 

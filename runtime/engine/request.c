@@ -44,7 +44,7 @@ static tn_status check_length(const request_limits *limits, const tn_request *as
         return tn_fail(err, TN_E_ARGUMENT, "token: the prompt is empty; it needs at least one token");
     if (asked->max_new == 0 && !(asked->flags & TN_REQ_PROMPT_LOGPROBS))
         return tn_fail(err, TN_E_ARGUMENT, "max_new is 0; only a request for prompt log-probs may generate nothing");
-    if (asked->token_count + (asked->max_new > 0) > window)
+    if (asked->token_count > window - (asked->max_new > 0))
         return tn_fail(err, TN_E_ARGUMENT,
                        "token_count: the prompt has %llu tokens, but max_model_len is %u, generated tokens included",
                        (unsigned long long)asked->token_count, window);

@@ -189,8 +189,7 @@ static void preempt(tn_engine *engine, schedule *schedule, budget *left, sequenc
 {
     request *request = victim->request;
 
-    if (schedule)
-        forget_item(schedule, left, victim);
+    forget_item(schedule, left, victim);
     stop_running(engine, victim);
     stats_add(&engine->stats, STATS_PREEMPTIONS, 1);
     for (uint32_t i = 1; i < request->choice_count && victim->choice == 0 && !request->forked; i++)
@@ -379,7 +378,7 @@ bool scheduler_has_candidate(const tn_engine *engine)
 
 void scheduler_plan(tn_engine *engine, schedule *schedule, bool only_running)
 {
-    budget left = {engine->config.max_num_batched_tokens, engine->config.max_outputs};
+    budget left = {engine->row_limit, engine->config.max_outputs};
 
     schedule->count = schedule->token_count = schedule->out_count = 0;
     plan_running(engine, schedule, &left, true, only_running);
@@ -394,23 +393,13 @@ void scheduler_plan(tn_engine *engine, schedule *schedule, bool only_running)
     }
 }
 
-void scheduler_abandon(tn_engine *engine, schedule *schedule)
+void scheduler_abandon(tn_engine *engine, const schedule *schedule)
 {
-    (void)engine;
     for (uint32_t i = 0; i < schedule->count; i++) {
         const scheduled *item = &schedule->item[i];
         item->sequence->request->client->reserved -= item->score_count + item->samples;
+        page_table_retell(&engine->pages, item->sequence->slot);
     }
-    schedule->count = 0;
-}
-
-bool scheduler_preempt_last(tn_engine *engine)
-{
-    scheduler *scheduler = &engine->scheduler;
-    if (scheduler->running_count < 2)
-        return false;
-    preempt(engine, NULL, NULL, scheduler->running[scheduler->running_count - 1]);
-    return true;
 }
 
 /* ---- fork ---- */

@@ -49,10 +49,8 @@ void scheduler_remove(tn_engine *engine, sequence *sequence);
 void scheduler_plan(tn_engine *engine, schedule *schedule, bool only_running);
 /* True if a waiting sequence could be admitted, as far as slots and clients tell. */
 bool scheduler_has_candidate(const tn_engine *engine);
-/* Gives back what a plan that was not submitted has promised. */
-void scheduler_abandon(tn_engine *engine, schedule *schedule);
-/* Takes pages from the last sequence in order; false if only one is running. */
-bool scheduler_preempt_last(tn_engine *engine);
+/* Takes back what a plan that the backend did not take has promised and told. */
+void scheduler_abandon(tn_engine *engine, const schedule *schedule);
 /* Tokens of the prompt that choices share: all but the last, or without page copies the whole pages below it. Until the
  * fork, choice 0 must keep what a query at this position sees. */
 uint32_t scheduler_fork_point(const tn_engine *engine, const struct request *request);

@@ -67,7 +67,8 @@ struct tn_engine {
     batch_builder builder;
     step step[STEPS_IN_FLIGHT_MAX];
     uint32_t depth, in_flight, oldest; /* steps under way: oldest, oldest + 1 ... modulo depth */
-    int64_t now_ns;                    /* when this round began */
+    uint32_t row_limit; /* rows of the next step; below max_num_batched_tokens while the backend is short of memory */
+    int64_t now_ns;     /* when this round began */
     request *live;
     char *piece; /* [piece_bytes] */
 };

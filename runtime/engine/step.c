@@ -374,9 +374,8 @@ static void wait_oldest(tn_engine *engine)
 /* ---- submission ---- */
 
 /* The step is under way: its rows count as computed from now on. */
-static void commit(tn_engine *engine, const schedule *schedule)
+static void commit(const schedule *schedule)
 {
-    (void)engine;
     for (uint32_t i = 0; i < schedule->count; i++) {
         const scheduled *item = &schedule->item[i];
         sequence *sequence = item->sequence;
@@ -390,13 +389,20 @@ static void commit(tn_engine *engine, const schedule *schedule)
     }
 }
 
-/* The backend ran out of memory for a step: a smaller one may do. */
-static void shrink(tn_engine *engine, tn_status status, const char *message)
+/* The backend ran out of memory for a step: half of it may do. At one row, the request it belongs to ends. */
+static void shrink(tn_engine *engine, const schedule *schedule, tn_status status, const char *message)
 {
-    if (scheduler_preempt_last(engine))
-        return;
-    TN_ASSERT(engine->scheduler.running_count == 1);
-    abandon_request(engine, engine->scheduler.running[0]->request, TN_FINISH_ERROR, status, message);
+    if (schedule->token_count > 1)
+        engine->row_limit = schedule->token_count / 2;
+    else
+        abandon_request(engine, schedule->item[0].sequence->request, TN_FINISH_ERROR, status, message);
+}
+
+/* After a step that fitted, a larger one is tried again. */
+static void grow(tn_engine *engine)
+{
+    uint32_t most = engine->config.max_num_batched_tokens;
+    engine->row_limit = engine->row_limit < most / 2 ? engine->row_limit * 2 : most;
 }
 
 /* Plans and submits one step; true if there was one. */
@@ -416,7 +422,8 @@ static bool submit_step(tn_engine *engine)
     stats_step_begins(&engine->stats, step->schedule.token_count);
     tn_status status = engine->backend->submit(engine->model, &engine->builder.batch, &step->ticket, &error);
     if (status == TN_OK) {
-        commit(engine, &step->schedule);
+        commit(&step->schedule);
+        grow(engine);
         engine->in_flight++;
         return true;
     }
@@ -424,7 +431,7 @@ static bool submit_step(tn_engine *engine)
     if (status == TN_E_MEMORY && only_running)
         return false; /* the step under way comes first */
     if (status == TN_E_MEMORY)
-        shrink(engine, status, error.msg);
+        shrink(engine, &step->schedule, status, error.msg);
     else
         fail_engine(engine, status, error.msg[0] ? error.msg : tn_status_text(status));
     return true;
