@@ -3,7 +3,7 @@
  */
 #include "plugin/loader.h"
 
-#include "interp/interp.h"
+#include "tenon/interp.h"
 #include "plugin/handshake.h"
 #include "plugin/process.h"
 

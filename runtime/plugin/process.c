@@ -5,7 +5,7 @@
  */
 #include "plugin/process.h"
 
-#include "interp/interp.h"
+#include "tenon/interp.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
 

@@ -1,7 +1,7 @@
 /* host_ops.c: host memory posing as a device. A handle is the address; `run` is absent, so every node runs in the
  * reference kernels. The smallest complete tn.ops table, and the oracle backend of the tests.
  */
-#include "interp/interp.h"
+#include "tenon/interp.h"
 
 #include <string.h>
 #include <unistd.h>

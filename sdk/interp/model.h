@@ -7,7 +7,7 @@
 #ifndef INTERP_MODEL_H
 #define INTERP_MODEL_H
 
-#include "interp/interp.h"
+#include "tenon/interp.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -67,6 +67,7 @@ struct tn_model {
     bool mapped; /* ops->map works */
     bool sealed;
     bool device_busy; /* run has been called since the last sync */
+    bool device_ran;  /* the last node ran on the device */
 
     const tn_graph *graph; /* outlives the model */
     const tn_graph_api *api;

@@ -69,8 +69,8 @@ static tn_status run_on_device(node_call *call)
         args.page_tokens = INTERP_PAGE_TOKENS;
     }
     tn_status status = model->ops->run(model->dev, &args, call->err);
-    if (status != TN_E_UNSUPPORTED)
-        model->device_busy = true;
+    model->device_ran = status != TN_E_UNSUPPORTED;
+    model->device_busy |= model->device_ran;
     return status;
 }
 

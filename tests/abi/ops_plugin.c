@@ -1,5 +1,5 @@
 /* ops_plugin.c: a plugin that provides tn.ops and nothing else: host memory without a single kernel. */
-#include "interp/interp.h"
+#include "tenon/interp.h"
 
 static const void *get_interface(const char *id)
 {

@@ -3,7 +3,7 @@
  * Tolerance: 1e-5 of the largest logit. The golden logits are float32 sums rounded to 7 digits; ours are float64 sums,
  * so what is measured is mostly the reference's own rounding.
  */
-#include "interp/interp.h"
+#include "tenon/interp.h"
 #include "model_rig.h"
 #include "unit/cmocka_test.h"
 

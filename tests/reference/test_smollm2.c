@@ -4,7 +4,7 @@
  * Tolerance 1e-4 (1.6e-5 measured): the reference sums in float32 over 30 layers and its figures are rounded to 5 decimals. llama.cpp
  * itself is off by up to 0.3 here.
  */
-#include "interp/interp.h"
+#include "tenon/interp.h"
 #include "model_rig.h"
 #include "unit/cmocka_test.h"
 

@@ -4,8 +4,8 @@
  * nothing else), so both sides of the boundary are exercised. The oracle is the same graph on host memory.
  */
 #include "cmocka_test.h"
-#include "interp/interp.h"
 #include "model/graph.h"
+#include "tenon/interp.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -606,6 +606,58 @@ static void test_a_table_without_a_mandatory_member_is_refused(void **state)
     assert_null(backend);
 }
 
+/* ---- tn_interp_check_ops ---- */
+
+static void count_ops(void *ctx, const tn_interp_finding *finding)
+{
+    uint32_t *ran = ctx;
+    if (finding->ran) {
+        assert_string_equal(finding->op, "ADD");
+        assert_true(finding->error < 1e-6);
+        assert_int_equal(finding->declined, 0);
+    }
+    ran[0] += finding->ran;
+    ran[1]++;
+}
+
+static void test_check_passes_a_right_kernel(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t ran[2] = {0, 0};
+    assert_int_equal(tn_interp_check_ops(&awkward_ops, 1e-5, count_ops, ran, &err), TN_OK);
+    assert_int_equal(ran[0], 2 * 2 * 3); /* nodes, models, batches */
+    assert_int_equal(ran[1], 9);
+}
+
+static void ignore_finding(void *ctx, const tn_interp_finding *finding)
+{
+    (void)ctx, (void)finding;
+}
+
+/* Adds, but forgets the last element. */
+static tn_status careless_run(tn_dev *dev, const tn_ops_args *args, tn_error *err)
+{
+    tn_status status = awkward_run(dev, args, err);
+    if (status == TN_OK) {
+        uint64_t count = args->rows * (uint64_t)args->value_out[0].dim[1];
+        ((float *)(void *)at(dev, args->out[0], count * 4))[count - 1] = 0;
+    }
+    return status;
+}
+
+static void test_check_names_a_wrong_kernel(void **state)
+{
+    (void)state;
+    static tn_ops_table careless;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t ran[2];
+    careless = awkward_ops;
+    careless.run = careless_run;
+    assert_int_equal(tn_interp_check_ops(&careless, 1e-5, ignore_finding, ran, &err), TN_E_INTERNAL);
+    assert_non_null(strstr(err.msg, "ADD differs"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +671,8 @@ int main(void)
         cmocka_unit_test(test_copied_pages_hold_the_same_keys_and_values),
         cmocka_unit_test(test_batches_that_break_a_promise_are_refused),
         cmocka_unit_test(test_a_table_without_a_mandatory_member_is_refused),
+        cmocka_unit_test(test_check_passes_a_right_kernel),
+        cmocka_unit_test(test_check_names_a_wrong_kernel),
     };
     return cmocka_run_group_tests(tests, fill_prompt, NULL);
 }

@@ -22,5 +22,19 @@ tn_status tn_interp_backend(const tn_ops_table *ops, const tn_backend **ret_back
 /* Host memory posing as a device, no kernels: everything runs in the reference kernels. [any] */
 const tn_ops_table *tn_interp_host_ops(void);
 
+/* One op, checked. */
+typedef struct tn_interp_finding {
+    const char *op;         /* "LINEAR" */
+    uint32_t ran, declined; /* nodes that the device ran; that it answered TN_E_UNSUPPORTED */
+    double error;     /* largest |difference| from the reference, over the largest |value| of that node's output */
+    const char *node; /* where that was; NULL if the device ran none */
+} tn_interp_finding;
+
+/* Runs every op of the registry on device 0 of `ops`, in two small models with random data, and compares each node's
+ * output with the reference kernel's on the same inputs. report is called once per op. TN_E_INTERNAL names the first op
+ * whose error exceeds `tolerance` (1e-5 suits float32 sums); errors of the table pass through. [ctl] */
+tn_status tn_interp_check_ops(const tn_ops_table *ops, double tolerance,
+                              void (*report)(void *ctx, const tn_interp_finding *finding), void *ctx, tn_error *err);
+
 TN_END_DECLS
 #endif
