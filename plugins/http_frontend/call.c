@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -81,8 +80,7 @@ http_call *call_create(tn_front *front, call_kind kind, const call_params *param
                                .prompt_count = prompt_count,
                                .open_prompts = prompt_count,
                                .model = served_name(front, params->model),
-                               .created = (int64_t)time(NULL),
-                               .fd = -1};
+                               .created = (int64_t)time(NULL)};
     call->prompts = calloc(prompt_count, sizeof *call->prompts);
     call->choices = calloc((size_t)prompt_count * call->choices_per_prompt, sizeof *call->choices);
     choose_id(call, params->request_id);
@@ -137,6 +135,8 @@ static void give_slot(http_call *call)
 {
     tn_front *front = call->front;
     TN_ASSERT(front->calls[call->slot] == call);
+    if (call->peer && call->peer->call == call)
+        call->peer->call = NULL;
     front->calls[call->slot] = NULL;
     front->free_slots[front->free_count++] = call->slot;
     if (--front->call_count == 0)
@@ -187,23 +187,21 @@ tn_status call_submit(http_call *call, const call_params *params, api_error *err
         call_cancel(call);
         give_slot(call);
     }
+    if (call->peer && status == TN_OK) {
+        call->peer->call = call;
+        if (call->peer->hung_up_ms) { /* while its request was being read */
+            call_cancel(call);
+            call->aborted = true;
+        }
+    }
     front_unlock(front);
-    if (status != TN_OK)
-        return status;
-
-    /* One shot: what matters is that the client hung up, once. */
-    struct epoll_event watch = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = call_key(call)};
-    if (call->fd >= 0)
-        epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, call->fd, &watch);
-    return TN_OK;
+    return status;
 }
 
 void call_withdraw(http_call *call)
 {
     tn_front *front = call->front;
 
-    if (call->fd >= 0)
-        epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, call->fd, NULL);
     front_lock(front);
     call_cancel(call);
     give_slot(call);

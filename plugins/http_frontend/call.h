@@ -50,7 +50,7 @@ typedef struct http_call {
     char id[96];
     const char *model; /* served name, borrowed from the engine */
     int64_t created;
-    int fd;
+    http_peer *peer; /* NULL: unknown; its hang-up goes unnoticed until we write */
 
     /* lock line */
     uint32_t slot, generation;

@@ -143,7 +143,6 @@ static void drop_body(http_exchange *exchange)
 static tn_status start_call(http_exchange *exchange, struct MHD_Connection *connection, json_t *root, api_error *error)
 {
     tn_front *front = exchange->front;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     call_params params;
     http_call *call = NULL;
 
@@ -152,7 +151,7 @@ static tn_status start_call(http_exchange *exchange, struct MHD_Connection *conn
                                                          : completions_prepare(front, root, &params, &call, error);
     if (status == TN_OK) {
         call->connection = connection;
-        call->fd = info ? info->connect_fd : -1;
+        call->peer = peer_of(connection);
         status = call_submit(call, &params, error);
         if (status != TN_OK)
             call_destroy(call);
@@ -339,34 +338,25 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     mark_received(front, connection, front_now_ms());
 }
 
-void exchange_on_connection(void *cls, struct MHD_Connection *connection, void **context,
-                            enum MHD_ConnectionNotificationCode what)
+static void add_peer(tn_front *front, http_peer *peer)
 {
-    tn_front *front = cls;
+    front_lock(front);
+    bool first = front->peers == NULL;
+    peer->id = ++front->next_peer_id;
+    peer->receiving_since_ms = front_now_ms();
+    peer->next = front->peers;
+    if (peer->next)
+        peer->next->previous = peer;
+    front->peers = peer;
+    front_unlock(front);
+    poller_watch_peer(front, peer);
+    if (first)
+        poller_wake(front);
+}
 
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        http_peer *peer = calloc(1, sizeof *peer);
-        *context = peer;
-        if (!peer || !info)
-            return; /* without memory this one is timed by libmicrohttpd alone */
-        peer->fd = info->connect_fd;
-        peer->receiving_since_ms = front_now_ms();
-        front_lock(front);
-        bool first = front->peers == NULL;
-        peer->next = front->peers;
-        if (peer->next)
-            peer->next->previous = peer;
-        front->peers = peer;
-        front_unlock(front);
-        if (first)
-            poller_wake(front);
-        return;
-    }
-    http_peer *peer = *context;
-    *context = NULL;
-    if (!peer)
-        return;
+static void remove_peer(tn_front *front, http_peer *peer)
+{
+    poller_forget_peer(front, peer);
     front_lock(front);
     if (peer->previous)
         peer->previous->next = peer->next;
@@ -375,5 +365,24 @@ void exchange_on_connection(void *cls, struct MHD_Connection *connection, void *
     if (peer->next)
         peer->next->previous = peer->previous;
     front_unlock(front);
-    free(peer);
+}
+
+void exchange_on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                            enum MHD_ConnectionNotificationCode what)
+{
+    tn_front *front = cls;
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        http_peer *peer = info ? calloc(1, sizeof *peer) : NULL;
+        *context = peer;
+        if (!peer)
+            return; /* without memory this one is timed by libmicrohttpd alone */
+        peer->fd = info->connect_fd;
+        add_peer(front, peer);
+    } else if (*context) {
+        remove_peer(front, *context);
+        free(*context);
+        *context = NULL;
+    }
 }

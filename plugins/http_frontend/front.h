@@ -22,7 +22,10 @@ struct http_call;
 /* One open connection, from accept to close; a list, so that the poller can cut off those that dawdle. */
 typedef struct http_peer {
     struct http_peer *next, *previous;
+    struct http_call *call; /* in flight on it, NULL: none */
+    uint64_t id;            /* tells it from past owners of the same descriptor */
     int fd;
+    uint64_t hung_up_ms;         /* when it closed its sending side; 0: it has not */
     uint64_t receiving_since_ms; /* 0: a request has fully arrived and is being answered */
 } http_peer;
 
@@ -61,6 +64,7 @@ struct tn_front {
     bool stopping;       /* no call may be suspended any more */
     byte_buffer piece;   /* scratch of logprobs.c */
     http_peer *peers;
+    uint64_t next_peer_id;
     struct http_call **calls; /* [call_capacity], NULL: free */
     uint32_t *free_slots;
     uint32_t call_capacity, free_count, call_count, next_generation;

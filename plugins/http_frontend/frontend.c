@@ -205,6 +205,7 @@ static void stop(tn_front *front)
         listener_close(&front->doors[i].listener);
     }
     TN_ASSERT(front->call_count == 0);
+    poller_finish(front);
     if (front->client)
         front->engine_api->client_close(front->client);
     http_options_finish(&front->options);

@@ -32,25 +32,35 @@ const uint32_t http_option_count = sizeof http_option_table / sizeof *http_optio
 
 enum { FILE_BYTES_MAX = 1 << 20 };
 
-/* "8MiB" to bytes; the core has checked the form, so anything else here is out of range. */
+/* The unit behind a size's number, 0 if there is none of that name: K and KiB are 1024, k and kB 1000. */
+static double unit_of(const char *suffix)
+{
+    static const char letters[] = "kmgt";
+
+    suffix += strspn(suffix, " ");
+    if (!*suffix || strcmp(suffix, "B") == 0)
+        return 1;
+    const char *letter = strchr(letters, *suffix | 0x20);
+    bool binary = strcmp(suffix + 1, "iB") == 0 || (!suffix[1] && *suffix >= 'A' && *suffix <= 'Z');
+    if (!letter || !(binary || strcmp(suffix + 1, "B") == 0 || !suffix[1]))
+        return 0;
+    double unit = 1;
+    for (; letter >= letters; letter--)
+        unit *= binary ? 1024 : 1000;
+    return unit;
+}
+
+/* "8MiB" to bytes. The core has checked the form already; this one must only agree with it. */
 static bool parse_size(const char *text, uint64_t *ret_bytes)
 {
-    static const struct {
-        const char *suffix;
-        uint64_t unit;
-    } units[] = {{"", 1},           {"k", 1000},     {"K", 1024},       {"KiB", 1024},     {"kB", 1000},
-                 {"KB", 1000},      {"m", 1000000},  {"M", 1u << 20},   {"MiB", 1u << 20}, {"MB", 1000000},
-                 {"g", 1000000000}, {"G", 1u << 30}, {"GiB", 1u << 30}, {"GB", 1000000000}};
     char *end;
+    double number = strtod(text, &end);
+    double bytes = number * unit_of(end);
 
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (errno || end == text || *text == '-')
+    if (end == text || !unit_of(end) || !(bytes >= 0 && bytes <= 0x1p53))
         return false;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(end, units[i].suffix) == 0)
-            return !__builtin_mul_overflow((uint64_t)number, units[i].unit, ret_bytes);
-    return false;
+    *ret_bytes = (uint64_t)bytes;
+    return true;
 }
 
 static tn_status read_size(const tn_host *host, const char *key, uint64_t min, uint64_t max, uint64_t *ret_value,

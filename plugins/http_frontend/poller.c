@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256, READY_MAX = 64, SWEEP_MS = 1000 };
-/* Tags of our own descriptors; call keys are larger, since generations start at 1. */
-enum { TAG_WAKE = 1, TAG_ENGINE = 2 };
+enum { EVENTS_MAX = 256, READY_MAX = 64, SWEEP_MS = 1000, HANGUP_GRACE_MS = 1000 };
+/* Tags of our own descriptors; other events carry TAG_PEER plus a peer's id. */
+enum { TAG_WAKE = 1, TAG_ENGINE = 2, TAG_PEER = 16 };
 
 uint64_t front_now_ms(void)
 {
@@ -88,15 +88,20 @@ static void take_events(tn_front *front)
     resume_all(&resumes);
 }
 
-static void take_hangup(tn_front *front, uint64_t key)
+static void take_hangup(tn_front *front, uint64_t peer_id)
 {
     resume_list resumes = {.count = 0};
 
     front_lock(front);
-    http_call *call = call_find(front, key);
-    if (call && !call->ended) {
-        abort_call(call);
-        resume_if_runnable(call, &resumes);
+    http_peer *peer = front->peers;
+    while (peer && peer->id != peer_id)
+        peer = peer->next;
+    if (peer) {
+        peer->hung_up_ms = front_now_ms();
+        if (peer->call && !peer->call->ended) {
+            abort_call(peer->call);
+            resume_if_runnable(peer->call, &resumes);
+        }
     }
     front_unlock(front);
     resume_all(&resumes);
@@ -110,9 +115,12 @@ static int sweep(tn_front *front)
 
     front_lock(front);
     bool any = front->peers != NULL;
-    for (const http_peer *peer = front->peers; peer; peer = peer->next)
-        if (peer->receiving_since_ms && now > peer->receiving_since_ms + limit)
+    for (const http_peer *peer = front->peers; peer; peer = peer->next) {
+        bool late = now > peer->receiving_since_ms + limit;
+        bool gone = peer->hung_up_ms && now > peer->hung_up_ms + HANGUP_GRACE_MS;
+        if (peer->receiving_since_ms && (late || gone))
             shutdown(peer->fd, SHUT_RDWR);
+    }
     front_unlock(front);
     return any ? SWEEP_MS : -1;
 }
@@ -166,7 +174,7 @@ static void *run(void *argument)
             else if (ready[i].data.u64 == TAG_ENGINE)
                 take_events(front);
             else
-                take_hangup(front, ready[i].data.u64);
+                take_hangup(front, ready[i].data.u64 - TAG_PEER);
         }
         uint64_t now = front_now_ms();
         if (timeout < 0 || now >= swept_ms + SWEEP_MS) {
@@ -214,6 +222,10 @@ void poller_stop(tn_front *front)
         pthread_join(front->poller, NULL);
         front->poller_runs = false;
     }
+}
+
+void poller_finish(tn_front *front)
+{
     if (front->epoll_fd >= 0)
         close(front->epoll_fd);
     if (front->wake_fd >= 0)
@@ -226,4 +238,16 @@ void poller_wake(tn_front *front)
     uint64_t one = 1;
     ssize_t put = write(front->wake_fd, &one, sizeof one);
     TN_ASSERT(put == (ssize_t)sizeof one || errno == EAGAIN);
+}
+
+void poller_watch_peer(tn_front *front, const http_peer *peer)
+{
+    /* One shot: a peer hangs up once. If the kernel has no room, the sweep's time limit still holds. */
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = TAG_PEER + peer->id};
+    epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, peer->fd, &event);
+}
+
+void poller_forget_peer(tn_front *front, const http_peer *peer)
+{
+    epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, peer->fd, NULL);
 }

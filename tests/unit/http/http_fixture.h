@@ -14,7 +14,8 @@ typedef struct http_fixture {
     char log[4096]; /* lines that were logged */
 } http_fixture;
 
-/* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given. */
+/* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given.
+ * "fake_context=N" sets the engine's max_model_len. */
 tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err);
 void http_fixture_stop(http_fixture *fixture);
 /* For cmocka: a fixture with default settings in *state. */
