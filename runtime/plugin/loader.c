@@ -3,7 +3,6 @@
  */
 #include "plugin/loader.h"
 
-#include "tenon/interp.h"
 #include "plugin/handshake.h"
 #include "plugin/process.h"
 
@@ -94,8 +93,6 @@ static tn_status fail_missing(const plugin *plugin, const char *role, const char
 
 tn_status plugin_backend(const plugin *plugin, const tn_backend **ret_table, tn_error *err)
 {
-    if (!plugin->backend.struct_size && plugin->ops.struct_size)
-        return tn_interp_backend(&plugin->ops, ret_table, err); /* plugins live until exit, and so does their table */
     if (!plugin->backend.struct_size)
         return fail_missing(plugin, "backend", TN_BACKEND_ID, err);
     *ret_table = &plugin->backend;

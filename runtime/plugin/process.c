@@ -5,9 +5,9 @@
  */
 #include "plugin/process.h"
 
-#include "tenon/interp.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
+#include "tenon/interp.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

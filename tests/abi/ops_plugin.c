@@ -1,10 +1,11 @@
 /* ops_plugin.c: a plugin that provides tn.ops and nothing else: host memory without a single kernel. */
 #include "tenon/interp.h"
 
+#include <string.h>
+
 static const void *get_interface(const char *id)
 {
-    (void)id;
-    return tn_interp_host_ops();
+    return strcmp(id, TN_OPS_ID) ? NULL : tn_interp_host_ops();
 }
 
 static const char *const provides[] = {TN_OPS_ID, NULL};

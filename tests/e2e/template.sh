@@ -17,6 +17,7 @@ make CFLAGS="-O2 -Wall -Wextra -Werror"
 make check CFLAGS="-O2 -Wall -Wextra -Werror"
 symbols=$(nm -D --defined-only template.so | awk '{print $3}')
 [ "$symbols" = tn_plugin_entry ] || { echo "template.so exports: $symbols"; exit 1; }
+"$(find "$folder/root" -name tenon-check)" "$PWD/template.so"
 make install DESTDIR=
 [ -f "$(pkg-config --variable=plugin_dir tenon-sdk)/template.so" ]
 
