@@ -4,6 +4,7 @@
 #include "chat/chat_template.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Renders template `text` of n bytes with a request; the caller frees *ret_text. */
