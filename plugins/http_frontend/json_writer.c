@@ -36,6 +36,10 @@ void json_write_string(byte_buffer *out, const char *bytes, size_t n)
 {
     size_t run = 0; /* start of the bytes not yet copied */
 
+    if (n == 0) { /* bytes may be NULL */
+        byte_buffer_append(out, "\"\"", 2);
+        return;
+    }
     byte_buffer_append(out, "\"", 1);
     for (size_t at = 0; at < n;) {
         unsigned char byte = (unsigned char)bytes[at];
