@@ -205,12 +205,11 @@ static tn_status send_weight(rig *r, uint32_t id, uint64_t row0, uint64_t rows)
     return r->backend->weight(r->model, id, &planes, &r->err);
 }
 
-static void load(rig *r, const tn_ops_table *ops)
+static void load_built(rig *r)
 {
     const uint32_t ordinal = 0;
     tn_open request = {.struct_size = sizeof request, .device_count = 1, .world = 1, .ordinal = &ordinal};
 
-    build(r, ops);
     ASSERT_STATUS(r, r->backend->open(&request, &r->dev, &r->err), TN_OK);
     ASSERT_STATUS(r, r->backend->compile(r->dev, &r->compile, &r->model, &r->err), TN_OK);
     for (uint32_t id = 0; id < r->api->weight_count; id++) {
@@ -221,6 +220,12 @@ static void load(rig *r, const tn_ops_table *ops)
     }
     ASSERT_STATUS(r, r->backend->seal(r->model, &r->err), TN_OK);
     ASSERT_STATUS(r, r->backend->kv_reserve(r->model, 0, 9, &r->err), TN_OK);
+}
+
+static void load(rig *r, const tn_ops_table *ops)
+{
+    build(r, ops);
+    load_built(r);
 }
 
 static void unload(rig *r)
@@ -606,6 +611,85 @@ static void test_a_table_without_a_mandatory_member_is_refused(void **state)
     assert_null(backend);
 }
 
+/* ---- windows: the llama graph with another attribute ---- */
+
+enum { WINDOW = 4 };
+static const tn_graph_api *inner_api;
+
+static tn_status windowed_node(const tn_graph *graph, uint32_t index, tn_node *ret_node)
+{
+    static int64_t attr[2][7];
+    tn_status status = inner_api->node(graph, index, ret_node);
+    if (status == TN_OK && ret_node->op == TN_OP_ATTENTION) {
+        int64_t *own = attr[ret_node->attr[TN_ATTENTION_A_LAYER]];
+        memcpy(own, ret_node->attr, sizeof attr[0]);
+        own[TN_ATTENTION_A_WINDOW] = WINDOW;
+        ret_node->attr = own;
+    }
+    return status;
+}
+
+/* Two layers that each look back WINDOW - 1 positions see 2 * (WINDOW - 1) together. */
+static void test_a_window_hides_what_lies_before_it(void **state)
+{
+    (void)state;
+    static tn_graph_api windowed;
+    rig r;
+    one o;
+    float plain[VOCAB], far[VOCAB], near[VOCAB];
+    int32_t tokens[TOKENS];
+    const uint32_t last = 20, reach = 2 * (WINDOW - 1);
+
+    build(&r, &awkward_ops);
+    inner_api = r.api;
+    windowed = *r.api;
+    windowed.node = windowed_node;
+    r.compile.api = &windowed;
+    load_built(&r);
+    for (int i = 0; i < 3; i++) {
+        memcpy(tokens, prompt, sizeof tokens);
+        tokens[last - reach - 1] += i == 1;
+        tokens[last - reach] += i == 2;
+        prepare(&o, 0, last + 1, TN_WANT_LOGITS);
+        o.batch.token = tokens;
+        step(&r, &o, i == 0 ? plain : i == 1 ? far : near);
+    }
+    assert_memory_equal(plain, far, sizeof far);
+    assert_memory_not_equal(plain, near, sizeof near);
+    unload(&r);
+}
+
+static void test_pages_that_left_the_window_may_serve_others(void **state)
+{
+    (void)state;
+    static tn_graph_api windowed;
+    rig r;
+    one o;
+    float before[VOCAB], after[VOCAB];
+
+    build(&r, &awkward_ops);
+    inner_api = r.api;
+    windowed = *r.api;
+    windowed.node = windowed_node;
+    r.compile.api = &windowed;
+    load_built(&r);
+    prepare(&o, 0, 22, TN_WANT_LOGITS);
+    step(&r, &o, before);
+    prepare(&o, 22, 1, TN_WANT_LOGITS);
+    step(&r, &o, before);
+    prepare(&o, 0, 10, 0); /* another sequence overwrites page 8, which held positions 0 to 15 */
+    o.slot = 2;
+    for (uint32_t i = 0; i < 3; i++)
+        o.delta_slot[i] = 2;
+    o.batch.delta_count = 1;
+    o.batch.token = prompt + 9;
+    step(&r, &o, NULL);
+    prepare(&o, 22, 1, TN_WANT_LOGITS);
+    step(&r, &o, after);
+    assert_memory_equal(before, after, sizeof after);
+    unload(&r);
+}
+
 /* ---- tn_interp_check_ops ---- */
 
 static void count_ops(void *ctx, const tn_interp_finding *finding)
@@ -671,6 +755,8 @@ int main(void)
         cmocka_unit_test(test_copied_pages_hold_the_same_keys_and_values),
         cmocka_unit_test(test_batches_that_break_a_promise_are_refused),
         cmocka_unit_test(test_a_table_without_a_mandatory_member_is_refused),
+        cmocka_unit_test(test_a_window_hides_what_lies_before_it),
+        cmocka_unit_test(test_pages_that_left_the_window_may_serve_others),
         cmocka_unit_test(test_check_passes_a_right_kernel),
         cmocka_unit_test(test_check_names_a_wrong_kernel),
     };
