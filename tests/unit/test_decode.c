@@ -67,7 +67,7 @@ static void test_codes_of_three_bits_cross_bytes(void **state)
                   .bits = 3,
                   .group_k = 8,
                   .scale_type = TN_F32};
-    const uint8_t codes[3] = {0x88, 0xc6, 0xfa}; /* 0 1 2 3 4 5 6 7, three bits each from the lowest */
+    const uint8_t codes[3] = {0x77, 0x39, 0x05}; /* 7 6 5 4 3 2 1 0, three bits each from the lowest */
     const float scale = 1.0f;
     const void *plane[TN_PLANE_COUNT] = {codes, &scale};
     tn_planes planes = block(1, 8, plane);
@@ -75,7 +75,7 @@ static void test_codes_of_three_bits_cross_bytes(void **state)
 
     interp_decode_row(&enc, &planes, 0, out);
     for (int i = 0; i < 8; i++)
-        assert_true(out[i] == (float)i);
+        assert_true(out[i] == (float)(7 - i));
 }
 
 static void test_minimum_and_zero_point_are_added_after_the_product(void **state)

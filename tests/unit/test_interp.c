@@ -3,6 +3,7 @@
  * The device hands out small integers as handles, cannot be mapped, counts what it allocates, and runs ADD itself (and
  * nothing else), so both sides of the boundary are exercised. The oracle is the same graph on host memory.
  */
+#include "base/sampler.h"
 #include "cmocka_test.h"
 #include "model/graph.h"
 #include "tenon/interp.h"
@@ -369,21 +370,29 @@ static void test_pipelined_tokens_equal_stepwise_tokens(void **state)
     one o;
     int32_t stepwise[6], id[1], placeholder = -1;
     uint64_t ticket[2];
+    float temperature = 5.0f;
+    tn_sample sample = {.struct_size = sizeof sample, .temperature = &temperature};
     tn_result result = {.struct_size = sizeof result, .out_count = 1, .id = id};
 
     load(&r, tn_interp_host_ops());
     prepare(&o, 0, 5, 0);
+    o.batch.sample = &sample;
     stepwise[0] = step(&r, &o, NULL);
     for (uint32_t i = 1; i < 6; i++) {
         prepare(&o, 4 + i, 1, 0);
+        o.batch.sample = &sample;
         o.batch.token = &stepwise[i - 1];
         stepwise[i] = step(&r, &o, NULL);
     }
 
+    assert_true(stepwise[0] != stepwise[1] && stepwise[1] != stepwise[2]); /* else any ticket would do */
+
     prepare(&o, 0, 5, 0);
+    o.batch.sample = &sample;
     ASSERT_STATUS(&r, r.backend->submit(r.model, &o.batch, &ticket[0], &r.err), TN_OK);
     for (uint32_t i = 1; i < 6; i++) {
         prepare(&o, 4 + i, 1, 0);
+        o.batch.sample = &sample;
         o.batch.token = &placeholder;
         o.batch.need |= TN_NEED_PREV;
         o.batch.prev = ticket[(i - 1) % 2];
@@ -466,6 +475,30 @@ static void test_mask_and_bias_steer_the_sampled_token(void **state)
         .struct_size = sizeof sample, .bias_row = bias_row, .bias_token = bias_token, .bias_value = bias_value};
     o.batch.need = TN_NEED_BIAS;
     assert_int_equal(step(&r, &o, NULL), 77);
+    unload(&r);
+}
+
+static void test_sampling_is_keyed_by_the_position_of_the_new_token(void **state)
+{
+    (void)state;
+    rig r;
+    one o;
+    float logits[VOCAB], temperature = 5.0f;
+    uint64_t seed = 42;
+    int32_t expected;
+    tn_sample sample = {.struct_size = sizeof sample, .temperature = &temperature, .seed = &seed};
+    tn_result result = {.struct_size = sizeof result, .out_count = 1, .id = &expected};
+    void *scratch = malloc(sampler_scratch_bytes(VOCAB));
+
+    load(&r, tn_interp_host_ops());
+    for (uint32_t count = 1; count < 9; count++) {
+        prepare(&o, 0, count, TN_WANT_LOGITS);
+        o.batch.sample = &sample;
+        int32_t got = step(&r, &o, logits);
+        sampler_row(&sample, 0, count, 0, logits, VOCAB, scratch, &result);
+        assert_int_equal(got, expected);
+    }
+    free(scratch);
     unload(&r);
 }
 
@@ -751,6 +784,7 @@ int main(void)
         cmocka_unit_test(test_pipelined_tokens_equal_stepwise_tokens),
         cmocka_unit_test(test_wants_are_filled_and_the_rest_is_untouched),
         cmocka_unit_test(test_mask_and_bias_steer_the_sampled_token),
+        cmocka_unit_test(test_sampling_is_keyed_by_the_position_of_the_new_token),
         cmocka_unit_test(test_embeddings_given_by_the_batch_replace_the_table),
         cmocka_unit_test(test_copied_pages_hold_the_same_keys_and_values),
         cmocka_unit_test(test_batches_that_break_a_promise_are_refused),

@@ -112,7 +112,7 @@ static tn_status fake_weight(tn_model *model, uint32_t id, const tn_planes *plan
     for (uint64_t i = 0; i < planes->plane_bytes[0]; i++)
         wrong |= codes[i] != code(id, planes->row0 + i / row_bytes, i % row_bytes);
     pthread_mutex_lock(&model->lock);
-    wrong |= planes->row0 != model->next_row[id] || planes->n_k != k;
+    wrong |= planes->row0 != model->next_row[id] || planes->n_k != k || planes->row0 % 16 != 0;
     model->next_row[id] += planes->n_rows;
     model->wrong |= wrong;
     for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
