@@ -86,6 +86,46 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + bytes(i * 7 % 61 for i in range(at))
 
 
+LETTERS = "Helowrdaitsbc0123456789!,'\u0120"
+WORDS = ["ll", "llo", "He", "\u0120w", "aa", "12", "<|im_end|>", "<s>"]
+MERGES = [["l", "l"], ["ll", "o"], ["H", "e"], ["\u0120", "w"], ["a", "a"], ["1", "2"]]
+
+
+def tokenizer_gguf(pre):
+    tokens = list(LETTERS) + WORDS
+    return gguf([
+        key("tokenizer.ggml.model", STRING, "gpt2"),
+        key("tokenizer.ggml.pre", STRING, pre),
+        key("tokenizer.ggml.tokens", ARRAY, tokens, STRING),
+        key("tokenizer.ggml.token_type", ARRAY, [1] * (len(tokens) - 2) + [3, 4], I32),
+        key("tokenizer.ggml.merges", ARRAY, [" ".join(m) for m in MERGES], STRING),
+        key("tokenizer.ggml.bos_token_id", U32, len(tokens) - 1),
+        key("tokenizer.ggml.eos_token_id", U32, len(tokens) - 2),
+        key("tokenizer.ggml.add_bos_token", BOOL, 1),
+        key("tokenizer.ggml.add_space_prefix", BOOL, 1),
+    ], [])
+
+
+def split(pattern, behavior="Isolated", invert=False, kind="Regex"):
+    return {"type": "Split", "pattern": {kind: pattern}, "behavior": behavior, "invert": invert}
+
+
+def byte_level(prefix, regex):
+    return {"type": "ByteLevel", "add_prefix_space": prefix, "use_regex": regex}
+
+
+def tokenizer_json(steps, normalizer=None, post=None, merges=MERGES, **model):
+    """Ids of the two added tokens: 60 and 61."""
+    added = [{"id": 60, "content": WORDS[-2], "special": True, "normalized": False, "rstrip": True},
+             {"id": 61, "content": WORDS[-1], "special": False, "normalized": True, "lstrip": True, "single_word": True}]
+    vocab = {text: i for i, text in enumerate(list(LETTERS) + WORDS[:-2])}
+    return json.dumps({
+        "added_tokens": added, "normalizer": normalizer,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}, "post_processor": post,
+        "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": vocab, "merges": merges, **model},
+    }, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def write(target, name, data):
     os.makedirs(os.path.join(HERE, "corpus", target), exist_ok=True)
     with open(os.path.join(HERE, "corpus", target, name), "wb") as file:
@@ -102,3 +142,21 @@ write("safetensors", "floats.safetensors", safetensors(
     {"format": "pt"}))
 write("safetensors", "others.safetensors", safetensors([("i", "I64", [1], 8), ("u", "U8", [3], 3), ("f", "F8_E4M3", [2], 2)]))
 write("safetensors", "empty.safetensors", safetensors([]))
+write("tokenizer_gguf", "smollm.gguf", tokenizer_gguf("smollm"))
+write("tokenizer_gguf", "gpt-4o.gguf", tokenizer_gguf("gpt-4o"))
+write("tokenizer_gguf", "llama-bpe.gguf", tokenizer_gguf("llama-bpe"))
+write("tokenizer_json", "llama3.json", tokenizer_json(
+    [split(r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
+     byte_level(False, False)], {"type": "NFC"},
+    {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+     "special_tokens": {"<s>": {"ids": [61]}}}, ignore_merges=True))
+write("tokenizer_json", "falcon.json", tokenizer_json(
+    [{"type": "Punctuation", "behavior": "Contiguous"}, byte_level(True, True),
+     {"type": "Digits", "individual_digits": False}, split("\u0120", "MergedWithNext", True, "String")],
+    {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]},
+    {"type": "Sequence", "processors": [{"type": "ByteLevel"},
+                                        {"type": "RobertaProcessing", "sep": ["<s>", 61], "cls": ["<|im_end|>", 60]}]},
+    [" ".join(m) for m in MERGES]))
+write("tokenizer_json", "oddities.json", tokenizer_json(
+    [{"type": "WhitespaceSplit"}, split(r"\w+\b|[[:digit:]\S]|\h|(?m:.)\u00e9", "Removed", True), byte_level(False, False)],
+    unk_token="aa"))
