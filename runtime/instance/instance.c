@@ -215,6 +215,9 @@ static plan_input plan_input_of(const instance *in)
         .device = &in->device,
         .staging_bytes = weights_staging_bytes(in->graph, in->weight_enc, loader_threads()),
         .tokenizer_bytes = in->tokenizer_bytes,
+        .context_max = in->context_max,
+        .seqs_max = in->seqs_max,
+        .outputs_min = in->outputs_min,
     };
 }
 

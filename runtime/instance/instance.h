@@ -43,6 +43,7 @@ typedef struct instance {
     char *served_name_text;
     const char *served_names[INSTANCE_NAMES_MAX + 1];
 
+    uint32_t context_max, seqs_max, outputs_min; /* wishes of one-shot commands, set before make_plan; 0: none */
     tn_devinfo device;
     tn_enc *weight_enc;
     memory_plan plan;

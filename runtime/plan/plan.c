@@ -54,9 +54,13 @@ static void read_limits(const plan_input *input, memory_plan *plan)
     plan->max_num_seqs = integer_or(s, "max_num_seqs", host ? DEFAULT_SEQS_HOST : DEFAULT_SEQS);
     plan->max_num_batched_tokens =
         integer_or(s, "max_num_batched_tokens", host ? DEFAULT_BATCHED_TOKENS : DEFAULT_BATCHED_TOKENS_DEVICE);
+    if (input->context_max && plan->max_model_len > input->context_max)
+        plan->max_model_len = input->context_max;
+    if (input->seqs_max && plan->max_num_seqs > input->seqs_max)
+        plan->max_num_seqs = input->seqs_max;
     if (plan->max_num_batched_tokens < plan->max_num_seqs)
         plan->max_num_batched_tokens = plan->max_num_seqs;
-    plan->max_outputs = plan->max_num_seqs;
+    plan->max_outputs = plan->max_num_seqs > input->outputs_min ? plan->max_num_seqs : input->outputs_min;
     plan->max_waiting = (uint32_t)settings_integer(s, "engine", "max_waiting");
     plan->kv_dtype = kv_dtype_of(s);
     plan->enable_prefix_caching = settings_bool(s, "engine", "enable_prefix_caching");

@@ -48,6 +48,8 @@ typedef struct plan_input {
     const tn_devinfo *device;
     uint64_t staging_bytes;   /* of weights_load */
     uint64_t tokenizer_bytes; /* resident, host */
+    /* Wishes of one-shot commands, over the settings; 0: none. */
+    uint32_t context_max, seqs_max, outputs_min;
 } plan_input;
 
 /* Fills the plan. TN_E_MEMORY: it does not fit; the message has the numbers and the nearest settings that do, and

@@ -1,0 +1,81 @@
+/* runtime/cli/command.h: a sub-command, and the flags that it shares with the others.
+ *
+ * Each command lives in a file of its own and lists its flags in a table; args.c parses, checks and prints --help from
+ * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` adds 3 for "does not fit".
+ */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include "instance/instance.h"
+
+enum { EXIT_USAGE = 2, EXIT_MISFIT = 3 };
+
+typedef enum flag_kind {
+    FLAG_SWITCH,  /* bool *target */
+    FLAG_INTEGER, /* int64_t *target */
+    FLAG_NUMBER,  /* double *target */
+    FLAG_STRING,  /* const char **target */
+    FLAG_SETTING  /* short for --set <setting>=VALUE; no target */
+} flag_kind;
+
+typedef struct flag {
+    const char *name; /* without dashes */
+    const char *value;
+    flag_kind kind;
+    void *target;
+    const char *setting;
+    const char *help;
+} flag;
+
+typedef struct command {
+    const char *name, *arguments, *summary;
+    const char *help; /* paragraphs under the usage line */
+    uint32_t positional_min, positional_max;
+    int (*run)(const struct command *command, int argc, char **argv);
+} command;
+
+enum { ARGS_SETS_MAX = 64, ARGS_POSITIONAL_MAX = 8 };
+
+typedef struct args {
+    const char *ini;                     /* --config */
+    const char *sets[ARGS_SETS_MAX + 1]; /* --set and FLAG_SETTING, NULL-terminated */
+    char *owned[ARGS_SETS_MAX];          /* those made here */
+    uint32_t set_count, owned_count;
+    const char *positional[ARGS_POSITIONAL_MAX];
+    uint32_t positional_count;
+} args;
+
+/* Parses argv after the command's name. Returns -1 to go on, or the exit code (usage errors and --help have been
+ * printed). flags: count entries, may be NULL. */
+int args_parse(const command *command, const flag *flags, uint32_t count, int argc, char **argv, args *ret_args);
+void args_finish(args *args);
+/* Adds "name=value" as if by --set. */
+void args_set(args *args, const char *name, const char *value);
+
+/* Prints "tenon: message" to stderr and returns EXIT_FAILURE. */
+int report(const tn_error *err);
+
+/* The front part of most commands: settings, and an instance through the stage asked for. On failure everything is
+ * closed and the message printed; returns the exit code, or -1 to go on. */
+typedef enum stage { STAGE_PLUGINS, STAGE_TOKENIZER, STAGE_MODEL, STAGE_PLAN, STAGE_LOADED, STAGE_ENGINE } stage;
+typedef struct session {
+    settings *settings;
+    instance instance;
+} session;
+int session_open(session *session, const args *args, stage stage);
+tn_status session_advance(session *session, stage from, stage to, tn_error *err); /* stages in (from, to] */
+void session_close(session *session);
+
+/* Reads all of stdin, or of a file; malloc'ed and terminated; at most 256 MiB. NULL: printed why. path NULL: stdin. */
+char *read_input(const char *path, uint64_t *ret_bytes);
+/* text to ids through the instance's tokenizer; malloc'ed. NULL: printed why. */
+int32_t *tokenize_text(const instance *instance, const char *text, uint64_t bytes, uint32_t flags, uint64_t *ret_count);
+
+/* Loading progress on stderr: a bar on a terminal, a line per tenth otherwise. */
+weights_progress progress_start(const char *label);
+void progress_finish(void);
+
+extern const command command_serve, command_run, command_plan, command_plugins, command_doctor, command_inspect,
+    command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity;
+
+#endif

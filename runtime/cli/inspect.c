@@ -1,0 +1,31 @@
+/* inspect.c: `tenon inspect FILE`: validates a model file and lists what is in it. */
+#include "cli/command.h"
+
+static int run_inspect(const command *command, int argc, char **argv)
+{
+    bool json = false;
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}};
+    tn_error err = TN_ERROR_INIT;
+    checkpoint *checkpoint = NULL;
+    args a;
+    int code = args_parse(command, flags, 1, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    tn_status status = checkpoint_open(a.positional[0], &checkpoint, &err);
+    if (status == TN_OK)
+        status = checkpoint_describe(checkpoint, json, stdout, &err);
+    checkpoint_close(checkpoint);
+    args_finish(&a);
+    return status == TN_OK ? 0 : report(&err);
+}
+
+const command command_inspect = {
+    .name = "inspect",
+    .arguments = "FILE",
+    .summary = "validate a model file or directory and list its metadata and tensors",
+    .help = "Reads headers only. A file that violates its format is refused with the reason.",
+    .positional_min = 1,
+    .positional_max = 1,
+    .run = run_inspect,
+};

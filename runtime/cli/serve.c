@@ -1,0 +1,129 @@
+/* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
+#include "cli/command.h"
+#include "version.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct door {
+    const tn_frontend_table *table;
+    tn_front *front;
+} door;
+
+static tn_status open_doors(instance *in, door doors[INSTANCE_PLUGINS_MAX], uint32_t *ret_count, tn_error *err)
+{
+    for (*ret_count = 0; *ret_count < in->frontends.count; ++*ret_count) {
+        const plugin *plugin = in->frontends.at[*ret_count];
+        door *door = &doors[*ret_count];
+        tn_frontend_args args = {.struct_size = sizeof args,
+                                 .host = plugin_host(plugin),
+                                 .engine = in->engine,
+                                 .engine_api = &engine_table,
+                                 .chat = &instance_chat_table,
+                                 .stats = &engine_stats_table};
+        tn_status status = plugin_frontend(plugin, &door->table, err);
+        if (status == TN_OK)
+            status = door->table->start(&args, &door->front, err);
+        if (status != TN_OK)
+            return status;
+        fprintf(stderr, "%s: %s\n", plugin_descriptor(plugin)->id, door->table->address(door->front));
+    }
+    return TN_OK;
+}
+
+/* Lets what runs finish, up to the limit, then closes. */
+static void close_doors(instance *in, door *doors, uint32_t count, uint32_t drain_ms)
+{
+    tn_error err = TN_ERROR_INIT;
+    for (uint32_t i = 0; i < count; i++)
+        if (doors[i].table->drain(doors[i].front, drain_ms, &err) != TN_OK)
+            fprintf(stderr, "warning serve: %s\n", err.msg);
+    engine_drain(in->engine, 0);
+    for (uint32_t i = 0; i < count; i++)
+        doors[i].table->stop(doors[i].front);
+}
+
+/* SIGINT, SIGTERM, SIGHUP are handled by sigwait in this thread alone; threads inherit the mask. */
+static void block_signals(sigset_t *ret_set)
+{
+    sigemptyset(ret_set);
+    sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGTERM);
+    sigaddset(ret_set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, ret_set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
+{
+    instance *in = &session->instance;
+    door doors[INSTANCE_PLUGINS_MAX] = {0};
+    uint32_t count = 0;
+    uint32_t drain_ms = (uint32_t)(settings_number(in->settings, "engine", "drain_timeout") * 1000);
+    struct timespec begin, end;
+
+    if (in->frontends.count == 0)
+        return tn_fail(err, TN_E_ARGUMENT, "frontend.plugins is empty: there would be no way in");
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    tn_status status = session_advance(session, STAGE_PLUGINS, STAGE_PLAN, err);
+    if (status == TN_OK) {
+        plan_print(&in->plan, &in->config, stderr);
+        status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
+    }
+    if (status == TN_OK)
+        status = open_doors(in, doors, &count, err);
+    if (status == TN_OK) {
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
+                (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+        int received;
+        sigwait(signals, &received);
+        fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s)\n", strsignal(received), drain_ms / 1000.0);
+    }
+    if (in->engine)
+        close_doors(in, doors, count, drain_ms);
+    return status;
+}
+
+static int run_serve(const command *command, int argc, char **argv)
+{
+    const flag flags[] = {
+        {"model", "PATH", FLAG_SETTING, NULL, "model.path", "GGUF file or model directory"},
+        {"listen", "ADDRESS", FLAG_SETTING, NULL, "http_frontend.listen", "address and port, 127.0.0.1:8000"},
+        {"max-model-len", "N", FLAG_SETTING, NULL, "model.max_model_len", "tokens of one sequence"},
+    };
+    args a;
+    session session = {0};
+    sigset_t signals;
+    tn_error err = TN_ERROR_INIT;
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    if (a.positional_count && !a.ini)
+        a.ini = a.positional[0];
+    block_signals(&signals);
+    tn_status status = settings_read(a.ini, a.sets, &session.settings, &err);
+    instance_init(&session.instance, session.settings);
+    if (status == TN_OK)
+        status = instance_load_plugins(&session.instance, true, &err);
+    if (status == TN_OK)
+        status = serve(&session, &signals, &err);
+    session_close(&session);
+    args_finish(&a);
+    return status == TN_OK ? 0 : report(&err);
+}
+
+const command command_serve = {
+    .name = "serve",
+    .arguments = "[FILE.ini]",
+    .summary = "serve a model as the settings file says",
+    .help = "Loads plugins and model, prints the memory plan, opens the front ends and runs until SIGTERM or Ctrl-C, "
+            "which\n"
+            "let running requests finish (engine.drain_timeout).",
+    .positional_min = 0,
+    .positional_max = 1,
+    .run = run_serve,
+};
