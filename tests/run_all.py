@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Builds every configuration and runs every suite; prints what each took and ends with one line of totals.
+
+    N passed, N failed, N skipped
+
+A configuration that does not build counts as one failure. Standard library only; called by `./dev test`.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# name, compiler, meson options, suites
+CONFIGURATIONS = [
+    ("gcc", "gcc", ["--buildtype=release"], None),
+    ("clang", "clang", ["--buildtype=debugoptimized"], ["unit", "abi", "faults"]),
+    ("asan", "gcc", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], None),
+    ("tsan", "gcc", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit", "faults", "threads"]),
+    ("fuzz", "clang", ["-Dfuzzers=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"], ["fuzz"]),
+]
+GOOD, SKIPPED = {"OK", "EXPECTEDFAIL"}, {"SKIP"}
+
+
+def build(name, compiler, options):
+    folder = os.path.join(ROOT, "build-test-" + name)
+    environment = dict(os.environ, CC=compiler)
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        done = subprocess.run(["meson", "setup", folder, ROOT, *options], env=environment, capture_output=True, text=True)
+        if done.returncode:
+            print(done.stdout[-3000:], done.stderr[-3000:])
+            return None
+    done = subprocess.run(["ninja", "-C", folder, "--quiet"], env=environment)
+    return folder if done.returncode == 0 else None
+
+
+def results(folder):
+    """(suite, name, result, seconds) of the last `meson test` in a build folder."""
+    with open(os.path.join(folder, "meson-logs", "testlog.json")) as log:
+        for line in log:
+            entry = json.loads(line)
+            suite = entry.get("suite", ["?"])
+            suite = suite[0] if isinstance(suite, list) else suite
+            yield suite.split(":")[-1], entry["name"], entry["result"], entry["duration"]
+
+
+def run(name, compiler, options, suites):
+    """(passed, failed, skipped) of one configuration."""
+    begin = time.time()
+    folder = build(name, compiler, options)
+    if not folder:
+        print(f"{name}: does not build", flush=True)
+        return 0, 1, 0
+    print(f"\n== {name}: built in {time.time() - begin:.0f} s", flush=True)
+    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"]
+    for suite in suites or []:
+        command += ["--suite", suite]
+    log = os.path.join(folder, "meson-logs", "testlog.json")
+    if os.path.exists(log):
+        os.remove(log)
+    subprocess.run(command, stdout=open(os.path.join(folder, "test.log"), "w"), stderr=subprocess.STDOUT)
+    if not os.path.exists(log):
+        print(f"{name}: its tests did not run")
+        print(open(os.path.join(folder, "test.log")).read()[-3000:])
+        return 0, 1, 0
+    counts, times, failures = [0, 0, 0], {}, []
+    for suite, test, result, seconds in results(folder):
+        index = 0 if result in GOOD else 2 if result in SKIPPED else 1
+        counts[index] += 1
+        times[suite] = times.get(suite, 0) + seconds
+        if index == 1:
+            failures.append(f"{test}: {result}")
+        if index == 2:
+            print(f"   skipped: {suite}/{test}")
+    for suite, seconds in sorted(times.items()):
+        print(f"   {name}/{suite}: {seconds:.0f} s")
+    if failures:
+        print(open(os.path.join(folder, "test.log")).read()[-8000:])
+        print(f"   FAILED in {name}: " + "; ".join(failures))
+    print(f"   {name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped", flush=True)
+    return counts
+
+
+def main():
+    total = [0, 0, 0]
+    chosen = sys.argv[1:]
+    for configuration in CONFIGURATIONS:
+        if not chosen or configuration[0] in chosen:
+            total = [a + b for a, b in zip(total, run(*configuration))]
+    print(f"\n{total[0]} passed, {total[1]} failed, {total[2]} skipped")
+    sys.exit(1 if total[1] or not total[0] else 0)
+
+
+main()
