@@ -231,11 +231,28 @@ static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64
                    plan_format_bytes(input->device->mem_total, total), input->device->name, advice);
 }
 
+/* Elements of all matrices that a token row is multiplied with. */
+static uint64_t count_multiply_adds(const plan_input *input)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < input->graph_api->node_count; i++) {
+        tn_node node = {.struct_size = sizeof node};
+        tn_value weight = {.struct_size = sizeof weight};
+        if (input->graph_api->node(input->graph, i, &node) != TN_OK ||
+            (node.op != TN_OP_LINEAR && node.op != TN_OP_LOGITS) ||
+            input->graph_api->value(input->graph, node.in[1], &weight) != TN_OK)
+            continue;
+        sum += (uint64_t)weight.dim[0] * (uint64_t)weight.dim[1];
+    }
+    return sum;
+}
+
 tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err)
 {
     memory_plan plan = {.device = *input->device,
                         .kv_group_count = input->graph_api->kv_group_count,
-                        .tokenizer = input->tokenizer_bytes};
+                        .tokenizer = input->tokenizer_bytes,
+                        .multiply_adds = count_multiply_adds(input)};
 
     TN_ASSERT(plan.kv_group_count >= 1 && plan.kv_group_count <= PLAN_KV_GROUPS_MAX);
     read_limits(input, &plan);

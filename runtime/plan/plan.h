@@ -31,6 +31,7 @@ typedef struct memory_plan {
     uint64_t page_bytes[PLAN_KV_GROUPS_MAX], kv_pages[PLAN_KV_GROUPS_MAX];
     uint64_t kv_token_bytes; /* of one more token of context */
     uint64_t kv_tokens;      /* tokens that the smallest group's pages hold */
+    uint64_t multiply_adds;  /* of one token row, matrices only, output matrix included */
 
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens, max_outputs, max_waiting;
     uint32_t kv_dtype;

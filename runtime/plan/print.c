@@ -62,6 +62,7 @@ void plan_print_json(const memory_plan *plan, const model_config *config, FILE *
     json_object_set_new(root, "device_total", json_integer((json_int_t)plan->device.mem_total));
     json_object_set_new(root, "kv_tokens", json_integer((json_int_t)plan->kv_tokens));
     json_object_set_new(root, "kv_token_bytes", json_integer((json_int_t)plan->kv_token_bytes));
+    json_object_set_new(root, "multiply_adds_per_token", json_integer((json_int_t)plan->multiply_adds));
     json_object_set_new(root, "max_model_len", json_integer(plan->max_model_len));
     json_object_set_new(root, "max_num_seqs", json_integer(plan->max_num_seqs));
     json_object_set_new(root, "max_num_batched_tokens", json_integer(plan->max_num_batched_tokens));
