@@ -1,0 +1,174 @@
+/* test_plan.c: the sizing function over a backend whose bytes are known: what fits, what is refused, and with which
+ * advice. */
+#include "cmocka_test.h"
+#include "model/graph.h"
+#include "plan/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_TOKENS = 16, PAGE_BYTES = 1 << 16 };
+#define GIB (1ull << 30)
+
+static tn_status fake_plan(const tn_devinfo *info, uint32_t world, const tn_compile *compile, tn_memplan *plan,
+                           tn_error *err)
+{
+    (void)info, (void)world, (void)err;
+    plan->weights = 4 * GIB;
+    plan->activations = (uint64_t)compile->max_tokens * 1000;
+    plan->logits = (uint64_t)compile->max_outputs * 1000;
+    plan->reserve = GIB / 4;
+    plan->load_peak = GIB / 8;
+    plan->page_tokens[0] = PAGE_TOKENS;
+    plan->page_bytes[0] = PAGE_BYTES;
+    return TN_OK;
+}
+
+static const tn_backend backend = {.struct_size = sizeof(tn_backend), .plan = fake_plan};
+
+typedef struct fixture {
+    settings *settings;
+    model_config config;
+    tn_graph *graph;
+    tn_devinfo device;
+    memory_plan plan;
+    tn_error err;
+} fixture;
+
+static fixture open_fixture(uint64_t mem_total, const char *domain, const char *const *overrides)
+{
+    fixture f = {.config = {.architecture = "llama",
+                            .layers = 2,
+                            .model_width = 64,
+                            .ff_width = 128,
+                            .heads = 4,
+                            .kv_heads = 2,
+                            .head_dim = 16,
+                            .vocab = 1000,
+                            .context = 8192,
+                            .norm_eps = 1e-5f,
+                            .rope_theta = 10000,
+                            .rope_dim = 16,
+                            .rope_pairs = true,
+                            .tied_embeddings = true},
+                 .device = {.struct_size = sizeof(tn_devinfo), .mem_total = mem_total, .mem_free = mem_total},
+                 .err = TN_ERROR_INIT};
+    snprintf(f.device.name, sizeof f.device.name, "fake");
+    snprintf(f.device.mem_domain, sizeof f.device.mem_domain, "%s", domain);
+    assert_int_equal(settings_read(NULL, overrides, &f.settings, &f.err), TN_OK);
+    assert_int_equal(model_graph_build(&f.config, &f.graph, &f.err), TN_OK);
+    return f;
+}
+
+static tn_status make(fixture *f)
+{
+    plan_input input = {.settings = f->settings,
+                        .config = &f->config,
+                        .graph = f->graph,
+                        .graph_api = model_graph_api(f->graph),
+                        .backend = &backend,
+                        .device = &f->device,
+                        .staging_bytes = 1 << 20,
+                        .tokenizer_bytes = 2 << 20};
+    return plan_make(&input, &f->plan, &f->err);
+}
+
+static void close_fixture(fixture *f)
+{
+    model_graph_free(f->graph);
+    settings_destroy(f->settings);
+}
+
+static void test_a_device_gives_all_that_is_left_to_kv(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"engine.gpu_memory_utilization=0.5", NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    assert_int_equal(make(&f), TN_OK);
+    uint64_t used = plan_resident_bytes(&f.plan) + f.plan.reserve;
+    assert_true(f.plan.budget == 12 * GIB);
+    assert_true(used <= f.plan.budget && used + GIB / 100 > f.plan.budget);
+    assert_true(f.plan.kv == f.plan.kv_pages[0] * PAGE_BYTES);
+    assert_true(f.plan.load_peak == GIB / 8 + (1 << 20));
+    close_fixture(&f);
+}
+
+static void test_a_host_backend_leaves_memory_to_others(void **state)
+{
+    (void)state;
+    fixture f = open_fixture(64 * GIB, "host", NULL);
+
+    assert_int_equal(make(&f), TN_OK);
+    assert_true(f.plan.kv <= 2 * GIB);
+    assert_true(f.plan.kv_tokens >= f.plan.max_model_len);
+    close_fixture(&f);
+}
+
+static void test_no_more_kv_than_all_sequences_can_fill(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"engine.max_num_seqs=1", "model.max_model_len=1024", NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    assert_int_equal(make(&f), TN_OK);
+    assert_true(f.plan.kv_tokens >= 1024 && f.plan.kv_tokens <= 1024 + 2 * PAGE_TOKENS);
+    close_fixture(&f);
+}
+
+static void test_a_misfit_names_settings_that_do_fit(void **state)
+{
+    (void)state;
+    /* 4.25 GiB fixed of a budget of 4.5: one sequence of 131,072 tokens would need 512 MiB. */
+    const char *const sets[] = {"engine.gpu_memory_utilization=0.9", NULL};
+    fixture f = open_fixture(5 * GIB, "cuda", sets);
+    f.config.context = 131072;
+
+    assert_int_equal(make(&f), TN_E_MEMORY);
+    const char *advice = strstr(f.err.msg, "model.max_model_len=");
+    assert_non_null(advice);
+    char set[64];
+    snprintf(set, sizeof set, "model.max_model_len=%d", atoi(advice + strlen("model.max_model_len=")));
+    close_fixture(&f);
+
+    const char *const fixed[] = {"engine.gpu_memory_utilization=0.9", set, NULL};
+    f = open_fixture(5 * GIB, "cuda", fixed);
+    f.config.context = 131072;
+    assert_int_equal(make(&f), TN_OK);
+    close_fixture(&f);
+}
+
+static void test_weights_larger_than_the_device_say_so(void **state)
+{
+    (void)state;
+    fixture f = open_fixture(2 * GIB, "host", NULL);
+
+    assert_int_equal(make(&f), TN_E_MEMORY);
+    assert_non_null(strstr(f.err.msg, "smaller or more strongly quantized"));
+    assert_non_null(strstr(f.err.msg, "4."));
+    close_fixture(&f);
+}
+
+static void test_a_context_beyond_the_models_is_refused(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"model.max_model_len=16384", NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    assert_int_equal(make(&f), TN_E_ARGUMENT);
+    assert_non_null(strstr(f.err.msg, "8192"));
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_device_gives_all_that_is_left_to_kv),
+        cmocka_unit_test(test_a_host_backend_leaves_memory_to_others),
+        cmocka_unit_test(test_no_more_kv_than_all_sequences_can_fill),
+        cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
+        cmocka_unit_test(test_weights_larger_than_the_device_say_so),
+        cmocka_unit_test(test_a_context_beyond_the_models_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
