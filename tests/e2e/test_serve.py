@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""A server in bad weather: port in use, model deleted while serving, clients that vanish, slow clients, SIGTERM under load."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from server import Server, model
+
+
+def stream_body(max_tokens, **fields):
+    return json.dumps({"model": "smollm2", "stream": True, "temperature": 0, "max_tokens": max_tokens, "ignore_eos": True,
+                       "messages": [{"role": "user", "content": "Count upwards from one."}], **fields})
+
+
+def open_stream(server, max_tokens):
+    """A raw connection with a streaming request sent and its first bytes read."""
+    s = socket.create_connection(("127.0.0.1", server.port))
+    body = stream_body(max_tokens)
+    s.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+              f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    assert s.recv(200).startswith(b"HTTP/1.1 200")
+    return s
+
+
+def wait_for(what, condition, seconds=30):
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def test_port_in_use(server):
+    done = subprocess.run([os.environ["TENON"], "serve", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"], "--set",
+                           "model.path=" + model(), "--set", f"http_frontend.listen=127.0.0.1:{server.port}"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and str(server.port) in done.stderr and "in use" in done.stderr, done.stderr
+
+
+def test_vanishing_clients_free_their_pages(server):
+    before = server.descriptors()
+    streams = [open_stream(server, 2000) for _ in range(6)]
+    wait_for("requests run", lambda: server.metric("tenon:num_requests_running") >= 6)
+    for s in streams:
+        s.close()
+    wait_for("vanished clients are cancelled", lambda: server.metric("tenon:num_requests_running") == 0)
+    wait_for("descriptors are closed", lambda: server.descriptors() <= before + 1)
+
+
+def test_slow_clients_do_not_hurt(server):
+    """Connections that send a byte now and then; a healthy client is answered all the while."""
+    slow = []
+    for _ in range(1000):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        slow.append(s)
+    begin = time.time()
+    assert server.chat("Hello")["choices"][0]["message"]["content"]
+    for s in slow[::10]:
+        try:
+            s.sendall(b"X")
+        except OSError:
+            pass  # the server may have closed it: that is its right
+    assert server.chat("Hello again")["choices"]
+    print(f"answered beside 1,000 slow connections in {time.time() - begin:.1f} s")
+    for s in slow:
+        s.close()
+
+
+def test_a_reader_that_stops_reading_blocks_nobody(server):
+    stuck = [open_stream(server, 3000) for _ in range(4)]
+    assert server.chat("Are you there?")["choices"]
+    for s in stuck:
+        s.close()
+
+
+def test_sigterm_lets_running_requests_finish():
+    with Server() as server:
+        s = open_stream(server, 60)
+        server.process.send_signal(signal.SIGTERM)
+        received = b""
+        while chunk := s.recv(65536):
+            received += chunk
+            if b"[DONE]" in received:
+                break
+        assert b"[DONE]" in received, received[-300:]
+        s.close()
+        assert server.process.wait(60) == 0
+
+
+def test_a_model_deleted_while_serving_keeps_serving():
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(model(), os.path.join(folder, "model.gguf"))
+        with Server(model_path=copy) as server:
+            os.unlink(copy)
+            assert "Paris" in server.chat("What is the capital of France?", max_tokens=24)["choices"][0]["message"]["content"]
+            server.stop()
+
+
+def test_readiness_is_the_loops_own(server):
+    """All threads but the HTTP ones keep their heartbeat; /health says alive, /ready says able."""
+    assert server.request("GET", "/health")[0] == 200
+    assert server.request("GET", "/ready")[0] == 200
+
+
+def test_idle_costs_no_cpu(server):
+    def ticks():
+        with open(f"/proc/{server.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    time.sleep(1)
+    before = ticks()
+    time.sleep(3)
+    used = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+    print(f"idle: {used:.3f} s of CPU in 3 s")
+    assert used <= 0.06
+
+
+def main():
+    model()
+    with Server("engine.max_num_seqs=16") as server:
+        test_readiness_is_the_loops_own(server)
+        test_port_in_use(server)
+        test_idle_costs_no_cpu(server)
+        test_vanishing_clients_free_their_pages(server)
+        test_a_reader_that_stops_reading_blocks_nobody(server)
+        test_slow_clients_do_not_hurt(server)
+        wait_for("everything is over", lambda: server.metric("tenon:num_requests_running") == 0)
+        assert server.metric("tenon:kv_cache_usage_perc") < 0.2
+        server.stop()
+    test_sigterm_lets_running_requests_finish()
+    test_a_model_deleted_while_serving_keeps_serving()
+
+
+main()
