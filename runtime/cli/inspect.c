@@ -1,5 +1,6 @@
 /* inspect.c: `tenon inspect FILE`: validates a model file and lists what is in it. */
 #include "cli/command.h"
+#include "model/describe.h"
 
 static int run_inspect(const command *command, int argc, char **argv)
 {

@@ -48,7 +48,7 @@ static int run_perplexity(const command *command, int argc, char **argv)
     const flag flags[] = {{"window", "N", FLAG_INTEGER, &window, NULL, "tokens of a window (default 512)"}};
     args a;
     session session;
-    score s;
+    score s = {0};
     tn_error err = TN_ERROR_INIT;
     uint64_t bytes, count;
     int code = args_parse(command, flags, 1, argc, argv, &a);
