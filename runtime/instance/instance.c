@@ -103,7 +103,12 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
     const char *path = settings_string(in->settings, "model", "path");
     if (!path)
         return tn_fail(err, TN_E_ARGUMENT, "no model: set model.path to a GGUF file or a model directory");
+    const char *format = settings_string(in->settings, "model", "load_format");
     tn_status status = checkpoint_open(path, &in->checkpoint, err);
+    if (status == TN_OK && strcmp(format, "auto") != 0 &&
+        strcmp(format, checkpoint_source(in->checkpoint)->container) != 0)
+        return tn_fail(err, TN_E_ARGUMENT, "%s is a %s checkpoint, but model.load_format=%s", path,
+                       checkpoint_source(in->checkpoint)->container, format);
     if (status == TN_OK)
         status = open_tokenizer_plugin(in, err);
     if (status == TN_OK)
@@ -113,8 +118,13 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
 
 static tn_status open_quant_plugin(instance *in, tn_error *err)
 {
+    const char *wanted = settings_string(in->settings, "model", "quantization");
+    bool any = strcmp(wanted, "auto") == 0;
+
     for (uint32_t i = 0; i < in->quants.count; i++) {
         const tn_quant_table *table;
+        if (!any && strcmp(wanted, plugin_descriptor(in->quants.at[i])->id) != 0)
+            continue;
         tn_status status = plugin_quant(in->quants.at[i], &table, err);
         if (status == TN_OK)
             status = table->open(checkpoint_source(in->checkpoint), &in->weights.qmodel, err);
@@ -124,7 +134,8 @@ static tn_status open_quant_plugin(instance *in, tn_error *err)
         return status;
     }
     return tn_fail(err, TN_E_UNSUPPORTED, "%s: none of the quantization plugins (%s) knows this format",
-                   checkpoint_source(in->checkpoint)->path, settings_string(in->settings, "quant", "plugins"));
+                   checkpoint_source(in->checkpoint)->path,
+                   any ? settings_string(in->settings, "quant", "plugins") : wanted);
 }
 
 /* model.served_model_name, or the file's name without its ending. */
@@ -163,6 +174,8 @@ static tn_status check_vocabulary(const instance *in, tn_error *err)
 
 tn_status instance_open_model(instance *in, tn_error *err)
 {
+    if (strcmp(settings_string(in->settings, "model", "dtype"), "bfloat16") == 0)
+        in->weights.float_type = TN_BF16;
     tn_status status = open_quant_plugin(in, err);
     if (status == TN_OK)
         status = model_config_read(checkpoint_source(in->checkpoint), &in->config, err);

@@ -55,6 +55,14 @@ static tn_status accepted(const tn_graph *graph, uint32_t id, const tn_backend *
     return TN_OK;
 }
 
+/* True for an unquantized matrix in another type than the one asked for; bf16 is always among what quant produces. */
+static bool is_unwanted_float(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_enc *enc)
+{
+    uint64_t n, k;
+    model_graph_weight_shape(graph, id, &n, &k);
+    return source->float_type && enc->family == TN_ENC_FLOAT && n > 1 && enc->qtype != source->float_type;
+}
+
 static tn_status choose_one(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_backend *backend,
                             const tn_devinfo *device, tn_enc *ret_enc, tn_error *err)
 {
@@ -69,6 +77,8 @@ static tn_status choose_one(const weight_source *source, const tn_graph *graph, 
                            index, refusal.msg);
         if (status != TN_OK)
             return status;
+        if (is_unwanted_float(source, graph, id, &enc))
+            continue;
         status = accepted(graph, id, backend, device, &enc, &refusal);
         if (status == TN_OK) {
             *ret_enc = enc;

@@ -11,6 +11,7 @@
 typedef struct weight_source {
     const tn_quant_table *quant;
     tn_qmodel *qmodel;
+    uint32_t float_type; /* TN_BF16: unquantized matrices are converted to it; 0: kept as they are */
 } weight_source;
 
 /* Checks every weight of the graph against the checkpoint (present, right shape) and fills enc[weight_count] with the
