@@ -1,32 +1,48 @@
 /* progress.c: how far loading has come. State is one loading at a time, as a command has. */
 #include "cli/command.h"
 
+#include <time.h>
 #include <unistd.h>
+
+enum { BAR_STEPS = 50, LINE_SECONDS = 2 };
 
 static struct {
     const char *label;
     bool terminal, shown;
-    int step; /* last tenth (lines) or fiftieth (bar) printed */
+    int step;         /* of the bar, last drawn */
+    double next_line; /* seconds: when a plain line is due */
 } progress;
 
-static void show(void *ctx, uint64_t done, uint64_t total)
+static double now(void)
 {
-    (void)ctx;
-    int steps = progress.terminal ? 50 : 10;
-    int step = total ? (int)((double)done / (double)total * steps) : steps;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static void show_bar(int step, const char *bytes)
+{
     if (step <= progress.step)
         return;
     progress.step = step;
     progress.shown = true;
+    fprintf(stderr, "\r%s [%.*s%*s] %3d %% of %s ", progress.label, step,
+            "##################################################", BAR_STEPS - step, "", step * 100 / BAR_STEPS, bytes);
+}
+
+static void show(void *ctx, uint64_t done, uint64_t total)
+{
+    (void)ctx;
     char bytes[16];
+    double share = total ? (double)done / (double)total : 1;
+
     plan_format_bytes(total, bytes);
-    if (progress.terminal)
-        fprintf(stderr, "\r%s [%.*s%*s] %3d %% of %s ", progress.label, step,
-                "##################################################", steps - step, "", step * 100 / steps, bytes);
-    else if (step == steps)
-        fprintf(stderr, "%s: done, %s\n", progress.label, bytes);
-    else
-        fprintf(stderr, "%s: %d %% of %s\n", progress.label, step * 10, bytes);
+    if (progress.terminal) {
+        show_bar((int)(share * BAR_STEPS), bytes);
+    } else if (now() >= progress.next_line) {
+        progress.next_line = now() + LINE_SECONDS;
+        fprintf(stderr, "%s: %.0f %% of %s\n", progress.label, share * 100, bytes);
+    }
 }
 
 weights_progress progress_start(const char *label)
@@ -34,12 +50,13 @@ weights_progress progress_start(const char *label)
     progress.label = label;
     progress.terminal = isatty(STDERR_FILENO);
     progress.shown = false;
-    progress.step = progress.terminal ? -1 : 0;
+    progress.step = -1;
+    progress.next_line = now() + LINE_SECONDS;
     return (weights_progress){.report = show};
 }
 
 void progress_finish(void)
 {
-    if (progress.terminal && progress.shown)
+    if (progress.shown)
         fprintf(stderr, "\r\033[K");
 }

@@ -19,7 +19,7 @@ static tn_status host_device(uint32_t index, tn_devinfo *ret_info, tn_error *err
     info.mem_total = (uint64_t)sysconf(_SC_PHYS_PAGES) * page;
     info.mem_free = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * page;
     snprintf(info.name, sizeof info.name, "host reference");
-    snprintf(info.mem_domain, sizeof info.mem_domain, "ram");
+    snprintf(info.mem_domain, sizeof info.mem_domain, "host");
     snprintf(info.features, sizeof info.features, "float64 sums, 1 thread");
     *ret_info = info;
     return TN_OK;
