@@ -180,18 +180,22 @@ static uint32_t differences(const hashes *a, const hashes *b)
 }
 
 static const schedule schedules[] = {
-    {"alone",
-     {"engine.max_num_seqs=1", "engine.enable_prefix_caching=false", "engine.max_num_batched_tokens=512"},
+    {.name = "alone",
+     .set = {"engine.max_num_seqs=1", "engine.enable_prefix_caching=false", "engine.max_num_batched_tokens=512"},
      .alone = true},
-    {"64 at once, co-tenants", {"engine.max_num_seqs=64", "engine.enable_prefix_caching=false"}, .co_tenants = true},
-    {"chunks of 16", {"engine.max_num_seqs=8", "engine.max_num_batched_tokens=16"}},
-    {"chunks of 64", {"engine.max_num_seqs=16", "engine.max_num_batched_tokens=64"}},
-    {"chunks of 512", {"engine.max_num_seqs=32", "engine.max_num_batched_tokens=512"}},
-    {"prefix cache hits", {"engine.max_num_seqs=16", "engine.enable_prefix_caching=true"}, .twice = true},
-    {"forced preemption",
-     {"engine.max_num_seqs=64", "engine.enable_prefix_caching=false", "model.max_model_len=256",
-      "engine.kv_cache_memory_bytes="}},
-    {"one thread", {"engine.max_num_seqs=24", "cpu.threads=1"}},
+    {.name = "64 at once, co-tenants",
+     .set = {"engine.max_num_seqs=64", "engine.enable_prefix_caching=false"},
+     .co_tenants = true},
+    {.name = "chunks of 16", .set = {"engine.max_num_seqs=8", "engine.max_num_batched_tokens=16"}},
+    {.name = "chunks of 64", .set = {"engine.max_num_seqs=16", "engine.max_num_batched_tokens=64"}},
+    {.name = "chunks of 512", .set = {"engine.max_num_seqs=32", "engine.max_num_batched_tokens=512"}},
+    {.name = "prefix cache hits",
+     .set = {"engine.max_num_seqs=16", "engine.enable_prefix_caching=true"},
+     .twice = true},
+    {.name = "forced preemption",
+     .set = {"engine.max_num_seqs=64", "engine.enable_prefix_caching=false", "model.max_model_len=256",
+             "engine.kv_cache_memory_bytes="}},
+    {.name = "one thread", .set = {"engine.max_num_seqs=24", "cpu.threads=1"}},
 };
 enum { SCHEDULES = sizeof schedules / sizeof *schedules };
 
