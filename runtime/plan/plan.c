@@ -183,10 +183,11 @@ uint64_t plan_peak_bytes(const memory_plan *plan)
     return plan_resident_bytes(plan) + plan->load_peak;
 }
 
-/* Everything but KV. */
+/* Everything but KV that the device must hold; the host's parts count where the device is the host. */
 static uint64_t fixed_bytes(const memory_plan *plan)
 {
-    return plan_resident_bytes(plan) - plan->kv + plan->reserve;
+    uint64_t host = is_host(&plan->device) ? plan->engine + plan->tokenizer : 0;
+    return plan->weights + plan->activations + plan->logits + plan->comms + host + plan->reserve;
 }
 
 /* The longest context, in whole KiB-ish steps of 256 tokens, whose one sequence fits into `left`. */

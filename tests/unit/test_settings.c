@@ -134,7 +134,7 @@ static void test_bad_values_name_what_would_be_good(void **state)
     must_fail("[model]\nmax_model_len = lots",
               "t.ini:2: [model] max_model_len: \"lots\" is not auto or a size such as 8k, 8K or 2GiB");
     must_fail("[engine]\ngpu_memory_utilization = 1.5",
-              "t.ini:2: [engine] gpu_memory_utilization: 1.5 is outside 0.01 to 1");
+              "t.ini:2: [engine] gpu_memory_utilization: 1.5 is outside 0.001 to 1");
     must_fail("[log]\nlevel = loud\n", "t.ini:2: [log] level: \"loud\" is not error, warning, info or debug");
     must_fail("[log]\nlevel =\n", "t.ini:2: [log] level has no value; remove the line to get the default");
 }
