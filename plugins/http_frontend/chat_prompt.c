@@ -29,7 +29,28 @@ static tn_status join_parts(const json_t *parts, size_t at, json_t **ret_text, a
     return *ret_text ? TN_OK : api_fail_status(error, TN_E_MEMORY, NULL, 1);
 }
 
-static tn_status check_message(json_t *message, size_t at, api_error *error)
+/* Marks special tokens in what users and tools say; what the operator's system prompt and the assistant said is
+ * trusted. */
+static tn_status mark_content(const tn_front *front, json_t *message, size_t at, api_error *error)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    const json_t *content = json_object_get(message, "content");
+    const char *text = json_string_value(content);
+    size_t bytes = json_string_length(content);
+    byte_buffer marked = {0};
+    int failed = 0;
+
+    if (special_text_has_marks(text, bytes))
+        return api_fail_field(error, "messages", "messages[%zu].content holds a noncharacter (U+FDD0 or U+FDD1)", at);
+    if (strcmp(role, "user") != 0 && strcmp(role, "tool") != 0)
+        return TN_OK;
+    if (special_text_mark(&front->specials, text, bytes, &marked))
+        failed = marked.failed || json_object_set_new(message, "content", json_stringn(marked.bytes, marked.count));
+    byte_buffer_finish(&marked);
+    return failed ? api_fail_status(error, TN_E_MEMORY, NULL, 1) : TN_OK;
+}
+
+static tn_status check_message(const tn_front *front, json_t *message, size_t at, api_error *error)
 {
     const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
 
@@ -40,13 +61,13 @@ static tn_status check_message(json_t *message, size_t at, api_error *error)
     if (json_object_get(message, "audio") && !json_is_null(json_object_get(message, "audio")))
         return api_fail(error, 400, "unsupported_field", "messages", "messages[%zu].audio is not supported", at);
     if (json_is_string(content))
-        return TN_OK;
+        return mark_content(front, message, at, error);
     if (json_is_array(content)) {
         json_t *text;
         tn_status status = join_parts(content, at, &text, error);
         if (status == TN_OK && json_object_set_new(message, "content", text) != 0)
             return api_fail_status(error, TN_E_MEMORY, NULL, 1);
-        return status;
+        return status == TN_OK ? mark_content(front, message, at, error) : status;
     }
     bool may_be_empty = json_is_null(content) || !content;
     if (may_be_empty && strcmp(json_string_value(role), "assistant") == 0)
@@ -54,14 +75,14 @@ static tn_status check_message(json_t *message, size_t at, api_error *error)
     return api_fail_field(error, "messages", "messages[%zu].content must be a string or a list of text parts", at);
 }
 
-static tn_status check_messages(const json_t *messages, api_error *error)
+static tn_status check_messages(const tn_front *front, const json_t *messages, api_error *error)
 {
     if (!messages)
         return api_fail_field(error, "messages", "'messages' is required");
     if (json_array_size(messages) == 0)
         return api_fail_field(error, "messages", "'messages' must not be empty");
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        tn_status status = check_message(json_array_get(messages, i), i, error);
+        tn_status status = check_message(front, json_array_get(messages, i), i, error);
         if (status != TN_OK)
             return status;
     }
@@ -121,13 +142,54 @@ static tn_status render(const tn_front *front, const char *json, char **ret_text
     return api_fail_status(error, TN_E_MEMORY, "out of memory for the rendered conversation", 1);
 }
 
+/* Stretch by stretch: special tokens are recognised outside marks only. */
+static tn_status encode_marked(const tn_front *front, const char *text, uint64_t bytes, uint32_t flags, uint64_t most,
+                               int32_t **ret_ids, uint64_t *ret_count, api_error *error)
+{
+    int32_t *ids = NULL;
+    uint64_t count = 0;
+
+    tn_status fits = prompt_check_bytes(front, bytes, most, "messages", error);
+    if (fits != TN_OK)
+        return fits;
+    for (size_t at = 0, taken; at < bytes || at == 0; at += taken) {
+        const char *stretch;
+        bool marked;
+        int32_t *more = NULL;
+        uint64_t more_count = 0;
+        size_t n = special_text_next(text + at, bytes - at, &marked, &stretch, &taken);
+        uint32_t stretch_flags = (marked ? 0 : TN_ENCODE_PARSE_SPECIAL) | (at == 0 ? flags : 0);
+        tn_status status =
+            prompt_encode(front, stretch, n, stretch_flags, UINT64_MAX, "messages", &more, &more_count, error);
+        int32_t *grown = status == TN_OK ? realloc(ids, (count + more_count + 1) * sizeof *ids) : NULL;
+        if (!grown) {
+            free(more);
+            free(ids);
+            return status != TN_OK ? status : api_fail_status(error, TN_E_MEMORY, NULL, 1);
+        }
+        ids = grown;
+        memcpy(ids + count, more, more_count * sizeof *ids);
+        count += more_count;
+        free(more);
+        if (taken == 0)
+            break;
+    }
+    if (count > most) {
+        free(ids);
+        return prompt_fail_length(count, most, "messages", error);
+    }
+    *ret_ids = ids;
+    *ret_count = count;
+    return TN_OK;
+}
+
 tn_status chat_prompt_encode(const tn_front *front, const call_params *params, uint64_t most, int32_t **ret_ids,
                              uint64_t *ret_count, api_error *error)
 {
     char *text;
     uint64_t bytes;
 
-    tn_status status = check_messages(params->messages, error);
+    tn_status status = check_messages(front, params->messages, error);
     if (status != TN_OK)
         return status;
     char *json = render_arguments(params);
@@ -137,8 +199,8 @@ tn_status chat_prompt_encode(const tn_front *front, const call_params *params, u
     free(json);
     if (status != TN_OK)
         return status;
-    uint32_t flags = TN_ENCODE_PARSE_SPECIAL | (params->add_special ? TN_ENCODE_ADD_SPECIAL : 0);
-    status = prompt_encode(front, text, bytes, flags, most, "messages", ret_ids, ret_count, error);
+    uint32_t flags = params->add_special ? TN_ENCODE_ADD_SPECIAL : 0;
+    status = encode_marked(front, text, bytes, flags, most, ret_ids, ret_count, error);
     free(text);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "byte_buffer.h"
 #include "listener.h"
 #include "options.h"
+#include "special_text.h"
 #include "tenon/frontend.h"
 
 #include <microhttpd.h>
@@ -43,6 +44,8 @@ struct tn_front {
     const tn_tokenizer_table *tok_api;
     const tn_tok *tok;
     tn_engine_info info;
+    special_texts specials;
+    uint64_t token_bytes_max; /* of the vocabulary's longest token */
     http_options options;
     tn_client *client;
     char fingerprint[24]; /* "fp_..." of model and version */

@@ -41,6 +41,18 @@ static void write_fingerprint(tn_front *front)
     snprintf(front->fingerprint, sizeof front->fingerprint, "fp_%016" PRIx64, hash);
 }
 
+static uint64_t longest_token(const tn_front *front)
+{
+    uint64_t longest = 1;
+    for (uint32_t id = 0; id < front->info.vocab_size; id++) {
+        uint64_t bytes = 0; /* no room: the call says how much it needs */
+        char none[1];
+        front->tok_api->piece(front->tok, (int32_t)id, 0, 0, none, &bytes, NULL);
+        longest = bytes > longest ? bytes : longest;
+    }
+    return longest;
+}
+
 static tn_status adopt(tn_front *front, const tn_frontend_args *args, tn_error *err)
 {
     front->host = args->host;
@@ -55,7 +67,8 @@ static tn_status adopt(tn_front *front, const tn_frontend_args *args, tn_error *
     front->tok_api = front->engine_api->tokenizer(front->engine, &front->tok);
     TN_ASSERT(front->tok_api && front->info.served_names && front->info.served_names[0]);
     write_fingerprint(front);
-    return TN_OK;
+    front->token_bytes_max = longest_token(front);
+    return special_texts_read(front->tok_api, front->tok, front->info.vocab_size, &front->specials, err);
 }
 
 /* Splits `listen` and binds every address before the first thread starts. */
@@ -209,6 +222,7 @@ static void stop(tn_front *front)
     if (front->client)
         front->engine_api->client_close(front->client);
     http_options_finish(&front->options);
+    special_texts_finish(&front->specials);
     byte_buffer_finish(&front->piece);
     free(front->calls);
     free(front->free_slots);

@@ -25,7 +25,7 @@ const tn_option http_option_table[] = {
     OPTION("request_timeout", "integer", "60",
            "Seconds within which a connection must deliver its next whole request."),
     OPTION("idle_timeout", "integer", "60", "Seconds a connection may sit without a byte moving while one is due."),
-    OPTION("threads", "integer", "2", "Threads that parse requests and write answers, per address."),
+    OPTION("threads", "integer", "4", "Threads that parse requests and write answers, per address."),
     OPTION("vllm_metric_names", "bool", "true", "Offer every metric under the vllm: prefix too."),
 };
 const uint32_t http_option_count = sizeof http_option_table / sizeof *http_option_table;

@@ -1,14 +1,25 @@
 /* prompt_input.c: nothing is cut: a prompt that does not fit the context is refused with both numbers. */
 #include "prompt_input.h"
 
+#include "base/size.h"
+
 #include <inttypes.h>
 #include <string.h>
 
-static tn_status fail_length(uint64_t count, uint64_t most, const char *param, api_error *error)
+tn_status prompt_fail_length(uint64_t count, uint64_t most, const char *param, api_error *error)
 {
     return api_fail(error, 400, "context_length_exceeded", param,
                     "the prompt has %" PRIu64 " tokens, but the model's context leaves room for %" PRIu64 " at most",
                     count, most);
+}
+
+tn_status prompt_check_bytes(const tn_front *front, uint64_t bytes, uint64_t most, const char *param, api_error *error)
+{
+    uint64_t bytes_max;
+    if (!size_mul(most, front->token_bytes_max, &bytes_max) || bytes <= bytes_max)
+        return TN_OK;
+    return api_fail(error, 400, "context_length_exceeded", param,
+                    "the prompt has %" PRIu64 " bytes, more than %" PRIu64 " tokens could hold", bytes, most);
 }
 
 tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, uint32_t flags, uint64_t most,
@@ -17,6 +28,9 @@ tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, u
     uint64_t capacity = bytes / 3 + 16; /* a token of ordinary text has about four bytes */
     int32_t *ids = NULL;
 
+    tn_status fits = prompt_check_bytes(front, bytes, most, param, error);
+    if (fits != TN_OK)
+        return fits;
     for (;;) {
         int32_t *grown = realloc(ids, capacity * sizeof *ids);
         if (!grown) {
@@ -38,7 +52,7 @@ tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, u
         }
         free(ids);
         if (status == TN_OK || (status == TN_E_MEMORY && count > capacity))
-            return fail_length(count, most, param, error);
+            return prompt_fail_length(count, most, param, error);
         return api_fail_status(error, status, err.msg, 1);
     }
 }
@@ -84,7 +98,7 @@ tn_status prompt_fit(const tn_front *front, const call_params *params, uint64_t 
     if (prompt->token_count == 0)
         return api_fail_field(error, param, "'%s' is empty: it gives no tokens", param);
     if (prompt->token_count > most)
-        return fail_length(prompt->token_count, most, param, error);
+        return prompt_fail_length(prompt->token_count, most, param, error);
     uint64_t room = context - prompt->token_count;
     uint64_t wanted = default_tokens < room ? default_tokens : room;
     if (scores_only)

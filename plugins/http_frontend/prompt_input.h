@@ -7,6 +7,11 @@
 /* Token ids of a text, malloc'ed. flags: TN_ENCODE_*. Texts of more than `most` tokens are refused, naming param. */
 tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, uint32_t flags, uint64_t most,
                         const char *param, int32_t **ret_ids, uint64_t *ret_count, api_error *error);
+/* Refuses a text so long that even the longest tokens could not fit it into `most`; tokenising it would only burn time.
+ */
+tn_status prompt_check_bytes(const tn_front *front, uint64_t bytes, uint64_t most, const char *param, api_error *error);
+/* 400 context_length_exceeded, with both numbers. */
+tn_status prompt_fail_length(uint64_t count, uint64_t most, const char *param, api_error *error);
 /* Ids from a JSON list, each within the vocabulary. */
 tn_status prompt_read_ids(const tn_front *front, const json_t *list, const char *param, int32_t **ret_ids,
                           uint64_t *ret_count, api_error *error);

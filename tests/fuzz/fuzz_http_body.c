@@ -27,6 +27,8 @@ static void set_up(void)
     front.tok_api = fake_engine_table.tokenizer(&engine, &front.tok);
     front.info = engine.info;
     front.options.max_prompts = 8;
+    front.token_bytes_max = 4;
+    TN_ASSERT(special_texts_read(front.tok_api, front.tok, front.info.vocab_size, &front.specials, NULL) == TN_OK);
     strcpy(front.fingerprint, "fp_0");
 }
 

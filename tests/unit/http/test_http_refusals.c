@@ -164,6 +164,8 @@ static void test_a_prompt_beyond_the_context_is_refused_with_both_numbers(void *
     expect_refusal(*state, &(bad_request){TEXT, body, "prompt", "301 tokens"});
     snprintf(body, sizeof body, "{\"prompt\":\"%0255d\"}", 0);
     expect_refusal(*state, &(bad_request){TEXT, body, "prompt", "room for 255"});
+    snprintf(body, sizeof body, "{\"prompt\":\"%01500d\"}", 0); /* longer than 256 of the longest tokens */
+    expect_refusal(*state, &(bad_request){TEXT, body, "prompt", "1500 bytes"});
     expect_refusal(*state, &(bad_request){TEXT, "{" AB ",\"max_tokens\":254}", "max_tokens", "context of 256"});
     http_answer answer = http_post(*state, TEXT, "{" AB ",\"max_tokens\":253}");
     assert_int_equal(answer.status, 200);
