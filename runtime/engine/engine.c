@@ -412,29 +412,28 @@ static tn_status table_submit(tn_client *client, const tn_request *asked, uint64
     tn_status status = check_open(engine, err);
     pthread_mutex_unlock(&engine->mutex);
     if (status == TN_OK)
-        status = request_create(&engine->limits, asked, 0, &request, err);
+        status = request_create(&engine->limits, asked, &request, err);
     if (status != TN_OK)
         return status;
 
-    uint64_t bytes = request->bytes;
-    if (atomic_fetch_add(&engine->request_bytes, bytes) + bytes > engine->request_bytes_limit) {
+    if (!request_charge(request, &engine->request_bytes, engine->request_bytes_limit)) {
         status = tn_fail(err, TN_E_AGAIN, "requests already queued take all of the %llu bytes granted to them",
                          (unsigned long long)engine->request_bytes_limit);
-    } else {
-        if (!(request->flags & TN_REQ_SEED))
-            request->seed = draw_seed(engine);
-        uint64_t id = request->id = atomic_fetch_add(&engine->next_id, 1);
-        request->client = client;
-        request->submitted_ns = stats_now_ns();
-        client_enter(client, request);
-        status = post(engine, request, err);
-        if (status == TN_OK) { /* the request is the loop's now */
-            *ret_request = id;
-            return TN_OK;
-        }
-        client_leave(client, request);
+        request_destroy(request);
+        return status;
     }
-    atomic_fetch_sub(&engine->request_bytes, bytes);
+    if (!(request->flags & TN_REQ_SEED))
+        request->seed = draw_seed(engine);
+    uint64_t id = request->id = atomic_fetch_add(&engine->next_id, 1);
+    request->client = client;
+    request->submitted_ns = stats_now_ns();
+    client_enter(client, request);
+    status = post(engine, request, err);
+    if (status == TN_OK) { /* the request is the loop's now */
+        *ret_request = id;
+        return TN_OK;
+    }
+    client_leave(client, request);
     request_destroy(request);
     return status;
 }

@@ -360,8 +360,7 @@ static request_sizes measure(const request_limits *limits, const tn_request *ask
     return sizes;
 }
 
-tn_status request_create(const request_limits *limits, const tn_request *asked, uint64_t seed, request **ret_request,
-                         tn_error *err)
+tn_status request_create(const request_limits *limits, const tn_request *asked, request **ret_request, tn_error *err)
 {
     carve memory = {0};
     tn_status status = check_request(limits, asked, err);
@@ -380,7 +379,7 @@ tn_status request_create(const request_limits *limits, const tn_request *asked, 
     request_layout(&sizes, &memory);
     copy_numbers(request, asked, &sizes);
     request->bytes = bytes;
-    request->seed = asked->flags & TN_REQ_SEED ? asked->seed : seed;
+    request->seed = asked->flags & TN_REQ_SEED ? asked->seed : 0;
     request->need = needs_of(limits, asked);
     request->penalised = sizes.penalised;
     request->fills_cache = limits->cache->block_tokens > 0 && !(asked->flags & TN_REQ_NO_CACHE);
@@ -395,8 +394,20 @@ tn_status request_create(const request_limits *limits, const tn_request *asked, 
     return TN_OK;
 }
 
+bool request_charge(request *request, atomic_ullong *account, uint64_t limit)
+{
+    if (atomic_fetch_add(account, request->bytes) + request->bytes > limit) {
+        atomic_fetch_sub(account, request->bytes);
+        return false;
+    }
+    request->account = account;
+    return true;
+}
+
 void request_destroy(request *request)
 {
+    if (request && request->account)
+        atomic_fetch_sub(request->account, request->bytes);
     free(request);
 }
 

@@ -36,8 +36,9 @@ typedef struct request_limits {
 typedef struct request {
     tn_client *client;
     uint64_t id, user, seed;
-    uint64_t bytes; /* of this allocation */
-    uint32_t flags; /* TN_REQ_* */
+    uint64_t bytes;         /* of this allocation */
+    atomic_ullong *account; /* what all requests take together; request_destroy subtracts. NULL: not entered yet */
+    uint32_t flags;         /* TN_REQ_* */
     uint32_t max_new, min_new, choice_count, top_logprobs;
     int32_t priority;
     float temperature, top_p, min_p, repetition, presence, frequency;
@@ -72,9 +73,10 @@ typedef struct request {
     char error[sizeof(((tn_error *)0)->msg)]; /* text of the DONE event */
 } request;
 
-/* Checks `asked` (the message names the field) and copies it. seed: for a request without one. [any] */
-tn_status request_create(const request_limits *limits, const tn_request *asked, uint64_t seed, request **ret_request,
-                         tn_error *err);
+/* Checks `asked` (the message names the field) and copies it; the seed is 0 unless given. [any] */
+tn_status request_create(const request_limits *limits, const tn_request *asked, request **ret_request, tn_error *err);
+/* Enters the request's bytes into an account; false if it would exceed limit. [any] */
+bool request_charge(request *request, atomic_ullong *account, uint64_t limit);
 void request_destroy(request *request); /* NULL is fine. [any] */
 /* Bytes of the largest request this engine accepts. */
 uint64_t request_bytes_max(const engine_config *config, uint32_t vocab, uint32_t piece_bytes);

@@ -76,6 +76,7 @@ void bench_stop(bench *bench)
     assert_int_equal(bench_free_pages(bench), bench_all_pages(bench));
     assert_int_equal(bench_stat(bench, "num_requests_running", NULL), 0);
     assert_int_equal(bench_stat(bench, "num_requests_waiting", NULL), 0);
+    assert_int_equal(atomic_load(&bench->engine->request_bytes), 0);
     engine_destroy(bench->engine);
     assert_string_equal(bench->model->fault, "");
     fake_model_destroy(bench->model);

@@ -410,7 +410,8 @@ static tn_status tok_piece(const tn_tok *tok, int32_t id, uint32_t flags, uint32
     *n_bytes = n;
     if (n > capacity)
         return TN_E_MEMORY;
-    memcpy(bytes, text, n);
+    if (n > 0)
+        memcpy(bytes, text, n);
     return TN_OK;
 }
 
