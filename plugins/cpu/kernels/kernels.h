@@ -1,0 +1,128 @@
+/* plugins/cpu/kernels/kernels.h: the table of kernels that every instruction-set family fills.
+ *
+ * All families give the same bits (see isa.h), and no kernel's result for a row depends on the rows beside it, so the
+ * choice of family, of row blocks and of threads is a matter of speed only. Kernels are pure: they read and write what
+ * their arguments name, keep no state and never fail. Layouts are made by weight.c (weights) and kv.c (pages).
+ */
+#ifndef CPU_KERNELS_H
+#define CPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    LANES = 16,        /* outputs of a weight panel, tokens of a KV page */
+    K_BLOCK = 32,      /* elements of K in one storage block of codes */
+    K_CHUNK_MAX = 640, /* elements of K unpacked at once: 20 KiB of int16 panel */
+    K_SUM = 64,        /* float weights: elements of K summed before they join the total */
+    SPAN_TOKENS = 256, /* absolute positions [256 s, 256 s + 256) form attention span s */
+    SPAN_PAGES = SPAN_TOKENS / LANES,
+    QUERIES_MAX = 48 /* query vectors (rows x heads of one kv head) of one attention item */
+};
+
+/* Storage of float data: the KV cache and FLOAT weights. */
+enum { STORE_F32 = 0, STORE_F16 = 1, STORE_BF16 = 2 };
+
+/* Rows quantised to int16, one scale per `block` elements of K (16 or 32): x ~ scale * q. */
+typedef struct quant_rows {
+    int16_t *q;    /* [rows, k_pad] */
+    float *scale;  /* [rows, blocks] */
+    float *sum;    /* [rows, blocks]  scale * sum of q, what a group's minimum is multiplied with */
+    int32_t *isum; /* [rows, blocks]  sum of q, what an integer zero point is multiplied with */
+    uint32_t k_pad, block, blocks, reserved0; /* k_pad: multiple of K_BLOCK; blocks = k_pad / block */
+} quant_rows;
+
+/* AFFINE weights in panels of 16 outputs. A panel holds, in this order: scale2 (and its min factors), scales, mins,
+ * codes. Arrays of scales are [group][16]. Codes come per K_BLOCK as one bit plane per power of two in `bits` (8, or 4
+ * + 2 + 1), each a run of 64-byte vectors: 16-bit half h of lane n holds, from its lowest bits up, the codes of output
+ * n and k = 2 i + h for consecutive i. Codes are unsigned; the value is scale * (code - offset - point) + min. */
+typedef struct affine_weight {
+    const uint8_t *data; /* [panels] of panel_bytes, 64-byte aligned */
+    uint64_t panel_bytes;
+    uint32_t n, k, panels, k_pad;
+    uint32_t bits, block;                          /* block: of the quantised rows it wants, 16 or 32 */
+    uint32_t group_blocks;                         /* blocks per scale group */
+    uint32_t group2_blocks;                        /* blocks per second-level group; 0: one level */
+    uint32_t scale_type, scale2_type;              /* TN_F16... */
+    uint32_t zero_type;                            /* TN_ZERO_* */
+    int32_t offset;                                /* subtracted from every code */
+    uint32_t scale2_at, scale_at, min_at, code_at; /* byte offsets in a panel */
+} affine_weight;
+
+/* FLOAT weights in panels of 16 outputs: [panels][k][16], zero beyond n. */
+typedef struct float_weight {
+    const uint8_t *data;
+    uint64_t panel_bytes;
+    uint32_t n, k, panels, store; /* STORE_* */
+} float_weight;
+
+/* Scratch of one thread for any kernel, 64-byte aligned. */
+typedef struct kernel_scratch {
+    int16_t codes[K_CHUNK_MAX / 2][32];
+    float scale[K_CHUNK_MAX / 16][LANES];
+    float min[K_CHUNK_MAX / 16][LANES];
+    float panel[SPAN_TOKENS][LANES];
+    float score[QUERIES_MAX][SPAN_TOKENS];
+} kernel_scratch;
+
+/* Query vectors of one (row block, kv head) against the pages of one sequence. Query i = (row i / heads, head i %
+ * heads). */
+typedef struct attention_item {
+    const float *q;                 /* [queries, head_pad], already scaled */
+    const uint32_t *pages;          /* the sequence's page table */
+    const uint8_t *k_base, *v_base; /* of this layer and kv head; a page adds page_stride bytes */
+    uint64_t page_stride;
+    uint32_t store;           /* STORE_* */
+    uint32_t queries, heads;  /* heads: query heads per kv head */
+    uint32_t head_dim, v_pad; /* v_pad: width of a value vector, multiple of 16 */
+    uint32_t position;        /* of the first row; rows are consecutive */
+    uint32_t window;          /* 0: none */
+    float softcap;            /* 0: none */
+} attention_item;
+
+/* State of one query after some spans: out is not yet divided by sum. */
+typedef struct softmax_state {
+    float max, sum;
+} softmax_state;
+
+typedef struct kernels {
+    const char *name;
+    /* x [n] -> row `row` of ret. Non-finite elements make their block's scale NaN. */
+    void (*quantize_row)(const float *x, uint32_t n, const quant_rows *ret, uint32_t row);
+    /* x [n] -> elements first..first+n of the row, first and n multiples of K_BLOCK. */
+    void (*quantize_part)(const float *x, uint32_t first, uint32_t n, const quant_rows *ret, uint32_t row);
+    /* tile[r * tile_stride + p * 16 + i] = sum over k of x[row0 + r, k] * W[(panel0 + p) * 16 + i, k]. */
+    void (*linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
+                          uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
+    void (*linear_float)(const float_weight *w, uint32_t panel0, uint32_t panels, const float *x, uint32_t x_stride,
+                         uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
+    /* out = x / sqrt(mean(x^2) + eps) * (gain + gain_offset), over n elements; may alias. */
+    void (*rms_norm)(const float *x, const float *gain, uint32_t n, float eps, float gain_offset, float *out);
+    void (*add)(const float *a, const float *b, uint32_t n, float *out);                            /* may alias */
+    void (*gated)(const float *gate, const float *up, uint32_t n, uint32_t activation, float *out); /* may alias */
+    /* x = cap * tanh(scale * x / cap), or scale * x when cap is 0. */
+    void (*scale_cap)(float *x, uint32_t n, float scale, float cap);
+    /* Rotates `rotated` elements of one head in place; cos, sin: [rotated / 2], magnitude included. */
+    void (*rope_head)(float *x, const float *cos, const float *sin, uint32_t rotated, uint32_t style);
+    /* Attends to the part of span `span` that each query may see. Query i gets state[i] and out[i * v_pad ..];
+     * state.sum = 0 where nothing is visible. */
+    void (*attention_span)(const attention_item *item, uint32_t span, softmax_state *state, float *out,
+                           kernel_scratch *scratch);
+    /* Folds a later span into an earlier state. */
+    void (*attention_merge)(softmax_state *state, float *out, const softmax_state *part, const float *part_out,
+                            uint32_t v_pad);
+    /* out [v_dim] = state_out / sum, after adding a sink logit (NULL: none) to the sum. */
+    void (*attention_finish)(const softmax_state *state, const float *state_out, const float *sink, uint32_t v_dim,
+                             float *out);
+    /* Writes one token: k [head_dim] into column `token` of a K page, v [v_dim] into row `token` of a V page. */
+    void (*kv_write)(const float *k, const float *v, uint32_t head_dim, uint32_t v_dim, uint32_t v_pad, uint32_t store,
+                     uint32_t token, uint8_t *k_page, uint8_t *v_page);
+    /* The largest element's index, the lowest among equals; -1 if any is NaN. */
+    int32_t (*argmax)(const float *x, uint32_t n);
+} kernels;
+
+const kernels *kernels_portable(void);
+const kernels *kernels_avx2(void);
+const kernels *kernels_avx512(void);
+
+#endif

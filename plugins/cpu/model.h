@@ -1,0 +1,108 @@
+/* plugins/cpu/model.h: a compiled model and its device, private to the plugin. */
+#ifndef CPU_MODEL_H
+#define CPU_MODEL_H
+
+#include "pool.h"
+#include "program.h"
+
+struct tn_dev {
+    const kernels *k;
+    pool *pool;
+};
+
+/* Some consecutive rows of one sequence, which attend together. */
+typedef struct attend_task {
+    uint32_t row0, rows, position, slot;
+} attend_task;
+
+typedef struct kv_store {
+    uint8_t *base;   /* [layer][page] of layer_page_bytes: K of each head, then V of each head */
+    uint64_t pages;  /* 0 until reserved */
+    uint32_t *table; /* [max_seqs][table_stride] */
+} kv_store;
+
+/* How the attention of the current step is cut into items. */
+typedef struct attend_cut {
+    uint32_t heads; /* query heads of an item */
+    uint32_t parts; /* items per kv head */
+    uint32_t spans; /* of the longest sequence */
+    bool split;     /* one item per span */
+    uint32_t unit;  /* queries of one partial result */
+} attend_cut;
+
+struct tn_model {
+    tn_dev *dev;
+    const kernels *k;
+    program *p;
+    bool sealed, waiting; /* waiting: a ticket has not been collected */
+    uint64_t ticket;
+    uint8_t *weights, *arena, *logits;
+    uint64_t arena_bytes;
+    kv_store *kv; /* [group_count] */
+
+    /* Parts of the arena. */
+    thread_layout layout;
+    uint8_t *threads;       /* [threads] of layout.bytes */
+    float *partial;         /* out vectors of split attention, then their states */
+    attend_task *task;      /* [max_tokens] */
+    uint32_t *row_slot;     /* [max_tokens] */
+    uint32_t *row_position; /* [max_tokens] */
+    uint32_t *slot_mark;    /* [max_seqs] ticket low bits + 1 of the last batch that used the slot */
+    uint32_t *want;         /* [max_outputs] */
+    int32_t *id;            /* [max_outputs] */
+    float *logprob, *target_logprob;
+    int32_t *top_id; /* [max_outputs * TOP_MAX] */
+    float *top_logprob;
+
+    /* The step in flight. */
+    const tn_batch *batch;
+    uint32_t task_count, out_count, top_count;
+};
+
+/* Runs the program over a checked batch, samples included. [step] */
+void model_run(tn_model *model, const tn_batch *batch);
+/* Holds a batch to what memory safety and the answer depend on. TN_E_ARGUMENT or TN_E_UNSUPPORTED. */
+tn_status batch_check(tn_model *model, const tn_batch *batch, tn_error *err);
+/* Applies page-table changes and cuts the rows into attention tasks. */
+void batch_begin(tn_model *model, const tn_batch *batch);
+
+/* ---- views ---- */
+
+static inline float *model_row(const tn_model *m, uint32_t index, uint32_t row)
+{
+    const buffer *b = &m->p->buffers[index];
+    uint8_t *base = index == m->p->logits ? m->logits : m->arena + b->offset;
+    return (float *)(void *)base + (uint64_t)row * b->stride;
+}
+
+static inline quant_rows model_quant(const tn_model *m, uint32_t index)
+{
+    const buffer *b = &m->p->buffers[index];
+    uint8_t *at = m->arena + b->offset;
+    quant_rows q = {.k_pad = b->stride, .block = b->block, .blocks = b->stride / b->block};
+    uint64_t scalars = ((uint64_t)b->rows * q.blocks * 4 + 63) & ~UINT64_C(63);
+
+    q.q = (int16_t *)(void *)at;
+    at += ((uint64_t)b->rows * b->stride * 2 + 63) & ~UINT64_C(63);
+    q.scale = (float *)(void *)at;
+    q.sum = (float *)(void *)(at + scalars);
+    q.isum = (int32_t *)(void *)(at + 2 * scalars);
+    return q;
+}
+
+static inline uint8_t *model_thread(const tn_model *m, uint32_t thread, uint64_t offset)
+{
+    return m->threads + thread * m->layout.bytes + offset;
+}
+
+/* ---- steps (step_linear.c, step_rows.c, step_attention.c): run by every thread, drawing items from the pool ---- */
+void step_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
+void step_gated_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
+void step_rows(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
+void step_kv(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
+void step_attend(tn_model *m, const step *s, uint32_t thread);
+void step_attend_end(tn_model *m, const step *s, uint32_t thread);
+void step_rope_tables(tn_model *m, uint32_t rows);
+void step_sample(tn_model *m, uint32_t thread);
+
+#endif

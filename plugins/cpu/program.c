@@ -1,0 +1,830 @@
+/* plugins/cpu/program.c: see program.h. One pass over the nodes in order: each is either swallowed by an earlier step
+ * or becomes one. Then buffers get lifetimes and offsets.
+ */
+#include "program.h"
+
+#include "base/sampler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct builder {
+    program *p;
+    const tn_compile *compile;
+    const tn_graph_api *api;
+    tn_node *node;                    /* [node_count] */
+    tn_value *value;                  /* [value_count] */
+    uint32_t *uses;                   /* [value_count] nodes that read it */
+    uint32_t *writer;                 /* [value_count] node, NONE */
+    uint32_t *reader;                 /* [value_count] last node that reads it, NONE */
+    uint32_t *buffer_of;              /* [value_count] float32 buffer, NONE */
+    uint32_t (*quant_of)[QUANTS_MAX]; /* [value_count] quantised buffers by block 16, 32 */
+    bool *done;                       /* [node_count] swallowed by an earlier step */
+    uint32_t step_capacity, buffer_capacity;
+    bool failed; /* out of memory */
+    tn_error *err;
+} builder;
+
+static uint32_t round_up(uint32_t x, uint32_t unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
+static uint64_t round_up64(uint64_t x)
+{
+    return (x + 63) & ~UINT64_C(63);
+}
+
+/* ---- buffers ---- */
+
+static bool is_outputs(const builder *b, uint32_t value)
+{
+    return b->value[value].dim[0] == TN_DIM_OUTPUTS;
+}
+
+static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t block, bool outputs)
+{
+    program *p = b->p;
+
+    if (p->buffer_count == b->buffer_capacity) {
+        uint32_t capacity = b->buffer_capacity ? 2 * b->buffer_capacity : 256;
+        buffer *grown = realloc(p->buffers, capacity * sizeof *grown);
+        if (!grown) {
+            b->failed = true;
+            return 0;
+        }
+        p->buffers = grown;
+        b->buffer_capacity = capacity;
+    }
+    buffer *n = &p->buffers[p->buffer_count];
+    *n = (buffer){.columns = columns,
+                  .stride = round_up(columns, block ? K_BLOCK : LANES),
+                  .block = block,
+                  .rows = outputs ? p->limits.max_outputs : p->limits.max_tokens,
+                  .first = NONE};
+    uint64_t row = block ? (uint64_t)n->stride * 2 + (uint64_t)(n->stride / block) * 12 : (uint64_t)n->stride * 4;
+    n->bytes = round_up64(row * n->rows) + (block ? 4 * 64 : 0); /* four arrays, each aligned */
+    return p->buffer_count++;
+}
+
+static uint32_t buffer_for(builder *b, uint32_t value)
+{
+    if (b->buffer_of[value] == NONE)
+        b->buffer_of[value] = buffer_add(b, (uint32_t)b->value[value].dim[1], 0, is_outputs(b, value));
+    return b->buffer_of[value];
+}
+
+static step *step_add(builder *b, uint32_t kind, bool outputs)
+{
+    static step sink; /* written, never read, after memory ran out */
+    program *p = b->p;
+
+    if (p->step_count == b->step_capacity) {
+        uint32_t capacity = b->step_capacity ? 2 * b->step_capacity : 256;
+        step *grown = realloc(p->steps, capacity * sizeof *grown);
+        if (!grown) {
+            b->failed = true;
+            return &sink;
+        }
+        p->steps = grown;
+        b->step_capacity = capacity;
+    }
+    step *s = &p->steps[p->step_count++];
+    *s = (step){.kind = kind,
+                .outputs = outputs,
+                .in = {NONE, NONE, NONE},
+                .out = NONE,
+                .quant = {NONE, NONE},
+                .gain = NONE,
+                .q_rope = {.table = NONE},
+                .k_rope = {.table = NONE}};
+    for (uint32_t i = 0; i < PARTS_MAX; i++)
+        s->part[i] = (linear_part){NONE, NONE, NONE, NONE};
+    return s;
+}
+
+/* ---- what a value is needed as ---- */
+
+static bool reads_quantised(const builder *b, const tn_node *n)
+{
+    if (n->op != TN_OP_LINEAR && n->op != TN_OP_LOGITS)
+        return false;
+    return b->p->weights[b->value[n->in[1]].weight_id].kind == WEIGHT_AFFINE;
+}
+
+/* Which forms of `value` later nodes read: quantised by block, float32. */
+static void forms_of(const builder *b, uint32_t value, bool quant[QUANTS_MAX], bool *ret_float)
+{
+    quant[0] = quant[1] = *ret_float = false;
+    for (uint32_t i = b->writer[value] + 1; i <= b->reader[value] && b->reader[value] != NONE; i++) {
+        const tn_node *n = &b->node[i];
+        for (uint32_t j = 0; j < n->in_count; j++) {
+            if (n->in[j] != value)
+                continue;
+            if (j == 0 && reads_quantised(b, n))
+                quant[b->p->weights[b->value[n->in[1]].weight_id].affine.block == 32] = true;
+            else
+                *ret_float = true;
+        }
+        if (n->op == TN_OP_LOGITS && n->in[0] == value)
+            *ret_float = true; /* the hidden row may be asked for */
+    }
+}
+
+/* Gives a step that computes `value` the buffers its readers want. */
+static void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[QUANTS_MAX])
+{
+    bool wants[QUANTS_MAX], wants_float;
+
+    forms_of(b, value, wants, &wants_float);
+    *ret_out = wants_float ? buffer_for(b, value) : NONE;
+    for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+        if (wants[i])
+            b->quant_of[value][i] = buffer_add(b, (uint32_t)b->value[value].dim[1], 16u << i, is_outputs(b, value));
+        quant[i] = b->quant_of[value][i];
+    }
+}
+
+/* The buffer a product with `weight` reads: quantised on the spot if no step has done so. */
+static uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
+{
+    const weight *w = &b->p->weights[weight_id];
+    if (w->kind != WEIGHT_AFFINE)
+        return buffer_for(b, value);
+    uint32_t which = w->affine.block == 32;
+    if (b->quant_of[value][which] == NONE) {
+        uint32_t made = buffer_add(b, (uint32_t)b->value[value].dim[1], w->affine.block, is_outputs(b, value));
+        step *s = step_add(b, STEP_QUANTIZE, is_outputs(b, value));
+        s->in[0] = buffer_for(b, value);
+        s->columns = (uint32_t)b->value[value].dim[1];
+        s->quant[which] = b->quant_of[value][which] = made;
+    }
+    return b->quant_of[value][which];
+}
+
+/* ---- matching ---- */
+
+static uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input)
+{
+    return input < n->in_count ? b->value[n->in[input]].weight_id : NONE;
+}
+
+/* The only node that reads `value`, if it is of kind op; NONE otherwise. */
+static uint32_t only_reader(const builder *b, uint32_t value, uint32_t op)
+{
+    uint32_t reader = b->reader[value];
+    return b->uses[value] == 1 && reader != NONE && b->node[reader].op == op ? reader : NONE;
+}
+
+static bool is_read_between(const builder *b, uint32_t value, uint32_t first, uint32_t end)
+{
+    for (uint32_t i = first; i < end; i++)
+        for (uint32_t j = 0; j < b->node[i].in_count; j++)
+            if (b->node[i].in[j] == value)
+                return true;
+    return false;
+}
+
+/* out = residual + linear, when the ADD's other operand exists before node `index` runs. */
+static void residual_match(builder *b, uint32_t index, linear_part *part)
+{
+    uint32_t y = b->node[index].out[0], add = only_reader(b, y, TN_OP_ADD);
+
+    if (add == NONE) {
+        part->out = buffer_for(b, y);
+        return;
+    }
+    const tn_node *n = &b->node[add];
+    uint32_t other = n->in[0] == y ? n->in[1] : n->in[0];
+    if (other == y || b->writer[other] >= index) {
+        part->out = buffer_for(b, y);
+        return;
+    }
+    part->residual = buffer_for(b, other);
+    /* The sum takes the residual's place when nobody reads that any more: same element, same thread. */
+    if (!is_read_between(b, other, index, add) && b->reader[other] == add)
+        b->buffer_of[n->out[0]] = part->residual;
+    part->out = buffer_for(b, n->out[0]);
+    b->done[add] = true;
+}
+
+/* ret: the sibling LINEAR that makes the other input of a GATED, if both may run as one step. */
+static bool gated_match(builder *b, uint32_t index, uint32_t *ret_gate, uint32_t *ret_up, uint32_t *ret_gated)
+{
+    uint32_t gated = only_reader(b, b->node[index].out[0], TN_OP_GATED);
+    if (gated == NONE)
+        return false;
+    const tn_node *n = &b->node[gated];
+    uint32_t gate = b->writer[n->in[0]], up = b->writer[n->in[1]];
+    if (n->in[0] == n->in[1] || gate == NONE || up == NONE || b->uses[n->in[0]] != 1 || b->uses[n->in[1]] != 1)
+        return false;
+    if (b->node[gate].op != TN_OP_LINEAR || b->node[up].op != TN_OP_LINEAR || b->node[gate].in[0] != b->node[up].in[0])
+        return false;
+    const weight *wg = &b->p->weights[weight_of(b, &b->node[gate], 1)];
+    const weight *wu = &b->p->weights[weight_of(b, &b->node[up], 1)];
+    if (wg->kind != wu->kind || wg->n != wu->n || (wg->kind == WEIGHT_AFFINE && wg->affine.block != wu->affine.block))
+        return false;
+    *ret_gate = gate;
+    *ret_up = up;
+    *ret_gated = gated;
+    return true;
+}
+
+static void add_gated(builder *b, uint32_t gate, uint32_t up, uint32_t gated)
+{
+    const tn_node *n[2] = {&b->node[gate], &b->node[up]}, *g = &b->node[gated];
+    uint32_t input = linear_input(b, n[0]->in[0], weight_of(b, n[0], 1)), out, quant[QUANTS_MAX];
+
+    outputs_attach(b, g->out[0], &out, quant);
+    step *s = step_add(b, STEP_GATED_LINEAR, is_outputs(b, g->out[0]));
+    s->in[0] = input;
+    s->out = out;
+    memcpy(s->quant, quant, sizeof quant);
+    s->columns = (uint32_t)b->value[g->out[0]].dim[1];
+    s->activation = (uint32_t)g->attr[TN_GATED_A_ACTIVATION];
+    s->part_count = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        s->part[i].weight = weight_of(b, n[i], 1);
+        s->part[i].bias = weight_of(b, n[i], 2);
+    }
+    b->done[gate] = b->done[up] = b->done[gated] = true;
+}
+
+/* This LINEAR and those right after it that read the same input in the same form. */
+static void add_linears(builder *b, uint32_t index)
+{
+    const tn_node *first = &b->node[index];
+    uint32_t gate, up, gated;
+
+    if (gated_match(b, index, &gate, &up, &gated)) {
+        add_gated(b, gate, up, gated);
+        return;
+    }
+    uint32_t input = linear_input(b, first->in[0], weight_of(b, first, 1));
+    uint32_t kind = b->p->weights[weight_of(b, first, 1)].kind, count = 0;
+    linear_part part[PARTS_MAX];
+    for (uint32_t i = index; i < b->api->node_count && count < PARTS_MAX; i++) {
+        const tn_node *n = &b->node[i];
+        if (b->done[i] || n->op != TN_OP_LINEAR || n->in[0] != first->in[0]) {
+            if (n->op == TN_OP_LINEAR || n->op == TN_OP_ATTENTION)
+                break;
+            continue;
+        }
+        const weight *w = &b->p->weights[weight_of(b, n, 1)];
+        if (w->kind != kind || (i != index && gated_match(b, i, &gate, &up, &gated)) ||
+            linear_input(b, n->in[0], weight_of(b, n, 1)) != input)
+            break;
+        part[count] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), NONE, NONE};
+        residual_match(b, i, &part[count++]);
+        b->done[i] = true;
+    }
+    step *s = step_add(b, STEP_LINEAR, is_outputs(b, first->out[0]));
+    s->in[0] = input;
+    s->part_count = count;
+    memcpy(s->part, part, sizeof part);
+}
+
+/* Index of the rotation table of a ROPE node; NONE when there is no room for another. */
+static uint32_t rope_table_of(builder *b, const tn_node *n)
+{
+    program *p = b->p;
+    rope_table want = {.inv_freq = b->value[n->in[1]].constant,
+                       .half = (uint32_t)n->attr[TN_ROPE_A_ROTATED] / 2,
+                       .axis = (uint32_t)n->attr[TN_ROPE_A_AXIS],
+                       .magnitude = (float)n->fattr[TN_ROPE_F_MAGNITUDE]};
+    for (uint32_t i = 0; i < p->rope_count; i++) {
+        const rope_table *t = &p->rope[i];
+        if (t->inv_freq == want.inv_freq && t->half == want.half && t->axis == want.axis &&
+            t->magnitude == want.magnitude)
+            return i;
+    }
+    if (p->rope_count == ROPES_MAX)
+        return NONE;
+    p->rope[p->rope_count] = want;
+    return p->rope_count++;
+}
+
+static rope_use rope_of(builder *b, const tn_node *n)
+{
+    return (rope_use){rope_table_of(b, n), (uint32_t)n->attr[TN_ROPE_A_HEADS], (uint32_t)n->attr[TN_ROPE_A_HEAD_DIM],
+                      (uint32_t)n->attr[TN_ROPE_A_ROTATED], (uint32_t)n->attr[TN_ROPE_A_STYLE]};
+}
+
+/* The value to read for input `value` of an ATTENTION, and the rotation still owed to it. A ROPE whose result only the
+ * attention reads is applied on the way: q in the buffer of ROPE's input if nobody else reads that either. */
+static uint32_t unrotated(builder *b, uint32_t value, rope_use *ret_rope)
+{
+    uint32_t writer = b->writer[value];
+
+    if (writer == NONE || b->node[writer].op != TN_OP_ROPE || b->done[writer] == false || b->buffer_of[value] != NONE)
+        return value;
+    *ret_rope = rope_of(b, &b->node[writer]);
+    return b->node[writer].in[0];
+}
+
+/* A ROPE that unrotated() will apply. */
+static bool rope_is_deferred(const builder *b, uint32_t index)
+{
+    const tn_node *n = &b->node[index];
+    uint32_t reader = only_reader(b, n->out[0], TN_OP_ATTENTION);
+    if (reader == NONE || b->uses[n->in[0]] != 1)
+        return false;
+    return b->node[reader].in[0] == n->out[0] || b->node[reader].in[1] == n->out[0];
+}
+
+static void add_rope(builder *b, uint32_t index)
+{
+    const tn_node *n = &b->node[index];
+    if (rope_is_deferred(b, index)) {
+        b->done[index] = true;
+        return;
+    }
+    step *s = step_add(b, STEP_ROPE, false);
+    s->columns = (uint32_t)b->value[n->out[0]].dim[1];
+    uint32_t in = buffer_for(b, n->in[0]), out = buffer_for(b, n->out[0]);
+    s->in[0] = in;
+    s->out = out;
+    s->q_rope = rope_of(b, n);
+}
+
+static void add_attention(builder *b, const tn_node *n)
+{
+    rope_use q_rope = {.table = NONE}, k_rope = {.table = NONE};
+    uint32_t q = buffer_for(b, unrotated(b, n->in[0], &q_rope));
+    uint32_t k = buffer_for(b, unrotated(b, n->in[1], &k_rope));
+    uint32_t v = buffer_for(b, n->in[2]), out = buffer_for(b, n->out[0]), ignored, quant[QUANTS_MAX];
+    step s = {.outputs = false};
+
+    outputs_attach(b, n->out[0], &ignored, quant);
+    for (uint32_t kind = STEP_KV; kind <= STEP_ATTEND_END; kind++) {
+        step *to = step_add(b, kind, false);
+        s = *to;
+        s.in[0] = kind == STEP_ATTEND_END ? NONE : q;
+        s.in[1] = kind == STEP_KV ? k : NONE;
+        s.in[2] = kind == STEP_KV ? v : NONE;
+        s.out = kind == STEP_KV ? NONE : out;
+        if (kind == STEP_ATTEND_END)
+            memcpy(s.quant, quant, sizeof quant);
+        s.columns = (uint32_t)b->value[n->out[0]].dim[1];
+        s.gain = weight_of(b, n, 3);
+        s.q_rope = q_rope;
+        s.k_rope = k_rope;
+        s.group = (uint32_t)n->attr[TN_ATTENTION_A_GROUP];
+        s.layer = (uint32_t)n->attr[TN_ATTENTION_A_LAYER];
+        s.heads = (uint32_t)n->attr[TN_ATTENTION_A_HEADS];
+        s.kv_heads = (uint32_t)n->attr[TN_ATTENTION_A_KV_HEADS];
+        s.head_dim = (uint32_t)n->attr[TN_ATTENTION_A_HEAD_DIM];
+        s.v_dim = (uint32_t)n->attr[TN_ATTENTION_A_V_DIM];
+        s.window = (uint32_t)n->attr[TN_ATTENTION_A_WINDOW];
+        s.scale = (float)n->fattr[TN_ATTENTION_F_SCALE];
+        s.cap = (float)n->fattr[TN_ATTENTION_F_SOFTCAP];
+        *to = s;
+    }
+}
+
+/* A step of `kind` over float32 inputs 0..inputs, with quantised outputs attached. */
+static step *add_rows(builder *b, const tn_node *n, uint32_t kind, uint32_t inputs)
+{
+    uint32_t in[3] = {NONE, NONE, NONE}, out, quant[QUANTS_MAX];
+
+    for (uint32_t i = 0; i < inputs; i++)
+        in[i] = buffer_for(b, n->in[i]);
+    outputs_attach(b, n->out[0], &out, quant);
+    step *s = step_add(b, kind, is_outputs(b, n->out[0]));
+    memcpy(s->in, in, sizeof in);
+    memcpy(s->quant, quant, sizeof quant);
+    s->out = out;
+    s->columns = (uint32_t)b->value[n->out[0]].dim[1];
+    return s;
+}
+
+static void add_node(builder *b, uint32_t index)
+{
+    const tn_node *n = &b->node[index];
+    step *s;
+
+    switch (n->op) {
+    case TN_OP_EMBED:
+        s = add_rows(b, n, STEP_EMBED, 0);
+        s->gain = weight_of(b, n, 0);
+        s->scale = (float)n->fattr[TN_EMBED_F_SCALE];
+        break;
+    case TN_OP_LINEAR:
+        add_linears(b, index);
+        break;
+    case TN_OP_RMS_NORM:
+        s = add_rows(b, n, STEP_NORM, 1);
+        s->gain = weight_of(b, n, 1);
+        s->width = (uint32_t)n->attr[TN_RMS_NORM_A_WIDTH];
+        s->eps = (float)n->fattr[TN_RMS_NORM_F_EPS];
+        s->offset = (float)n->fattr[TN_RMS_NORM_F_GAIN_OFFSET];
+        break;
+    case TN_OP_ROPE:
+        add_rope(b, index);
+        break;
+    case TN_OP_ATTENTION:
+        add_attention(b, n);
+        break;
+    case TN_OP_GATED:
+        s = add_rows(b, n, STEP_GATED, 2);
+        s->activation = (uint32_t)n->attr[TN_GATED_A_ACTIVATION];
+        break;
+    case TN_OP_ADD:
+        add_rows(b, n, STEP_ADD, 2);
+        break;
+    case TN_OP_SELECT:
+        add_rows(b, n, STEP_SELECT, 1);
+        break;
+    case TN_OP_LOGITS: {
+        uint32_t in = linear_input(b, n->in[0], weight_of(b, n, 1)), hidden = buffer_for(b, n->in[0]);
+        uint32_t out = buffer_for(b, n->out[0]);
+        s = step_add(b, STEP_LOGITS, true);
+        s->in[0] = in;
+        s->in[1] = hidden;
+        s->part_count = 1;
+        s->part[0] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), NONE, out};
+        s->scale = (float)n->fattr[TN_LOGITS_F_SCALE];
+        s->cap = (float)n->fattr[TN_LOGITS_F_SOFTCAP];
+        b->p->hidden = hidden;
+        b->p->logits = out;
+        break;
+    }
+    default:
+        TN_ASSERT(!"a node that node_check refused");
+    }
+}
+
+/* ---- what can run ---- */
+
+static tn_status attention_check(const builder *b, const tn_node *n, tn_error *err)
+{
+    const int64_t *a = n->attr;
+    int64_t heads = a[TN_ATTENTION_A_HEADS], kv_heads = a[TN_ATTENTION_A_KV_HEADS];
+    int64_t head_dim = a[TN_ATTENTION_A_HEAD_DIM];
+
+    if (a[TN_ATTENTION_A_GROUP] < 0 || a[TN_ATTENTION_A_GROUP] >= b->api->kv_group_count)
+        return tn_fail(err, TN_E_UNSUPPORTED, "attention in KV group %lld of %u", (long long)a[TN_ATTENTION_A_GROUP],
+                       b->api->kv_group_count);
+    const tn_kv_group *g = &b->p->kv[a[TN_ATTENTION_A_GROUP]].shape;
+    if (kv_heads < 1 || heads < kv_heads || heads % kv_heads || heads > 4096)
+        return tn_fail(err, TN_E_UNSUPPORTED, "attention with %lld heads over %lld key/value heads", (long long)heads,
+                       (long long)kv_heads);
+    if (head_dim < 1 || head_dim > SPAN_TOKENS || a[TN_ATTENTION_A_V_DIM] < 1 || a[TN_ATTENTION_A_V_DIM] > SPAN_TOKENS)
+        return tn_fail(err, TN_E_UNSUPPORTED, "attention heads of width %lld; the CPU takes up to %d",
+                       (long long)head_dim, SPAN_TOKENS);
+    if (g->kv_heads != kv_heads || g->head_dim != head_dim || g->v_dim != a[TN_ATTENTION_A_V_DIM] ||
+        a[TN_ATTENTION_A_LAYER] < 0 || a[TN_ATTENTION_A_LAYER] >= g->layer_count)
+        return tn_fail(err, TN_E_UNSUPPORTED, "attention whose shape differs from its KV group's");
+    return TN_OK;
+}
+
+static tn_status node_check(builder *b, uint32_t index, tn_error *err)
+{
+    const tn_node *n = &b->node[index];
+
+    switch (n->op) {
+    case TN_OP_ATTENTION:
+        return attention_check(b, n, err);
+    case TN_OP_ROPE:
+        if (n->attr[TN_ROPE_A_AXIS] != 0)
+            return tn_fail(err, TN_E_UNSUPPORTED, "rotation by position axis %lld", (long long)n->attr[TN_ROPE_A_AXIS]);
+        if (n->attr[TN_ROPE_A_STYLE] != TN_ROPE_HALVES && n->attr[TN_ROPE_A_STYLE] != TN_ROPE_PAIRS)
+            return tn_fail(err, TN_E_UNSUPPORTED, "rotation style %lld", (long long)n->attr[TN_ROPE_A_STYLE]);
+        return rope_table_of(b, n) == NONE
+                   ? tn_fail(err, TN_E_UNSUPPORTED, "more than %d different rotations", ROPES_MAX)
+                   : TN_OK;
+    case TN_OP_GATED:
+        return n->attr[TN_GATED_A_ACTIVATION] < TN_ACT_SILU || n->attr[TN_GATED_A_ACTIVATION] > TN_ACT_GELU
+                   ? tn_fail(err, TN_E_UNSUPPORTED, "activation %lld", (long long)n->attr[TN_GATED_A_ACTIVATION])
+                   : TN_OK;
+    case TN_OP_EMBED:
+    case TN_OP_LINEAR:
+    case TN_OP_RMS_NORM:
+    case TN_OP_ADD:
+    case TN_OP_SELECT:
+    case TN_OP_LOGITS:
+        return TN_OK;
+    default:
+        return tn_fail(err, TN_E_UNSUPPORTED, "node %u is op %u, which this backend does not know", index, n->op);
+    }
+}
+
+static tn_status nodes_check(builder *b, uint32_t *bad, uint32_t *bad_count, tn_error *err)
+{
+    uint32_t capacity = bad_count ? *bad_count : 0, found = 0;
+    tn_status first = TN_OK;
+
+    for (uint32_t i = 0; i < b->api->node_count; i++) {
+        tn_status status = node_check(b, i, first == TN_OK ? err : NULL);
+        if (status == TN_OK)
+            continue;
+        if (bad && found < capacity)
+            bad[found] = i;
+        found++;
+        first = first == TN_OK ? status : first;
+    }
+    if (bad_count)
+        *bad_count = found;
+    return first;
+}
+
+/* ---- reading the graph ---- */
+
+static bool is_vector(const builder *b, const tn_node *n, uint32_t input)
+{
+    return b->value[n->in[input]].kind == TN_VALUE_WEIGHT &&
+           ((n->op == TN_OP_RMS_NORM && input == 1) || (n->op == TN_OP_ATTENTION && input == 3) ||
+            ((n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS) && input == 2));
+}
+
+static tn_status weights_read(builder *b)
+{
+    program *p = b->p;
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < b->api->node_count && status == TN_OK; i++) {
+        const tn_node *n = &b->node[i];
+        for (uint32_t j = 0; j < n->in_count && status == TN_OK; j++) {
+            const tn_value *v = &b->value[n->in[j]];
+            if (v->kind != TN_VALUE_WEIGHT || p->weights[v->weight_id].kind)
+                continue;
+            tn_enc enc = {0};
+            const uint8_t *at =
+                (const uint8_t *)b->compile->weight_enc + (uint64_t)v->weight_id * b->compile->weight_enc_stride;
+            memcpy(&enc, at, sizeof enc < b->compile->weight_enc_stride ? sizeof enc : b->compile->weight_enc_stride);
+            p->names[v->weight_id] = v->name;
+            status = weight_init(&p->weights[v->weight_id], &enc, (uint64_t)v->dim[0], (uint64_t)v->dim[1],
+                                 is_vector(b, n, j), v->name, b->err);
+        }
+    }
+    for (uint32_t i = 0; i < p->weight_count; i++) {
+        p->weight_at[i] = p->weight_bytes;
+        p->weight_bytes += p->weights[i].bytes;
+    }
+    return status;
+}
+
+static tn_status groups_read(builder *b)
+{
+    program *p = b->p;
+    uint32_t type = b->compile->kv_dtype;
+
+    if (type > TN_BF16)
+        return tn_fail(b->err, TN_E_UNSUPPORTED, "KV cache of type %u; the CPU takes f16, bf16, f32", type);
+    for (uint32_t i = 0; i < p->group_count; i++) {
+        kv_layout *kv = &p->kv[i];
+        kv->shape.struct_size = sizeof kv->shape;
+        tn_status status = b->api->kv_group(b->compile->graph, i, &kv->shape);
+        if (status != TN_OK)
+            return tn_fail(b->err, status, "KV group %u cannot be read", i);
+        uint64_t width = type == TN_F32 ? 4 : 2;
+        kv->store = type == TN_F32 ? STORE_F32 : type == TN_BF16 ? STORE_BF16 : STORE_F16;
+        kv->v_pad = round_up(kv->shape.v_dim, LANES);
+        kv->table_stride = (p->limits.max_model_len + LANES - 1) / LANES;
+        kv->k_bytes = (uint64_t)kv->shape.head_dim * LANES * width;
+        kv->v_bytes = (uint64_t)kv->v_pad * LANES * width;
+        kv->layer_page_bytes = (kv->k_bytes + kv->v_bytes) * kv->shape.kv_heads;
+        kv->page_bytes = kv->layer_page_bytes * kv->shape.layer_count;
+    }
+    return TN_OK;
+}
+
+static tn_status graph_read(builder *b)
+{
+    const tn_graph *graph = b->compile->graph;
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < b->api->value_count && status == TN_OK; i++) {
+        b->value[i].struct_size = sizeof b->value[i];
+        status = b->api->value(graph, i, &b->value[i]);
+        b->writer[i] = b->reader[i] = b->buffer_of[i] = b->quant_of[i][0] = b->quant_of[i][1] = NONE;
+    }
+    for (uint32_t i = 0; i < b->api->node_count && status == TN_OK; i++) {
+        tn_node *n = &b->node[i];
+        n->struct_size = sizeof *n;
+        status = b->api->node(graph, i, n);
+        if (status != TN_OK)
+            break;
+        for (uint32_t j = 0; j < n->in_count; j++) {
+            b->uses[n->in[j]]++;
+            b->reader[n->in[j]] = i;
+        }
+        b->writer[n->out[0]] = i;
+    }
+    if (status != TN_OK)
+        return tn_fail(b->err, status, "the graph cannot be read");
+    return TN_OK;
+}
+
+/* ---- memory ---- */
+
+static void touch(program *p, uint32_t buffer_index, uint32_t step_index)
+{
+    if (buffer_index == NONE)
+        return;
+    buffer *n = &p->buffers[buffer_index];
+    n->first = n->first == NONE ? step_index : n->first;
+    n->last = step_index;
+}
+
+static void lifetimes(program *p)
+{
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const step *s = &p->steps[i];
+        for (uint32_t j = 0; j < 3; j++)
+            touch(p, s->in[j], i);
+        touch(p, s->out, i);
+        for (uint32_t j = 0; j < QUANTS_MAX; j++)
+            touch(p, s->quant[j], i);
+        for (uint32_t j = 0; j < s->part_count; j++) {
+            touch(p, s->part[j].residual, i);
+            touch(p, s->part[j].out, i);
+        }
+    }
+    p->buffers[p->hidden].last = p->step_count; /* read by wait */
+}
+
+static bool overlaps(const buffer *a, const buffer *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
+/* First fit in step order: the lowest offset at which no buffer alive at the same time lies. */
+static uint64_t buffers_place(program *p)
+{
+    uint64_t end = 0;
+
+    for (uint32_t i = 0; i < p->buffer_count; i++) {
+        buffer *n = &p->buffers[i];
+        if (i == p->logits || n->first == NONE)
+            continue;
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (uint32_t j = 0; j < i; j++) {
+                const buffer *o = &p->buffers[j];
+                if (j != p->logits && o->first != NONE && overlaps(n, o) && n->offset < o->offset + o->bytes &&
+                    o->offset < n->offset + n->bytes) {
+                    n->offset = o->offset + o->bytes;
+                    moved = true;
+                }
+            }
+        }
+        end = n->offset + n->bytes > end ? n->offset + n->bytes : end;
+    }
+    return end;
+}
+
+uint64_t program_partial_floats(const program *p)
+{
+    uint64_t spans = (p->limits.max_model_len + SPAN_TOKENS - 1) / SPAN_TOKENS;
+    return (uint64_t)SPLIT_ITEMS * p->limits.threads * spans * SPLIT_QUERIES * (p->v_pad_max + 2);
+}
+
+void program_thread_layout(const program *p, thread_layout *ret)
+{
+    uint64_t at = 0;
+#define PLACE(member, size) \
+    ret->member = at;       \
+    at += round_up64(size)
+    PLACE(kernel, sizeof(kernel_scratch));
+    PLACE(tile, TILE_FLOATS * sizeof(float));
+    PLACE(second_tile, TILE_FLOATS * sizeof(float));
+    PLACE(row, ((uint64_t)p->columns_max + K_BLOCK) * sizeof(float));
+    PLACE(query, (uint64_t)QUERIES_MAX * p->head_dim_max * sizeof(float));
+    PLACE(state, 2 * QUERIES_MAX * sizeof(softmax_state));
+    PLACE(span_out, (uint64_t)2 * QUERIES_MAX * p->v_pad_max * sizeof(float));
+    PLACE(sampler, sampler_scratch_bytes(p->vocab));
+    PLACE(sample_row, (uint64_t)p->vocab * sizeof(float));
+#undef PLACE
+    ret->bytes = (at + 4095) & ~UINT64_C(4095); /* threads share no page */
+}
+
+static void memory_plan(program *p)
+{
+    thread_layout thread;
+
+    lifetimes(p);
+    p->activation_bytes = buffers_place(p);
+    p->attend_rows = ATTEND_ROWS_MAX;
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const step *s = &p->steps[i];
+        p->columns_max = s->columns > p->columns_max ? s->columns : p->columns_max;
+        if (s->kind != STEP_ATTEND)
+            continue;
+        uint32_t heads = s->heads / s->kv_heads, v_pad = round_up(s->v_dim, LANES);
+        heads = heads > ATTEND_HEADS_MAX ? ATTEND_HEADS_MAX : heads;
+        p->attend_rows = QUERIES_MAX / heads < p->attend_rows ? QUERIES_MAX / heads : p->attend_rows;
+        p->v_pad_max = v_pad > p->v_pad_max ? v_pad : p->v_pad_max;
+        uint32_t k_columns = s->kv_heads * s->head_dim;
+        p->columns_max = k_columns > p->columns_max ? k_columns : p->columns_max;
+        p->head_dim_max = s->head_dim > p->head_dim_max ? s->head_dim : p->head_dim_max;
+    }
+    for (uint32_t i = 0; i < p->rope_count; i++) {
+        p->rope[i].offset = p->activation_bytes;
+        p->activation_bytes += round_up64((uint64_t)p->limits.max_tokens * p->rope[i].half * 2 * sizeof(float));
+    }
+    program_thread_layout(p, &thread);
+    p->logits_bytes = p->buffers[p->logits].bytes;
+}
+
+/* ---- building ---- */
+
+static tn_status builder_init(builder *b, const tn_compile *compile, uint32_t threads)
+{
+    const tn_graph_api *api = compile->api;
+    program *p = calloc(1, sizeof *p);
+
+    b->p = p;
+    b->node = calloc(api->node_count + 1, sizeof *b->node);
+    b->value = calloc(api->value_count + 1, sizeof *b->value);
+    b->uses = calloc(api->value_count + 1, sizeof *b->uses);
+    b->writer = calloc(api->value_count + 1, sizeof *b->writer);
+    b->reader = calloc(api->value_count + 1, sizeof *b->reader);
+    b->buffer_of = calloc(api->value_count + 1, sizeof *b->buffer_of);
+    b->quant_of = calloc(api->value_count + 1, sizeof *b->quant_of);
+    b->done = calloc(api->node_count + 1, sizeof *b->done);
+    if (!p || !b->node || !b->value || !b->uses || !b->writer || !b->reader || !b->buffer_of || !b->quant_of ||
+        !b->done)
+        return tn_fail(b->err, TN_E_MEMORY, "the execution plan");
+    *p = (program){
+        .limits = {compile->max_tokens, compile->max_seqs, compile->max_outputs, compile->max_model_len, threads},
+        .vocab = api->vocab_size,
+        .width = api->model_width,
+        .weight_count = api->weight_count,
+        .group_count = api->kv_group_count,
+        .hidden = NONE,
+        .logits = NONE};
+    p->weights = calloc(p->weight_count + 1, sizeof *p->weights);
+    p->names = calloc(p->weight_count + 1, sizeof *p->names);
+    p->weight_at = calloc(p->weight_count + 1, sizeof *p->weight_at);
+    p->kv = calloc(p->group_count + 1, sizeof *p->kv);
+    if (!p->weights || !p->names || !p->weight_at || !p->kv)
+        return tn_fail(b->err, TN_E_MEMORY, "the execution plan");
+    return TN_OK;
+}
+
+static void builder_finish(builder *b)
+{
+    free(b->node);
+    free(b->value);
+    free(b->uses);
+    free(b->writer);
+    free(b->reader);
+    free(b->buffer_of);
+    free(b->quant_of);
+    free(b->done);
+}
+
+static tn_status build(builder *b, uint32_t *bad, uint32_t *bad_count)
+{
+    tn_status status = graph_read(b);
+    if (status == TN_OK)
+        status = groups_read(b);
+    if (status == TN_OK)
+        status = nodes_check(b, bad, bad_count, b->err);
+    if (status == TN_OK)
+        status = weights_read(b);
+    if (status != TN_OK)
+        return status;
+    for (uint32_t i = 0; i < b->api->node_count; i++)
+        if (!b->done[i])
+            add_node(b, i);
+    if (b->failed)
+        return tn_fail(b->err, TN_E_MEMORY, "the execution plan");
+    if (b->p->logits == NONE)
+        return tn_fail(b->err, TN_E_UNSUPPORTED, "a graph without LOGITS");
+    memory_plan(b->p);
+    return TN_OK;
+}
+
+tn_status program_build(const tn_compile *compile, uint32_t threads, uint32_t *bad, uint32_t *bad_count,
+                        program **ret_program, tn_error *err)
+{
+    builder b = {.compile = compile, .api = compile->api, .err = err};
+
+    if (!compile->max_tokens || !compile->max_seqs || !compile->max_outputs || !compile->max_model_len)
+        return tn_fail(err, TN_E_ARGUMENT, "compile: a limit is 0");
+    tn_status status = builder_init(&b, compile, threads);
+    if (status == TN_OK)
+        status = build(&b, bad, bad_count);
+    builder_finish(&b);
+    if (status != TN_OK) {
+        program_free(b.p);
+        return status;
+    }
+    *ret_program = b.p;
+    return TN_OK;
+}
+
+void program_free(program *p)
+{
+    if (!p)
+        return;
+    free(p->steps);
+    free(p->buffers);
+    free(p->weights);
+    free(p->names);
+    free(p->weight_at);
+    free(p->kv);
+    free(p);
+}

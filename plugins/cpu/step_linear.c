@@ -1,0 +1,135 @@
+/* plugins/cpu/step_linear.c: matrix products as work items: some panels of one weight times up to ROW_CHUNK rows.
+ *
+ * An item's result stays in the thread's tile until bias, residual, gate or quantisation have been applied, so that a
+ * row of outputs is written once.
+ */
+#include "model.h"
+
+#include <string.h>
+
+/* How the products of one step are cut. */
+typedef struct linear_cut {
+    uint32_t panels;            /* per item */
+    uint32_t chunk_count;       /* of rows */
+    uint32_t groups[PARTS_MAX]; /* items per row chunk of each part */
+    uint32_t group_total;
+} linear_cut;
+
+static uint32_t panels_of(const weight *w)
+{
+    return w->kind == WEIGHT_AFFINE ? w->affine.panels : w->matrix.panels;
+}
+
+/* Few rows: items long enough that drawing one costs nothing, short enough to balance. Many rows: two panels. */
+static linear_cut cut_linear(const tn_model *m, const step *s, uint32_t rows, uint32_t parts)
+{
+    linear_cut cut = {.panels = 2, .chunk_count = (rows + ROW_CHUNK - 1) / ROW_CHUNK};
+    uint32_t total = 0;
+
+    for (uint32_t i = 0; i < parts; i++)
+        total += panels_of(&m->p->weights[s->part[i].weight]);
+    if (rows <= FEW_ROWS) {
+        uint32_t panels = total / (pool_threads(m->dev->pool) * 8) / 2 * 2;
+        cut.panels = panels < 2 ? 2 : panels > TILE_COLUMNS / LANES ? TILE_COLUMNS / LANES : panels;
+    }
+    for (uint32_t i = 0; i < parts; i++) {
+        cut.groups[i] = (panels_of(&m->p->weights[s->part[i].weight]) + cut.panels - 1) / cut.panels;
+        cut.group_total += cut.groups[i];
+    }
+    return cut;
+}
+
+/* tile = rows of buffer `in` times panels of a weight, plus its bias. Columns beyond the weight are zero. */
+static void product(const tn_model *m, const linear_part *part, uint32_t in, uint32_t panel0, uint32_t panels,
+                    uint32_t row0, uint32_t rows, float *tile, uint32_t thread)
+{
+    const weight *w = &m->p->weights[part->weight];
+    kernel_scratch *scratch = (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel);
+    const uint32_t stride = panels * LANES, left = panels_of(w) - panel0, real = panels < left ? panels : left;
+
+    if (w->kind == WEIGHT_AFFINE) {
+        quant_rows x = model_quant(m, in);
+        m->k->linear_affine(&w->affine, panel0, real, &x, row0, rows, tile, stride, scratch);
+    } else {
+        m->k->linear_float(&w->matrix, panel0, real, model_row(m, in, row0), m->p->buffers[in].stride, rows, tile,
+                           stride, scratch);
+    }
+    for (uint32_t r = 0; real < panels && r < rows; r++)
+        memset(tile + (uint64_t)r * stride + real * LANES, 0, (panels - real) * LANES * sizeof *tile);
+    if (part->bias == NONE)
+        return;
+    const float *bias = weight_vector(&m->p->weights[part->bias]) + panel0 * LANES;
+    uint32_t columns = w->n - panel0 * LANES < stride ? w->n - panel0 * LANES : stride;
+    for (uint32_t r = 0; r < rows; r++)
+        m->k->add(tile + (uint64_t)r * stride, bias, columns, tile + (uint64_t)r * stride);
+}
+
+static void linear_item(tn_model *m, const step *s, const linear_cut *cut, uint32_t item, uint32_t rows,
+                        uint32_t thread)
+{
+    float *tile = (float *)(void *)model_thread(m, thread, m->layout.tile);
+    uint32_t row0 = item / cut->group_total * ROW_CHUNK, group = item % cut->group_total, part_index = 0;
+    uint32_t count = rows - row0 < ROW_CHUNK ? rows - row0 : ROW_CHUNK;
+
+    while (group >= cut->groups[part_index])
+        group -= cut->groups[part_index++];
+    const linear_part *part = &s->part[part_index];
+    uint32_t column = group * cut->panels * LANES, stride = cut->panels * LANES;
+    uint32_t n = m->p->weights[part->weight].n, columns = n - column < stride ? n - column : stride;
+
+    product(m, part, s->in[0], group * cut->panels, cut->panels, row0, count, tile, thread);
+    for (uint32_t r = 0; r < count; r++) {
+        float *out = model_row(m, part->out, row0 + r) + column, *from = tile + (uint64_t)r * stride;
+        if (s->kind == STEP_LOGITS && (s->scale != 1 || s->cap != 0))
+            m->k->scale_cap(from, columns, s->scale, s->cap);
+        if (part->residual != NONE)
+            m->k->add(model_row(m, part->residual, row0 + r) + column, from, columns, out);
+        else
+            memcpy(out, from, columns * sizeof *out);
+    }
+}
+
+void step_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
+{
+    linear_cut cut = cut_linear(m, s, rows, s->part_count);
+    uint32_t items = cut.chunk_count * cut.group_total;
+
+    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
+        linear_item(m, s, &cut, i, rows, thread);
+}
+
+static void gated_item(tn_model *m, const step *s, const linear_cut *cut, uint32_t item, uint32_t rows, uint32_t thread)
+{
+    float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
+    float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
+    uint32_t row0 = item / cut->group_total * ROW_CHUNK, panel0 = item % cut->group_total * cut->panels;
+    uint32_t count = rows - row0 < ROW_CHUNK ? rows - row0 : ROW_CHUNK;
+    uint32_t column = panel0 * LANES, stride = cut->panels * LANES;
+    uint32_t columns = s->columns - column < stride ? s->columns - column : stride;
+    uint32_t padded = (columns + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
+
+    product(m, &s->part[0], s->in[0], panel0, cut->panels, row0, count, gate, thread);
+    product(m, &s->part[1], s->in[0], panel0, cut->panels, row0, count, up, thread);
+    for (uint32_t r = 0; r < count; r++) {
+        float *row = gate + (uint64_t)r * stride;
+        m->k->gated(row, up + (uint64_t)r * stride, columns, s->activation, row);
+        memset(row + columns, 0, (padded - columns) * sizeof *row);
+        if (s->out != NONE)
+            memcpy(model_row(m, s->out, row0 + r) + column, row, columns * sizeof *row);
+        for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+            if (s->quant[i] == NONE)
+                continue;
+            quant_rows q = model_quant(m, s->quant[i]);
+            m->k->quantize_part(row, column, padded, &q, row0 + r);
+        }
+    }
+}
+
+void step_gated_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
+{
+    linear_cut cut = cut_linear(m, s, rows, 1);
+    uint32_t items = cut.chunk_count * cut.group_total;
+
+    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
+        gated_item(m, s, &cut, i, rows, thread);
+}

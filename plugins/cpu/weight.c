@@ -1,0 +1,380 @@
+/* plugins/cpu/weight.c: see weight.h. Packing is done once per load, in plain C: about 2 ns a code. */
+#include "weight.h"
+
+#include "base/half.h"
+#include "base/size.h"
+
+static float scalar_at(const uint8_t *p, uint32_t type, uint64_t index)
+{
+    uint16_t half;
+    float value;
+
+    switch (type) {
+    case TN_F16:
+        memcpy(&half, p + index * 2, sizeof half);
+        return float_from_f16(half);
+    case TN_BF16:
+        memcpy(&half, p + index * 2, sizeof half);
+        return float_from_bf16(half);
+    case TN_U8:
+        return p[index];
+    case TN_S8:
+        return (int8_t)p[index];
+    default:
+        memcpy(&value, p + index * 4, sizeof value);
+        return value;
+    }
+}
+
+static uint32_t round_up(uint32_t x, uint32_t unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
+/* ---- layout ---- */
+
+static tn_status affine_check(const tn_enc *enc, uint64_t k, const char *name, tn_error *err)
+{
+    bool two_level = enc->group2_k != 0;
+    uint32_t scale = enc->scale_type;
+
+    if (enc->qtype != TN_Q_UNSIGNED && enc->qtype != TN_Q_SIGNED)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: affine codes of type %u; the CPU takes integer codes", name,
+                       enc->qtype);
+    if (enc->bits < 2 || enc->bits > 8)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: %u-bit affine codes; the CPU takes 2 to 8 bits", name, enc->bits);
+    if (!enc->group_k || (enc->group_k < k && enc->group_k % 16))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: groups of %u; the CPU takes multiples of 16", name, enc->group_k);
+    if (two_level && enc->group2_k % enc->group_k)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: super-groups of %u do not hold whole groups of %u", name,
+                       enc->group2_k, enc->group_k);
+    if (two_level ? scale != TN_U8 && scale != TN_S8 : scale != TN_F32 && scale != TN_F16 && scale != TN_BF16)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales of type %u", name, scale);
+    if (two_level && enc->scale2_type != TN_F32 && enc->scale2_type != TN_F16)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: second-level scales of type %u", name, enc->scale2_type);
+    if (enc->zero_type > TN_ZERO_FLOAT)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: zero points of type %u", name, enc->zero_type);
+    return TN_OK;
+}
+
+static void affine_init(weight *w)
+{
+    affine_weight *a = &w->affine;
+    const tn_enc *enc = &w->enc;
+    uint32_t scale_bytes = (uint32_t)tn_scalar_bytes(enc->scale_type);
+    uint32_t min_bytes = enc->zero_type == TN_ZERO_FLOAT ? scale_bytes : enc->zero_type == TN_ZERO_POINT ? 1 : 0;
+    bool one_group = enc->group_k >= w->k;
+    bool one_group2 = enc->group2_k >= w->k;
+
+    a->n = w->n;
+    a->k = w->k;
+    a->panels = round_up(w->n, LANES) / LANES;
+    a->k_pad = round_up(w->k, K_BLOCK);
+    a->bits = enc->bits;
+    a->block = one_group || enc->group_k % 32 == 0 ? 32 : 16;
+    uint32_t blocks = a->k_pad / a->block;
+    a->group_blocks = one_group ? blocks : enc->group_k / a->block;
+    a->group2_blocks = !enc->group2_k ? 0 : one_group2 ? blocks : enc->group2_k / a->block;
+    a->scale_type = enc->scale_type;
+    a->scale2_type = enc->scale2_type;
+    a->zero_type = enc->zero_type;
+    a->offset = enc->qtype == TN_Q_SIGNED ? 1 << (enc->bits - 1) : 0;
+
+    uint32_t groups = (blocks + a->group_blocks - 1) / a->group_blocks;
+    uint32_t groups2 = a->group2_blocks ? (blocks + a->group2_blocks - 1) / a->group2_blocks : 0;
+    uint32_t factors = enc->zero_type == TN_ZERO_FLOAT ? 2 : 1;
+    a->scale2_at = 0;
+    a->scale_at = groups2 * factors * LANES * (uint32_t)tn_scalar_bytes(enc->scale2_type);
+    a->min_at = a->scale_at + groups * LANES * scale_bytes;
+    a->code_at = round_up(a->min_at + groups * LANES * min_bytes, 64);
+    a->panel_bytes = a->code_at + (uint64_t)(a->k_pad / K_BLOCK) * 64 * a->bits;
+    w->bytes = a->panels * a->panel_bytes;
+}
+
+static tn_status float_init(weight *w, const char *name, tn_error *err)
+{
+    float_weight *f = &w->matrix;
+    uint32_t type = w->enc.qtype;
+
+    if (type != TN_F32 && type != TN_F16 && type != TN_BF16)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: float weights of type %u", name, type);
+    f->n = w->n;
+    f->k = w->k;
+    f->panels = round_up(w->n, LANES) / LANES;
+    f->store = type == TN_F32 ? STORE_F32 : type == TN_F16 ? STORE_F16 : STORE_BF16;
+    f->panel_bytes = ((uint64_t)w->k * LANES * tn_scalar_bytes(type) + 63) & ~UINT64_C(63);
+    w->bytes = f->panels * f->panel_bytes;
+    return TN_OK;
+}
+
+tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool vector, const char *name,
+                      tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    if (!n || !k || n > INT32_MAX / 2 || k > INT32_MAX / 64)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: a weight of %llu x %llu is out of range", name,
+                       (unsigned long long)n, (unsigned long long)k);
+    if (enc->family != TN_ENC_FLOAT && enc->family != TN_ENC_AFFINE)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: unknown encoding family %u", name, enc->family);
+    if (vector && enc->family != TN_ENC_FLOAT)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: quantized vectors", name);
+    *w = (weight){.kind = vector                         ? WEIGHT_VECTOR
+                          : enc->family == TN_ENC_AFFINE ? WEIGHT_AFFINE
+                                                         : WEIGHT_FLOAT,
+                  .n = (uint32_t)n,
+                  .k = (uint32_t)k,
+                  .enc = *enc};
+    if (w->kind == WEIGHT_AFFINE) {
+        status = affine_check(enc, k, name, err);
+        if (status == TN_OK)
+            affine_init(w);
+        return status;
+    }
+    status = float_init(w, name, err);
+    if (vector)
+        w->bytes = (n * k * sizeof(float) + 63) & ~UINT64_C(63);
+    return status;
+}
+
+void weight_place(weight *w, uint8_t *data)
+{
+    w->data = data;
+    w->affine.data = data;
+    w->matrix.data = data;
+}
+
+/* ---- packing ---- */
+
+/* Codes [k, k + count) of a bit stream, one per byte. */
+static void codes_unpack(const uint8_t *row, uint32_t bits, uint64_t k, uint32_t count, uint8_t *out)
+{
+    if (bits == 8) {
+        memcpy(out, row + k, count);
+        return;
+    }
+    if (bits == 4 && k % 2 == 0) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = (row[(k + i) / 2] >> (i % 2 * 4)) & 15;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t bit = (k + i) * bits;
+        uint32_t word = row[bit / 8];
+        if (bit % 8 + bits > 8)
+            word |= (uint32_t)row[bit / 8 + 1] << 8;
+        out[i] = (uint8_t)((word >> bit % 8) & ((1u << bits) - 1));
+    }
+}
+
+/* Adds K_BLOCK codes of one lane to the bit planes of a storage block. */
+static void codes_place(uint8_t *block, uint32_t bits, uint32_t lane, const uint8_t *codes)
+{
+    uint32_t shift = 0;
+
+    for (uint32_t width = bits == 8 ? 8 : 4; width; width /= 2) {
+        if (!(bits & width))
+            continue;
+        uint32_t per_half = 16 / width, mask = (1u << width) - 1;
+        for (uint32_t k = 0; k < K_BLOCK; k += 2 * per_half, block += 64) {
+            for (uint32_t half = 0; half < 2; half++) {
+                uint32_t word = 0;
+                for (uint32_t i = 0; i < per_half; i++)
+                    word |= ((codes[k + 2 * i + half] >> shift) & mask) << (width * i);
+                uint16_t stored;
+                uint8_t *at = block + lane * 4 + half * 2;
+                memcpy(&stored, at, sizeof stored);
+                stored = (uint16_t)(stored | word);
+                memcpy(at, &stored, sizeof stored);
+            }
+        }
+        shift += width;
+    }
+}
+
+static void affine_codes_store(const affine_weight *a, uint8_t *panel, uint32_t lane, const tn_planes *planes,
+                               uint64_t row_in_block)
+{
+    uint64_t row_bytes = (planes->n_k * a->bits + 7) / 8;
+    const uint8_t *row = (const uint8_t *)planes->plane[TN_PLANE_CODES] + row_in_block * row_bytes;
+    uint64_t end = planes->k0 + planes->n_k;
+
+    for (uint64_t k = planes->k0; k < end;) {
+        uint8_t codes[K_BLOCK] = {0};
+        uint32_t at = (uint32_t)(k % K_BLOCK);
+        uint32_t count = end - k < K_BLOCK - at ? (uint32_t)(end - k) : K_BLOCK - at;
+        codes_unpack(row, a->bits, k - planes->k0, count, codes + at);
+        codes_place(panel + a->code_at + k / K_BLOCK * 64 * a->bits, a->bits, lane, codes);
+        k += count;
+    }
+}
+
+/* Copies `count` scalars of `bytes` each to [first + i][lane], reading every `stride`th. */
+static void scalars_store(uint8_t *array, uint64_t first, uint32_t lane, const uint8_t *from, uint64_t count,
+                          uint32_t stride, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < count; i++)
+        memcpy(array + ((first + i) * LANES + lane) * bytes, from + i * stride * bytes, bytes);
+}
+
+static uint64_t groups_in(uint64_t k, uint32_t group)
+{
+    return (k + group - 1) / group;
+}
+
+static void affine_scales_store(const weight *w, uint8_t *panel, uint32_t lane, const tn_planes *planes, uint64_t row)
+{
+    const affine_weight *a = &w->affine;
+    const tn_enc *enc = &w->enc;
+    uint64_t bytes = tn_scalar_bytes(enc->scale_type), groups = groups_in(planes->n_k, enc->group_k);
+    uint64_t first = planes->k0 / enc->group_k;
+
+    scalars_store(panel + a->scale_at, first, lane,
+                  (const uint8_t *)planes->plane[TN_PLANE_SCALE] + row * groups * bytes, groups, 1, bytes);
+    if (enc->zero_type != TN_ZERO_NONE) {
+        uint64_t min_bytes = enc->zero_type == TN_ZERO_POINT ? 1 : bytes;
+        scalars_store(panel + a->min_at, first, lane,
+                      (const uint8_t *)planes->plane[TN_PLANE_MIN] + row * groups * min_bytes, groups, 1, min_bytes);
+    }
+    if (enc->group2_k) {
+        uint32_t factors = enc->zero_type == TN_ZERO_FLOAT ? 2 : 1;
+        uint64_t bytes2 = tn_scalar_bytes(enc->scale2_type), groups2 = groups_in(planes->n_k, enc->group2_k);
+        uint64_t first2 = planes->k0 / enc->group2_k, all2 = groups_in(w->k, enc->group2_k);
+        const uint8_t *from = (const uint8_t *)planes->plane[TN_PLANE_SCALE2] + row * groups2 * factors * bytes2;
+        for (uint32_t f = 0; f < factors; f++)
+            scalars_store(panel + a->scale2_at, f * all2 + first2, lane, from + f * bytes2, groups2, factors, bytes2);
+    }
+}
+
+static void float_row_store(weight *w, uint64_t n, const tn_planes *planes, uint64_t row)
+{
+    uint64_t bytes = tn_scalar_bytes(w->enc.qtype);
+    const uint8_t *from = (const uint8_t *)planes->plane[TN_PLANE_CODES] + row * planes->n_k * bytes;
+
+    if (w->kind == WEIGHT_VECTOR) {
+        float *to = (float *)(void *)w->data + n * w->k + planes->k0;
+        for (uint64_t k = 0; k < planes->n_k; k++)
+            to[k] = scalar_at(from, w->enc.qtype, k);
+        return;
+    }
+    uint8_t *panel = w->data + n / LANES * w->matrix.panel_bytes;
+    scalars_store(panel, planes->k0, (uint32_t)(n % LANES), from, planes->n_k, 1, bytes);
+}
+
+static tn_status planes_check(const weight *w, const tn_planes *planes, const char *name, tn_error *err)
+{
+    const tn_enc *enc = &w->enc;
+    uint64_t end = planes->k0 + planes->n_k;
+
+    if (!size_within(planes->row0, planes->n_rows, w->n) || !size_within(planes->k0, planes->n_k, w->k))
+        return tn_fail(err, TN_E_ARGUMENT, "%s: a block outside the weight's %u x %u", name, w->n, w->k);
+    if (enc->family == TN_ENC_AFFINE) {
+        uint32_t unit = enc->group2_k ? enc->group2_k : enc->group_k;
+        if (planes->k0 % unit || planes->k0 % 8 || (end != w->k && (end % unit || end % 8)))
+            return tn_fail(err, TN_E_ARGUMENT, "%s: a block that cuts a group of %u", name, unit);
+    }
+    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+        uint64_t want = tn_plane_bytes(enc, p, planes->n_rows, planes->n_k);
+        if (want && (p >= planes->plane_count || !planes->plane[p] || planes->plane_bytes[p] < want))
+            return tn_fail(err, TN_E_ARGUMENT, "%s: plane %u has fewer than its %llu bytes", name, p,
+                           (unsigned long long)want);
+    }
+    return TN_OK;
+}
+
+tn_status weight_store(weight *w, const tn_planes *planes, const char *name, tn_error *err)
+{
+    tn_status status = planes_check(w, planes, name, err);
+    if (status != TN_OK)
+        return status;
+    TN_ASSERT(w->data);
+    for (uint64_t i = 0; i < planes->n_rows; i++) {
+        uint64_t n = planes->row0 + i;
+        if (w->kind == WEIGHT_AFFINE) {
+            uint8_t *panel = w->data + n / LANES * w->affine.panel_bytes;
+            affine_codes_store(&w->affine, panel, (uint32_t)(n % LANES), planes, i);
+            affine_scales_store(w, panel, (uint32_t)(n % LANES), planes, i);
+        } else {
+            float_row_store(w, n, planes, i);
+        }
+    }
+    if (planes->k0 + planes->n_k == w->k)
+        w->rows_loaded += planes->n_rows;
+    return TN_OK;
+}
+
+/* ---- reading a row back ---- */
+
+static void affine_codes_block(const affine_weight *a, const uint8_t *block, uint32_t lane, uint8_t *codes)
+{
+    uint32_t shift = 0;
+
+    memset(codes, 0, K_BLOCK);
+    for (uint32_t width = a->bits == 8 ? 8 : 4; width; width /= 2) {
+        if (!(a->bits & width))
+            continue;
+        uint32_t per_half = 16 / width, mask = (1u << width) - 1;
+        for (uint32_t k = 0; k < K_BLOCK; k += 2 * per_half, block += 64) {
+            for (uint32_t half = 0; half < 2; half++) {
+                uint16_t word;
+                memcpy(&word, block + lane * 4 + half * 2, sizeof word);
+                for (uint32_t i = 0; i < per_half; i++)
+                    codes[k + 2 * i + half] |= (uint8_t)(((word >> (width * i)) & mask) << shift);
+            }
+        }
+        shift += width;
+    }
+}
+
+/* Scale and minimum of block b, in float32. */
+static void affine_scale(const affine_weight *a, const uint8_t *panel, uint32_t lane, uint32_t b, float *ret_scale,
+                         float *ret_min)
+{
+    uint32_t group = b / a->group_blocks, blocks = a->k_pad / a->block;
+    float scale = scalar_at(panel + a->scale_at, a->scale_type, (uint64_t)group * LANES + lane), min = 0;
+
+    if (a->zero_type == TN_ZERO_FLOAT)
+        min = scalar_at(panel + a->min_at, a->scale_type, (uint64_t)group * LANES + lane);
+    if (a->group2_blocks) {
+        uint64_t group2 = b / a->group2_blocks, groups2 = (blocks + a->group2_blocks - 1) / a->group2_blocks;
+        scale *= scalar_at(panel + a->scale2_at, a->scale2_type, group2 * LANES + lane);
+        if (a->zero_type == TN_ZERO_FLOAT)
+            min *= scalar_at(panel + a->scale2_at, a->scale2_type, (groups2 + group2) * LANES + lane);
+    }
+    *ret_scale = scale;
+    *ret_min = a->zero_type == TN_ZERO_POINT ? -scale * panel[a->min_at + group * LANES + lane] : min;
+}
+
+static void affine_row(const affine_weight *a, uint64_t row, float *out)
+{
+    const uint8_t *panel = a->data + row / LANES * a->panel_bytes;
+    uint32_t lane = (uint32_t)(row % LANES);
+
+    for (uint32_t k0 = 0; k0 < a->k; k0 += K_BLOCK) {
+        uint8_t codes[K_BLOCK];
+        float scale = 0, min = 0;
+        affine_codes_block(a, panel + a->code_at + (uint64_t)(k0 / K_BLOCK) * 64 * a->bits, lane, codes);
+        for (uint32_t i = 0; i < K_BLOCK && k0 + i < a->k; i++) {
+            if (i % a->block == 0)
+                affine_scale(a, panel, lane, (k0 + i) / a->block, &scale, &min);
+            float product = scale * (float)(codes[i] - a->offset);
+            out[k0 + i] = product + min;
+        }
+    }
+}
+
+void weight_row(const weight *w, uint64_t row, float *out)
+{
+    TN_ASSERT(row < w->n);
+    if (w->kind == WEIGHT_AFFINE) {
+        affine_row(&w->affine, row, out);
+        return;
+    }
+    if (w->kind == WEIGHT_VECTOR) {
+        memcpy(out, weight_vector(w) + row * w->k, w->k * sizeof(float));
+        return;
+    }
+    const uint8_t *panel = w->data + row / LANES * w->matrix.panel_bytes;
+    for (uint32_t k = 0; k < w->k; k++)
+        out[k] = scalar_at(panel, w->enc.qtype, (uint64_t)k * LANES + row % LANES);
+}
