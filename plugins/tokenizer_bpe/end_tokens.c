@@ -6,8 +6,7 @@
 static const char *const names[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
-    "<eos>", "<turn|>", "<|tool_response>", "[e~[",
-    "<｜end▁of▁sentence｜>", /* DeepSeek, with full-width bars */
+    "<eos>", "<turn|>", "<|tool_response>", "[e~[", "<｜end▁of▁sentence｜>", /* DeepSeek, with full-width bars */
     /* Fill-in-the-middle: padding and the start of the next file. */
     "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>",
     "<reponame>", "<|file_sep|>"};

@@ -53,6 +53,15 @@ static void test_special_tokens_are_text_unless_asked_for(void **state)
     assert_string_equal(scan_all(tokens, 2, "a<|im_end|>b[user]", false), "a<|im_end|>b|#2");
 }
 
+/* As in tokenizers: matching is done once, and what is refused afterwards stays text. */
+static void test_a_refused_token_hides_the_ones_within_it(void **state)
+{
+    (void)state;
+    added_token tokens[] = {token("<|x|>", 1), token("|>", 2)};
+    tokens[0].special = true;
+    assert_string_equal(scan_all(tokens, 2, "<|x|>|>", false), "<|x|>|#2");
+}
+
 static void test_single_words_do_not_match_inside_words(void **state)
 {
     (void)state;
@@ -83,6 +92,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_leftmost_and_then_the_longest_wins),
         cmocka_unit_test(test_special_tokens_are_text_unless_asked_for),
+        cmocka_unit_test(test_a_refused_token_hides_the_ones_within_it),
         cmocka_unit_test(test_single_words_do_not_match_inside_words),
         cmocka_unit_test(test_tokens_swallow_the_spaces_they_are_told_to),
     };

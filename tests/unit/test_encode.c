@@ -103,6 +103,20 @@ static void test_ignore_merges_takes_a_word_that_is_a_token_whole(void **state)
     tokenizer_close(tok);
 }
 
+static void test_ignore_merges_does_not_let_special_tokens_in(void **state)
+{
+    (void)state;
+    tiny_source tiny;
+    tn_tok *tok;
+    tiny_gguf(&tiny);
+    tiny.tokens[TINY_IM_END] = "stop"; /* one word to the pre-tokenizer */
+    tiny_set_text(&tiny, "tokenizer.ggml.pre", "llama-bpe");
+    assert_int_equal(tokenizer_open(&tiny.source, &tok, NULL), TN_OK);
+    EXPECT(tok, "stop", 0, 's', 't', 'o', 'p');
+    EXPECT(tok, "stop", TN_ENCODE_PARSE_SPECIAL, TINY_IM_END);
+    tokenizer_close(tok);
+}
+
 static void test_ill_formed_bytes_become_replacement_characters(void **state)
 {
     (void)state;
@@ -367,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_bos_and_eos_frame_a_text_if_the_model_says_so),
         cmocka_unit_test(test_a_space_prefix_is_added_once_and_only_if_missing),
         cmocka_unit_test(test_ignore_merges_takes_a_word_that_is_a_token_whole),
+        cmocka_unit_test(test_ignore_merges_does_not_let_special_tokens_in),
         cmocka_unit_test(test_ill_formed_bytes_become_replacement_characters),
         cmocka_unit_test(test_ids_that_do_not_fit_are_counted_and_the_first_given),
         cmocka_unit_test(test_pieces_are_raw_bytes),

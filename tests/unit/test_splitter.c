@@ -41,6 +41,16 @@ static void test_behaviors_join_as_in_tokenizers(void **state)
     assert_string_equal(pieces("\\w+", false, SPLIT_REMOVED, true, text), "the|final|countdown");
 }
 
+/* Inverted, gaps can touch. */
+static void test_inversion_swaps_matches_and_gaps(void **state)
+{
+    (void)state;
+    assert_string_equal(pieces("a", true, SPLIT_MERGED_WITH_NEXT, true, "xaaxa"), "xa|a|xa");
+    assert_string_equal(pieces("a", true, SPLIT_MERGED_WITH_PREVIOUS, true, "xaaxa"), "x|a|ax|a");
+    assert_string_equal(pieces("a", true, SPLIT_CONTIGUOUS, true, "xaaxa"), "x|aa|x|a");
+    assert_string_equal(pieces("a", true, SPLIT_REMOVED, true, "xaaxa"), "a|a|a");
+}
+
 static void test_a_match_at_either_end_loses_nothing(void **state)
 {
     (void)state;
@@ -148,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_behaviors_join_as_in_tokenizers),
+        cmocka_unit_test(test_inversion_swaps_matches_and_gaps),
         cmocka_unit_test(test_a_match_at_either_end_loses_nothing),
         cmocka_unit_test(test_a_zero_length_match_cuts),
         cmocka_unit_test(test_spaces_are_those_of_unicode),
