@@ -18,10 +18,18 @@ make check CFLAGS="-O2 -Wall -Wextra -Werror"
 symbols=$(nm -D --defined-only template.so | awk '{print $3}')
 [ "$symbols" = tn_plugin_entry ] || { echo "template.so exports: $symbols"; exit 1; }
 "$(find "$folder/root" -name tenon-check)" "$PWD/template.so"
+plugins=$(pkg-config --variable=plugin_dir tenon-sdk)
 make install DESTDIR=
-[ -f "$(pkg-config --variable=plugin_dir tenon-sdk)/template.so" ]
+[ -f "$plugins/template.so" ]
 
 cc -std=c11 -Wall -Wextra -Werror -o load_plugin "$source/tests/e2e/load_plugin.c" \
     $(pkg-config --cflags --libs tenon-sdk) -ldl
 ./load_plugin "$PWD/template.so"
+
+tenon=$(find "$folder/root" -type f -name tenon -path '*/bin/*')
+"$tenon" plugins --set plugins.path="$plugins" | grep 'tn\.ops'
+if [ -n "${TENON_TEST_MODEL:-}" ]; then
+    python3 "$source/tests/e2e/template_model.py" "$tenon" "$plugins" "$PWD/template.so" \
+        "$source/tests/reference/golden/smollm2_greedy.json"
+fi
 echo "template: built, checked and loaded out of the tree"
