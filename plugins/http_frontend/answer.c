@@ -122,8 +122,8 @@ static void end_choice(http_call *call, uint32_t choice_index, const tn_event *e
 
     choice->finish = call->skip_text ? TN_FINISH_LENGTH : event->finish;
     choice->stop_token = event->stop_token;
-    if (event->stop)
-        choice->stop = strdup(event->stop);
+    if (event->stop && !(choice->stop = strdup(event->stop)))
+        choice->text.failed = call->out.failed = true;
     if (!call->skip_text)
         byte_buffer_append(&choice->text, event->text, event->text_bytes);
     flush_choice(call, choice_index);

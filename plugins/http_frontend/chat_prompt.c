@@ -94,9 +94,12 @@ static char *render_arguments(const call_params *params)
 {
     json_t *root = json_pack("{s:O, s:b}", "messages", params->messages, "add_generation_prompt",
                              (int)params->add_generation_prompt);
-    json_t *extra = params->template_kwargs ? json_copy(params->template_kwargs) : json_object();
+    json_t *extra = json_object();
     int failed = !root || !extra;
 
+    /* Not json_copy, which loses keys when memory runs out. */
+    if (!failed && params->template_kwargs)
+        failed = json_object_update(extra, params->template_kwargs);
     if (!failed && params->reasoning_effort)
         failed = json_object_set_new(extra, "reasoning_effort", json_string(params->reasoning_effort));
     if (!failed && params->tools && json_array_size(params->tools) > 0)

@@ -36,6 +36,7 @@ static const byte_buffer *read_piece(tn_front *front, int32_t token, bool first)
  * that different tokens stay different. */
 static void write_token(bool as_ids, int32_t token, const byte_buffer *piece, byte_buffer *out)
 {
+    out->failed |= piece->failed;
     if (as_ids) {
         byte_buffer_print(out, "\"token_id:%" PRId32 "\"", token);
         return;
@@ -183,6 +184,7 @@ static void write_prompt_pair(tn_front *front, const logprob_entry *entry, int32
     else
         byte_buffer_text(out, ",\"rank\":null,\"decoded_token\":");
     json_write_string(out, piece->bytes, piece->count);
+    out->failed |= piece->failed;
     byte_buffer_text(out, "}");
 }
 

@@ -41,6 +41,15 @@ static void write_number(double value, byte_buffer *out)
         byte_buffer_text(out, digits);
 }
 
+/* Counters end in _total, which Prometheus clients (vLLM's among them) add to names that lack it. */
+static const char *counter_suffix(const tn_stat *stat)
+{
+    static const char total[] = "_total";
+    size_t bytes = strlen(stat->name), suffix = sizeof total - 1;
+    bool has = bytes >= suffix && strcmp(stat->name + bytes - suffix, total) == 0;
+    return stat->kind == TN_STAT_COUNTER && !has ? total : "";
+}
+
 /* prefix:name_suffix{model_name="...",label="...",le="..."} and a blank; le: NULL for none. */
 static void write_series(const tn_front *front, const char *prefix, const tn_stat *stat, const char *suffix,
                          const char *le, byte_buffer *out)
@@ -87,15 +96,15 @@ static void write_all(const tn_front *front, const char *prefix, byte_buffer *ou
         if (stat.kind < TN_STAT_COUNTER || stat.kind > TN_STAT_HISTOGRAM)
             continue; /* from a newer minor */
         if (strcmp(previous, stat.name) != 0) {
-            byte_buffer_print(out, "# HELP %s:%s %s\n# TYPE %s:%s %s\n", prefix, stat.name, stat.help ? stat.help : "",
-                              prefix, stat.name, kinds[stat.kind]);
+            byte_buffer_print(out, "# HELP %s:%s%s %s\n# TYPE %s:%s%s %s\n", prefix, stat.name, counter_suffix(&stat),
+                              stat.help ? stat.help : "", prefix, stat.name, counter_suffix(&stat), kinds[stat.kind]);
             snprintf(previous, sizeof previous, "%s", stat.name);
         }
         if (stat.kind == TN_STAT_HISTOGRAM) {
             write_histogram(front, prefix, &stat, out);
             continue;
         }
-        write_series(front, prefix, &stat, "", NULL, out);
+        write_series(front, prefix, &stat, counter_suffix(&stat), NULL, out);
         write_number(stat.value, out);
         byte_buffer_text(out, "\n");
     }

@@ -67,6 +67,7 @@ static void write_strings(const tn_front *front, const int32_t *ids, uint64_t co
         if (i > 0)
             byte_buffer_text(out, ",");
         json_write_string(out, piece.bytes, piece.count);
+        out->failed |= piece.failed;
     }
     byte_buffer_text(out, "]");
     byte_buffer_finish(&piece);

@@ -1,152 +1,25 @@
 /* fuzz_http_body.c: any bytes as a request body. The first byte picks the route: c(hat), t(ext), k (tokenize),
  * d(etokenize).
  *
- * A body that is accepted is played to its end with made-up events, whole and as a stream, and the answer must be JSON.
+ * A body that is accepted is played to its end with made-up events; answers, streams and errors must be JSON.
  */
-#include "../unit/http/fake_engine.h"
-#include "answer.h"
-#include "chat_completions.h"
-#include "completions.h"
-#include "json_body.h"
-#include "tokenize.h"
+#include "../unit/http/body_player.h"
 
 #include <string.h>
-
-static tn_engine engine;
-static tn_front front;
-
-static void set_up(void)
-{
-    if (front.engine)
-        return;
-    fake_engine_init(&engine);
-    front.engine = &engine;
-    front.engine_api = &fake_engine_table;
-    front.chat = &fake_chat_table;
-    front.stats = &fake_stats_table;
-    front.tok_api = fake_engine_table.tokenizer(&engine, &front.tok);
-    front.info = engine.info;
-    front.options.max_prompts = 8;
-    front.token_bytes_max = 4;
-    TN_ASSERT(special_texts_read(front.tok_api, front.tok, front.info.vocab_size, &front.specials, NULL) == TN_OK);
-    strcpy(front.fingerprint, "fp_0");
-}
-
-static void play_prompt(http_call *call, uint32_t prompt)
-{
-    static const int32_t tops[] = {65, 195, FAKE_SPECIAL, 1, 9}; /* not 0: jansson reads no NUL in a key */
-    static const float values[] = {-0.25f, -1, -2, -3, -1e30f};
-    static const char *const texts[] = {"a", "", "\xC3\xBC", "\"\n"};
-    tn_event event = {.struct_size = sizeof event, .kind = TN_EVENT_ACCEPTED, .stop_token = -1, .text = ""};
-
-    answer_take_event(call, prompt, &event);
-    event.top_count = 5;
-    event.top_id = tops;
-    event.top_logprob = values;
-    for (event.index = 1; event.index < call->prompts[prompt].token_count; event.index++) {
-        event.kind = TN_EVENT_PROMPT;
-        event.token = call->prompts[prompt].tokens[event.index];
-        answer_take_event(call, prompt, &event);
-    }
-    for (event.index = 0; event.index < 4 * call->choices_per_prompt; event.index++) {
-        event.kind = TN_EVENT_TOKEN;
-        event.choice = event.index % call->choices_per_prompt;
-        event.token = tops[event.index % 5];
-        event.text = texts[event.index % 4];
-        event.text_bytes = strlen(event.text);
-        answer_take_event(call, prompt, &event);
-    }
-    for (event.choice = 0; event.choice < call->choices_per_prompt; event.choice++) {
-        event.kind = TN_EVENT_CHOICE;
-        event.finish = TN_FINISH_STOP;
-        event.stop = event.choice ? "x\xff" : NULL;
-        answer_take_event(call, prompt, &event);
-    }
-    event.kind = TN_EVENT_DONE;
-    answer_take_event(call, prompt, &event);
-}
-
-static void expect_json(const char *bytes, size_t n)
-{
-    json_t *parsed = json_loadb(bytes, n, JSON_ALLOW_NUL, NULL);
-    TN_ASSERT(parsed);
-    json_decref(parsed);
-}
-
-static void expect_stream(const byte_buffer *out)
-{
-    const char *at = out->bytes, *end = out->bytes + out->count;
-    while (at < end) {
-        const char *line_end = memchr(at, '\n', (size_t)(end - at));
-        TN_ASSERT(line_end && line_end[1] == '\n' && memcmp(at, "data: ", 6) == 0);
-        if (memcmp(at + 6, "[DONE]", 6) != 0)
-            expect_json(at + 6, (size_t)(line_end - at - 6));
-        at = line_end + 2;
-    }
-}
-
-static void play(http_call *call, const call_params *params)
-{
-    tn_request request;
-    byte_buffer out = {0};
-
-    call_params_request(params, &request);
-    TN_ASSERT(request.n_choices >= 1 && request.n_choices <= engine.info.max_choices);
-    TN_ASSERT(request.top_logprobs <= engine.info.max_top_logprobs);
-    for (uint32_t i = 0; i < call->prompt_count; i++) {
-        const call_prompt *prompt = &call->prompts[i];
-        TN_ASSERT(prompt->token_count >= 1 && prompt->token_count + prompt->max_new <= engine.info.max_model_len);
-        play_prompt(call, i);
-    }
-    TN_ASSERT(call->ended && !call->failed);
-    if (call->stream) {
-        expect_stream(&call->out);
-    } else {
-        answer_write_whole(call, &out);
-        expect_json(out.bytes, out.count);
-    }
-    byte_buffer_finish(&out);
-}
-
-static void generate(json_t *root, bool chat, api_error *error)
-{
-    call_params params;
-    http_call *call = NULL;
-
-    call_params_init(&params, &front.info);
-    tn_status status = chat ? chat_completions_prepare(&front, root, &params, &call, error)
-                            : completions_prepare(&front, root, &params, &call, error);
-    TN_ASSERT((status == TN_OK) == (call != NULL));
-    TN_ASSERT(status == TN_OK || (error->http_status >= 400 && error->message[0]));
-    if (call)
-        play(call, &params);
-    call_destroy(call);
-    call_params_finish(&params);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     byte_buffer out = {0};
     api_error error = {0};
-    json_t *root = NULL;
 
-    set_up();
-    if (size == 0)
+    if (size == 0 || !strchr("ctkd", data[0]) || !data[0])
         return 0;
-    if (json_body_parse((const char *)data + 1, size - 1, 32, &root, &error) == TN_OK) {
-        if (data[0] == 'k' && tokenize_answer(&front, root, &out, &error) == TN_OK)
-            expect_json(out.bytes, out.count);
-        else if (data[0] == 'd' && detokenize_answer(&front, root, &out, &error) == TN_OK)
-            expect_json(out.bytes, out.count);
-        else if (data[0] == 'c' || data[0] == 't')
-            generate(root, data[0] == 'c', &error);
-    }
-    if (error.http_status) {
+    if (body_play((char)data[0], (const char *)data + 1, size - 1, &out, &error) != TN_OK) {
+        TN_ASSERT(error.http_status >= 400 && error.message[0]);
         byte_buffer_clear(&out);
         api_error_write(&error, &out);
-        expect_json(out.bytes, out.count);
+        body_expect_json(out.bytes, out.count);
     }
-    json_decref(root);
     byte_buffer_finish(&out);
     return 0;
 }

@@ -472,6 +472,7 @@ static tn_status fake_stat(tn_engine *engine, uint32_t index, tn_stat *ret_stat)
          .label = "finished_reason",
          .label_value = "a\"b\\c\n",
          .value = 6},
+        {.kind = TN_STAT_COUNTER, .name = "prefix_cache_hits", .help = "Hits.", .value = 7},
         {.kind = TN_STAT_HISTOGRAM,
          .name = "time_to_first_token_seconds",
          .help = "TTFT.",

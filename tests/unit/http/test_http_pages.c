@@ -61,6 +61,7 @@ static void test_metrics_carry_both_prefixes(void **state)
     static const char *const lines[] = {
         "# TYPE tenon:num_requests_running gauge\ntenon:num_requests_running{model_name=\"tiny\"} 2\n",
         "vllm:num_requests_running{model_name=\"tiny\"} 2\n",
+        "# TYPE vllm:prefix_cache_hits_total counter\nvllm:prefix_cache_hits_total{model_name=\"tiny\"} 7\n",
         "tenon:request_success_total{model_name=\"tiny\",finished_reason=\"stop\"} 5\n"
         "tenon:request_success_total{model_name=\"tiny\",finished_reason=\"a\\\"b\\\\c\\n\"} 6\n",
         "tenon:time_to_first_token_seconds_bucket{model_name=\"tiny\",le=\"0.1\"} 3\n"
