@@ -20,7 +20,7 @@ const tn_option http_option_table[] = {
     OPTION("max_header_bytes", "size", "32KiB", "Memory per connection for the request line and headers."),
     OPTION("max_unsent_bytes", "size", "4MiB", "A streaming client that lets this much pile up unread is cut off."),
     OPTION("max_json_depth", "integer", "64", "Deepest nesting of a JSON body."),
-    OPTION("max_connections", "integer", "2048", "Connections open at once, over all addresses."),
+    OPTION("max_connections", "integer", "2048", "Connections open at once, per address."),
     OPTION("max_prompts", "integer", "128", "Prompts in one request to /v1/completions."),
     OPTION("request_timeout", "integer", "60",
            "Seconds within which a connection must deliver its next whole request."),
