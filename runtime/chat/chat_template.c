@@ -186,6 +186,11 @@ static tn_status request_check(const json_t *request, tn_error *err)
     const json_t *more = json_object_get(request, "chat_template_kwargs");
     if (more && !json_is_object(more) && !json_is_null(more))
         return tn_fail(err, TN_E_ARGUMENT, "chat request: 'chat_template_kwargs' must be an object");
+    static const char *const own[] = {"messages", "tools", "documents"};
+    for (size_t i = 0; i < 3; i++)
+        if (json_object_get(more, own[i]))
+            return tn_fail(err, TN_E_ARGUMENT,
+                           "chat request: 'chat_template_kwargs' cannot hold '%s'; pass it beside, at the top", own[i]);
     return TN_OK;
 }
 

@@ -31,7 +31,8 @@ jinja_value jinja_string_lines(jinja_state *state, const jinja_string *string, b
 jinja_value jinja_format_percent(jinja_state *state, const jinja_string *format, jinja_value values);
 jinja_value jinja_format_braces(jinja_state *state, const jinja_string *format, const jinja_call *call);
 
-/* Arguments: bound[index], or the default if it was not passed; fail if it has the wrong type. */
+/* Arguments: bound[index], or the default if it was not passed; fail if it has the wrong type. Integers: 64 bits, so
+ * that sums with lengths cannot overflow. */
 const jinja_string *jinja_argument_string(jinja_state *state, const jinja_call *call, int index, const char *or_text);
 jinja_int jinja_argument_int(jinja_state *state, const jinja_call *call, int index, jinja_int or_integer);
 bool jinja_argument_bool(jinja_state *state, const jinja_call *call, int index, bool or_boolean);

@@ -88,7 +88,11 @@ jinja_int jinja_argument_int(jinja_state *state, const jinja_call *call, int ind
     jinja_require_defined(state, value);
     if (value.kind != JINJA_INT && value.kind != JINJA_BOOL)
         jinja_fail(state, "argument %d must be an integer, not %s", index + 1, jinja_type_name(value));
-    return value.kind == JINJA_BOOL ? (jinja_int)value.as.boolean : value.as.integer;
+    if (value.kind == JINJA_BOOL)
+        return value.as.boolean;
+    if (value.as.integer != (int64_t)value.as.integer)
+        jinja_fail(state, "argument %d has more than 64 bits", index + 1);
+    return value.as.integer;
 }
 
 bool jinja_argument_bool(jinja_state *state, const jinja_call *call, int index, bool or_boolean)
@@ -108,8 +112,6 @@ static jinja_value global_range(jinja_state *state, jinja_call *call)
     }
     if (step == 0)
         jinja_fail(state, "range() arg 3 must not be zero");
-    if (start != (int64_t)start || stop != (int64_t)stop || step != (int64_t)step)
-        jinja_fail(state, "range() of integers of more than 64 bits");
     jinja_int span = step > 0 ? stop - start : start - stop;
     jinja_int stride = step > 0 ? step : -step;
     jinja_int count = span > 0 ? (span + stride - 1) / stride : 0;

@@ -17,17 +17,20 @@ jinja_scope *jinja_scope_new(jinja_state *state, jinja_scope *parent)
     return scope;
 }
 
-static jinja_variable *variable_find(const jinja_scope *scope, const jinja_string *name)
+static jinja_variable *variable_find(jinja_state *state, const jinja_scope *scope, const jinja_string *name)
 {
-    for (jinja_variable *variable = scope->variables; variable; variable = variable->next)
+    uint64_t seen = 0;
+    for (jinja_variable *variable = scope->variables; variable; variable = variable->next) {
         if (jinja_string_equal(variable->name, name))
             return variable;
+        jinja_work(state, ++seen % 8 == 0);
+    }
     return NULL;
 }
 
 void jinja_scope_set(jinja_state *state, jinja_scope *scope, const jinja_string *name, jinja_value value)
 {
-    jinja_variable *variable = variable_find(scope, name);
+    jinja_variable *variable = variable_find(state, scope, name);
     if (!variable) {
         variable = scope->spare;
         if (variable)
@@ -45,7 +48,7 @@ static jinja_value eval_name(jinja_state *state, const jinja_scope *scope, const
 {
     for (; scope; scope = scope->parent) {
         jinja_work(state, 1);
-        const jinja_variable *variable = variable_find(scope, name);
+        const jinja_variable *variable = variable_find(state, scope, name);
         if (variable)
             return variable->value;
     }
@@ -128,8 +131,7 @@ static jinja_value eval_element(jinja_state *state, jinja_scope *scope, const ji
         jinja_value stop = eval_bound(state, scope, slice->b);
         jinja_value step = eval_bound(state, scope, slice->c);
         state->line = node->line;
-        jinja_value part = jinja_slice(state, object, start, stop, step);
-        return part.kind == JINJA_ABSENT ? jinja_undefined_because(state, "slice of an object that has none") : part;
+        return jinja_slice(state, object, start, stop, step);
     }
     jinja_value key = jinja_eval(state, scope, node->b);
     state->line = node->line;

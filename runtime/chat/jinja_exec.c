@@ -90,6 +90,7 @@ static void bind_parameters(jinja_state *state, jinja_scope *scope, const jinja_
 {
     for (uint64_t i = 0; parameter; parameter = parameter->next, i++) {
         const jinja_keyword *keyword = keyword_find(call, parameter->name);
+        jinja_work(state, 1 + call->n_keywords / 8);
         if (keyword && i < call->n_args)
             jinja_fail(state, "the macro's parameter '%.*s' is passed twice",
                        (int)(parameter->name->count < 60 ? parameter->name->count : 60), parameter->name->bytes);
@@ -115,6 +116,7 @@ static void bind_rest(jinja_state *state, jinja_scope *scope, const jinja_node *
     jinja_value rest = jinja_dict_new(state, JINJA_DICT, call->n_keywords);
     for (uint64_t i = 0; i < call->n_keywords; i++) {
         const jinja_keyword *keyword = &call->keywords[i];
+        jinja_work(state, 1 + count / 8);
         jinja_value name = {.kind = JINJA_STRING, .as.string = keyword->name};
         bool is_caller = (node->uses & JINJA_USES_CALLER) && jinja_string_equal(keyword->name, &name_caller);
         if (is_caller || is_parameter(node->args, keyword->name))

@@ -179,7 +179,7 @@ static jinja_value filter_int(jinja_state *state, jinja_call *call)
     if (isnan(real) || isinf(real))
         return fallback;
     if (fabs(real) >= 0x1p126)
-        jinja_fail(state, "int: the number has more than 127 bits");
+        jinja_fail(state, "int: the number has more than 126 bits");
     return jinja_integer((jinja_int)real);
 }
 
@@ -239,6 +239,8 @@ static jinja_value filter_round(jinja_state *state, jinja_call *call)
         if (isnan(real) || isinf(real))
             return jinja_real(real);
         real = round_decimals(real, (int)precision);
+        if (integer && fabs(real) >= 0x1p126)
+            jinja_fail(state, "round: the number has more than 126 bits");
         return integer ? jinja_integer((jinja_int)real) : jinja_real(real);
     }
     double unit = pow(10, (double)precision);
@@ -287,7 +289,10 @@ static jinja_value filter_indent(jinja_state *state, jinja_call *call)
 
 static jinja_value filter_truncate(jinja_state *state, jinja_call *call)
 {
-    const jinja_string *string = jinja_str(state, call->self);
+    jinja_require_defined(state, call->self);
+    if (call->self.kind != JINJA_STRING)
+        jinja_fail(state, "truncate needs str, not %s", jinja_type_name(call->self));
+    const jinja_string *string = call->self.as.string;
     jinja_int length = jinja_argument_int(state, call, 0, 255);
     bool kills_words = jinja_argument_bool(state, call, 1, false);
     const jinja_string *end = jinja_argument_string(state, call, 2, "...");
@@ -321,7 +326,7 @@ static jinja_value filter_wordcount(jinja_state *state, jinja_call *call)
     const jinja_string *string = jinja_str(state, call->self);
     jinja_int count = 0;
     bool inside = false;
-    jinja_work(state, string->count / 64);
+    jinja_work(state, string->count / 4);
     for (uint64_t i = 0; i < string->count;) {
         uint32_t codepoint;
         bool valid;

@@ -345,6 +345,8 @@ static jinja_value filter_map(jinja_state *state, jinja_call *call)
     const jinja_function *function = NULL;
     jinja_call inner = {0};
     jinja_builder builder = {0};
+    if (!jinja_truth(state, call->self))
+        return jinja_builder_take(state, &builder, JINJA_GENERATOR);
     if (call->n_args)
         function = named(state, call, 0, false, &inner);
     else if (!attribute)
@@ -373,6 +375,8 @@ static jinja_value choose(jinja_state *state, jinja_call *call, bool by_attribut
     const jinja_function *function = NULL;
     jinja_call inner = {0};
     jinja_builder builder = {0};
+    if (!jinja_truth(state, call->self))
+        return jinja_builder_take(state, &builder, JINJA_GENERATOR);
     if (call->n_args < first)
         jinja_fail(state, "the name of an attribute is missing");
     if (call->n_args > first)

@@ -78,6 +78,7 @@ jinja_flow jinja_loop_exec(jinja_state *state, jinja_scope *scope, const jinja_n
     *loop = (jinja_loop){
         .node = node, .scope = scope, .items = items, .index0 = -1, .depth0 = depth0, .filtered = node->c != NULL};
     jinja_scope *inner = jinja_scope_new(state, scope);
+    bool completed = false; /* Jinja runs the else branch unless a turn came to its end without break and continue */
     for (;;) {
         jinja_value item = item_peek(state, loop);
         if (item.kind == JINJA_ABSENT)
@@ -87,11 +88,13 @@ jinja_flow jinja_loop_exec(jinja_state *state, jinja_scope *scope, const jinja_n
         state->line = node->line;
         jinja_scope_set(state, inner, &name_loop, (jinja_value){.kind = JINJA_LOOP, .as.loop = loop});
         jinja_assign(state, inner, node->a, item);
-        if (jinja_exec_body(state, inner, node->body) == JINJA_FLOW_BREAK)
+        jinja_flow flow = jinja_exec_body(state, inner, node->body);
+        completed |= flow == JINJA_FLOW_ON;
+        if (flow == JINJA_FLOW_BREAK)
             break;
         jinja_work(state, 1);
     }
-    if (loop->index0 >= 0)
+    if (completed)
         return JINJA_FLOW_ON;
     return jinja_exec_body(state, jinja_scope_new(state, scope), node->otherwise);
 }

@@ -32,7 +32,7 @@ static uint64_t byte_of(jinja_state *state, const jinja_string *string, uint64_t
 {
     if (string->characters == string->count)
         return character;
-    jinja_work(state, character / 64);
+    jinja_work(state, character / 16);
     uint64_t byte = 0;
     while (byte < string->count) {
         if (((unsigned char)string->bytes[byte] & 0xC0u) != 0x80u && character-- == 0)
@@ -56,11 +56,12 @@ uint64_t jinja_string_find(jinja_state *state, const jinja_string *string, const
 {
     if (from > string->count)
         return UINT64_MAX;
-    jinja_work(state, (string->count - from) / 64);
     if (needle->count == 0)
         return from;
     const char *found = memmem(string->bytes + from, string->count - from, needle->bytes, needle->count);
-    return found ? (uint64_t)(found - string->bytes) : UINT64_MAX;
+    uint64_t at = found ? (uint64_t)(found - string->bytes) : UINT64_MAX;
+    jinja_work(state, ((found ? at : string->count) - from + needle->count) / 64);
+    return at;
 }
 
 /* False if index is no int or out of range. */
@@ -181,7 +182,7 @@ jinja_value jinja_slice(jinja_state *state, jinja_value value, jinja_value start
 {
     jinja_require_defined(state, value);
     if (value.kind != JINJA_STRING && !jinja_is_sequence(value))
-        return (jinja_value){.kind = JINJA_ABSENT};
+        jinja_fail(state, "'%s' object cannot be sliced", jinja_type_name(value));
     bounds at = bounds_resolve(state, jinja_length(state, value), start, stop, step);
     if (value.kind == JINJA_STRING)
         return string_slice(state, value.as.string, at);

@@ -57,6 +57,20 @@ tn_status jinja_state_run(jinja_state *state, void (*work)(jinja_state *state, v
     return state->status;
 }
 
+/* Names are quoted up to some byte, which may lie within a character. */
+static void text_clean(char *text)
+{
+    size_t count = strlen(text);
+    for (size_t i = 0; i < count;) {
+        uint32_t codepoint;
+        bool valid;
+        size_t n = utf8_decode(text + i, count - i, &codepoint, &valid);
+        if (!valid)
+            memset(text + i, '?', n);
+        i += n;
+    }
+}
+
 _Noreturn void jinja_fail(jinja_state *state, const char *format, ...)
 {
     char message[sizeof state->err->msg];
@@ -64,7 +78,7 @@ _Noreturn void jinja_fail(jinja_state *state, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    message[utf8_whole_prefix(message, strlen(message))] = 0;
+    text_clean(message);
 
     if (state->line)
         tn_fail(state->err, TN_E_ARGUMENT, "chat template, line %u: %s", state->line, message);
@@ -189,8 +203,8 @@ void jinja_buffer_add(jinja_state *state, jinja_buffer *buffer, const char *byte
 {
     if (count == 0)
         return;
-    jinja_work(state, count / 64);
     buffer_reserve(state, buffer, count);
+    jinja_work(state, count / 64);
     memcpy(buffer->bytes + buffer->count, bytes, count);
     buffer->count += count;
 }
@@ -215,8 +229,8 @@ void jinja_buffer_add_repeated(jinja_state *state, jinja_buffer *buffer, char by
 {
     if (count == 0)
         return;
-    jinja_work(state, count / 64);
     buffer_reserve(state, buffer, count);
+    jinja_work(state, count / 64);
     memset(buffer->bytes + buffer->count, byte, count);
     buffer->count += count;
 }

@@ -126,8 +126,7 @@ static uint64_t find_last(jinja_state *state, const jinja_string *string, const 
     if (needle->count > end)
         return UINT64_MAX;
     for (uint64_t at = end - needle->count;; at--) {
-        if (at % 64 == 0)
-            jinja_work(state, 1);
+        jinja_work(state, needle->count / 64 + (at % 64 == 0));
         if (needle->count == 0 || memcmp(string->bytes + at, needle->bytes, needle->count) == 0)
             return at;
         if (at == 0)
@@ -156,7 +155,8 @@ static jinja_value split(jinja_state *state, jinja_call *call, bool from_end)
     const jinja_string *separator = jinja_argument_string(state, call, 0, NULL);
     jinja_int limit = jinja_argument_int(state, call, 1, -1);
     jinja_builder builder = {0};
-    jinja_work(state, string->count / 64);
+    if (!separator)
+        jinja_work(state, string->count / 4);
     if (separator && separator->count == 0)
         jinja_fail(state, "split: the separator is empty");
     if (!separator && from_end)
@@ -216,7 +216,7 @@ static jinja_value method_rpartition(jinja_state *state, jinja_call *call)
 jinja_value jinja_string_lines(jinja_state *state, const jinja_string *string, bool keep_ends)
 {
     jinja_builder builder = {0};
-    jinja_work(state, string->count / 64);
+    jinja_work(state, string->count / 4);
     uint64_t start = 0;
     for (uint64_t i = 0; i < string->count;) {
         uint32_t c;
@@ -428,7 +428,7 @@ static bool is_of_class(uint32_t codepoint, character_class class)
 static jinja_value all_of_class(jinja_state *state, jinja_call *call, character_class class)
 {
     const jinja_string *string = call->self.as.string;
-    jinja_work(state, string->count / 64);
+    jinja_work(state, string->count / 4);
     for (uint64_t i = 0; i < string->count;) {
         uint32_t codepoint;
         bool valid;
@@ -481,7 +481,7 @@ static jinja_value method_isupper(jinja_state *state, jinja_call *call)
     return cased_by_test(state, call, "upper");
 }
 
-/* ljust, rjust, zfill: `left` and `right` say where the filling goes. */
+/* ljust, rjust, zfill. left: the filling goes before the text. */
 static jinja_value padded(jinja_state *state, jinja_call *call, const jinja_string *filling, bool left)
 {
     const jinja_string *string = call->self.as.string;

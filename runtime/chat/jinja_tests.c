@@ -111,7 +111,7 @@ static jinja_value test_sequence(jinja_state *state, jinja_call *call)
 {
     (void)state;
     return jinja_bool(call->self.kind == JINJA_STRING || call->self.kind == JINJA_DICT ||
-                      jinja_is_sequence(call->self));
+                      call->self.kind == JINJA_UNDEFINED || jinja_is_sequence(call->self));
 }
 
 static jinja_value test_iterable(jinja_state *state, jinja_call *call)
@@ -146,9 +146,10 @@ static jinja_value test_escaped(jinja_state *state, jinja_call *call)
 }
 
 /* True if there are cased letters and all are of the category. */
-static bool all_cased(const jinja_string *string, utf8proc_category_t wanted)
+static bool all_cased(jinja_state *state, const jinja_string *string, utf8proc_category_t wanted)
 {
     bool any = false;
+    jinja_work(state, string->count / 4);
     for (uint64_t i = 0; i < string->count;) {
         uint32_t codepoint;
         bool valid;
@@ -165,12 +166,12 @@ static bool all_cased(const jinja_string *string, utf8proc_category_t wanted)
 
 static jinja_value test_lower(jinja_state *state, jinja_call *call)
 {
-    return jinja_bool(all_cased(jinja_str(state, call->self), UTF8PROC_CATEGORY_LL));
+    return jinja_bool(all_cased(state, jinja_str(state, call->self), UTF8PROC_CATEGORY_LL));
 }
 
 static jinja_value test_upper(jinja_state *state, jinja_call *call)
 {
-    return jinja_bool(all_cased(jinja_str(state, call->self), UTF8PROC_CATEGORY_LU));
+    return jinja_bool(all_cased(state, jinja_str(state, call->self), UTF8PROC_CATEGORY_LU));
 }
 
 static jinja_value test_in(jinja_state *state, jinja_call *call)

@@ -92,12 +92,12 @@ static uint64_t first_bytes(const char *bytes, uint64_t count)
 jinja_value jinja_trim(jinja_state *state, const jinja_string *string, const jinja_string *characters, int sides)
 {
     uint64_t start = 0, end = string->count;
-    jinja_work(state, 1 + (characters ? string->count / 64 * (1 + characters->count / 16) : string->count / 256));
     if (!characters) {
         if (sides & JINJA_TRIM_RIGHT)
             end = jinja_space_trimmed(string->bytes, end);
         if (sides & JINJA_TRIM_LEFT)
             start = jinja_space_prefix(string->bytes, end);
+        jinja_work(state, 1 + (start + string->count - end) / 4);
         return jinja_string_part(state, string, start, end - start);
     }
     while ((sides & JINJA_TRIM_RIGHT) && end > 0) {
@@ -112,6 +112,7 @@ jinja_value jinja_trim(jinja_state *state, const jinja_string *string, const jin
             break;
         start += n;
     }
+    jinja_work(state, 1 + (start + string->count - end) / 4 * (1 + characters->count / 64));
     return jinja_string_part(state, string, start, end - start);
 }
 
@@ -139,6 +140,7 @@ jinja_value jinja_recase(jinja_state *state, const jinja_string *string, jinja_c
 {
     jinja_buffer *buffer = jinja_buffer_open(state);
     bool in_word = false;
+    jinja_work(state, string->count / 4);
     for (uint64_t i = 0; i < string->count;) {
         uint32_t codepoint;
         bool valid;

@@ -96,7 +96,7 @@ void jinja_dict_append(jinja_state *state, jinja_dict *dict, jinja_value key, ji
     dict->entries[dict->count++] = (jinja_entry){key, value};
 }
 
-static bool is_hashable(jinja_value value)
+static bool is_hashable(jinja_state *state, jinja_value value)
 {
     switch (value.kind) {
     case JINJA_LIST:
@@ -104,8 +104,9 @@ static bool is_hashable(jinja_value value)
     case JINJA_VIEW:
         return false;
     case JINJA_TUPLE:
+        jinja_work(state, value.as.list->count / 16);
         for (uint64_t i = 0; i < value.as.list->count; i++)
-            if (value.as.list->items[i].kind == JINJA_TUPLE || !is_hashable(value.as.list->items[i]))
+            if (value.as.list->items[i].kind == JINJA_TUPLE || !is_hashable(state, value.as.list->items[i]))
                 return false; /* tuples in tuples are no keys here: that keeps this free of recursion */
         return true;
     default:
@@ -115,7 +116,7 @@ static bool is_hashable(jinja_value value)
 
 static void require_hashable(jinja_state *state, jinja_value key)
 {
-    if (!is_hashable(key))
+    if (!is_hashable(state, key))
         jinja_fail(state, "unhashable type: '%s'", jinja_type_name(key));
 }
 
@@ -135,7 +136,10 @@ const jinja_value *jinja_dict_find_name(jinja_state *state, const jinja_dict *di
     jinja_work(state, 1 + dict->count / 8);
     for (uint64_t i = 0; i < dict->count; i++) {
         jinja_value key = dict->entries[i].key;
-        if (key.kind == JINJA_STRING && jinja_string_equal(key.as.string, name))
+        if (key.kind != JINJA_STRING || key.as.string->count != name->count)
+            continue;
+        jinja_work(state, name->count / 64);
+        if (jinja_string_equal(key.as.string, name))
             return &dict->entries[i].value;
     }
     return NULL;

@@ -184,7 +184,7 @@ void jinja_require_defined(jinja_state *state, jinja_value value);
 
 /* value[key]: an ABSENT value if there is no such element. */
 jinja_value jinja_element(jinja_state *state, jinja_value value, jinja_value key);
-/* Python's slice; NONE bounds are open. */
+/* Python's slice; NONE bounds are open. Fails for what has none. */
 jinja_value jinja_slice(jinja_state *state, jinja_value value, jinja_value start, jinja_value stop, jinja_value step);
 
 /* Strings, by characters and by bytes. */

@@ -1,9 +1,12 @@
-/* tests/unit/test_chat_template.c: every rendering of the golden file, and templates and requests that mean harm. */
+/* tests/unit/test_chat_template.c: every rendering of the golden file, what Jinja does at the seams of its rules, and
+ * requests that are not what they should be. Limits: test_jinja_state.c.
+ */
 #include "cmocka_test.h"
 
 #include "chat/chat_template.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -110,12 +113,175 @@ static void test_every_golden_rendering_is_exact(void **state)
     json_decref(golden);
 }
 
+static void test_names_end_with_their_scope(void **state)
+{
+    (void)state;
+    expect_text("{% for i in [1] %}{% set x = 1 %}{% endfor %}{{ x is defined }}", "False");
+    expect_text("{% set x %}{% set y = 1 %}{{ y }}{% endset %}{{ x }}{{ y is defined }}", "1False");
+    expect_text("{% macro f() %}{{ x }}{% endmacro %}{% set x = 2 %}{{ f() }}", "2");
+    expect_text("{% generation %}{% set x = 3 %}{{ x }}{% endgeneration %}{{ x is defined }}", "3False");
+    expect_text("{% if true %}{% set x = 4 %}{% endif %}{{ x }}", "4");
+}
+
+static void test_break_leaves_the_loop_it_stands_in(void **state)
+{
+    (void)state;
+    expect_text("{% for i in [1, 2] %}{% with %}{% break %}{% endwith %}{{ i }}{% endfor %}.", ".");
+    expect_text("{% for i in [1, 2] %}{% for j in [] %}{% else %}{% break %}{% endfor %}{{ i }}{% endfor %}.", ".");
+    expect_text("{% for i in [1] %}{% continue %}{% else %}else{% endfor %}", "else");
+    expect_failure("{% break %}", "'break' outside of a loop");
+    expect_failure("{% for i in [1] %}{% set x %}{% break %}{% endset %}{% endfor %}", "'break' outside of a loop");
+    expect_failure("{% for i in [1] %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}", "outside of a loop");
+}
+
+static void test_loop_condition_sees_what_the_body_changed(void **state)
+{
+    (void)state;
+    expect_text(
+        "{% set ns = namespace(n=0) %}{% for i in [1, 2, 3] if ns.n < 2 %}{{ i }}{% set ns.n = i %}{% endfor %}", "12");
+    expect_text("{% for i in range(6) if i is odd %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/3 2/3 3/3 ");
+}
+
+static void test_generators_are_used_up(void **state)
+{
+    (void)state;
+    expect_text("{% set g = [1, 2] | select %}{{ g | list }}{{ g | list }}", "[1, 2][]");
+    expect_failure("{{ ([1] | select) | length }}", "has no len()");
+    expect_text("{{ 'yes' if [] | select else 'no' }}", "yes");
+}
+
+static void test_numbers_follow_python(void **state)
+{
+    (void)state;
+    expect_text("{{ -7 // 2 }} {{ -7 % 3 }} {{ 7 % -3 }} {{ 7.5 // -2 }} {{ -7.5 % 2 }}", "-4 2 -2 -4.0 0.5");
+    expect_text("{{ 5e-324 }} {{ 1e22 }} {{ 123456789012345680.0 }} {{ -0.0 }}",
+                "5e-324 1e+22 1.2345678901234568e+17 -0.0");
+    expect_text("{{ 2 ** 126 }}", "85070591730234615865843651857942052864");
+    expect_failure("{{ 1 / 0 }}", "division by zero");
+    expect_text("{{ 0.5 | round }} {{ 2.675 | round(2) }} {{ 1e22 | int }}", "0.0 2.67 10000000000000000000000");
+}
+
+static void test_errors_tell_the_line(void **state)
+{
+    (void)state;
+    expect_failure("a\nb\n{{ messages.x.y }}", "line 3");
+    expect_failure("a\n{% if x %}\n", "line 2: the template ends within 'if' of line 2");
+    expect_failure("\n\n{{ raise_exception('no\xC3\xA9') }}", "line 3: no\xC3\xA9");
+    expect_failure("{{ (none).x.y }}", "'None' has no attribute 'x'");
+    expect_failure("{% include 'x' %}", "not available in chat templates");
+}
+
+static void test_python_internals_are_out_of_reach(void **state)
+{
+    (void)state;
+    expect_failure("{{ ''.__class__.__mro__ }}", "unsafe");
+    expect_failure("{{ ''['__class__'].x }}", "unsafe");
+    expect_failure("{{ [].append(1) }}", "unsafe");
+    expect_failure("{{ messages[0].update({}) }}", "unsafe");
+    expect_failure("{{ '{0.__class__}'.format(1) }}", "no such element");
+    expect_text("{{ ''.format.__globals__ }}{{ '' | attr('__class__') }}", "");
+}
+
+static void test_zero_bytes_are_characters(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_INIT;
+    char *got;
+    uint64_t n;
+    static const char text[] = "a\0{{ 'b\0' ~ messages[0].content | length }}";
+    assert_int_equal(
+        render_bytes(text, sizeof text - 1, "{\"messages\": [{\"content\": \"x\\u0000y\"}]}", &got, &n, &err), TN_OK);
+    assert_int_equal(n, 5);
+    assert_memory_equal(got,
+                        "a\0b\0"
+                        "3",
+                        6);
+    free(got);
+    assert_int_equal(render_bytes("{{ a\0b }}", 9, plain_request, &got, &n, &err), TN_E_ARGUMENT);
+}
+
+static void test_template_that_is_no_utf8_is_refused(void **state)
+{
+    (void)state;
+    expect_failure("caf\xE9", "UTF-8");
+    expect_failure("{{ '\\ud800' }}", "no Unicode character");
+}
+
+static void expect_request_failure(const char *request, const char *reason)
+{
+    tn_error err = TN_ERROR_INIT;
+    char *got;
+    uint64_t n;
+    assert_int_equal(render_bytes("x", 1, request, &got, &n, &err), TN_E_ARGUMENT);
+    assert_null(got);
+    if (!strstr(err.msg, reason))
+        fail_msg("%s: '%s' does not tell '%s'", request, err.msg, reason);
+}
+
+static void test_request_fields_are_checked(void **state)
+{
+    (void)state;
+    expect_request_failure("{\"messages\": [", "line 1");
+    expect_request_failure("[]", "object");
+    expect_request_failure("{}", "'messages'");
+    expect_request_failure("{\"messages\": [{}, 1]}", "'messages[1]'");
+    expect_request_failure("{\"messages\": [], \"tools\": 1}", "'tools'");
+    expect_request_failure("{\"messages\": [], \"add_generation_prompt\": 1}", "'add_generation_prompt'");
+    expect_request_failure("{\"messages\": [], \"chat_template_kwargs\": []}", "'chat_template_kwargs'");
+    expect_request_failure("{\"messages\": [], \"chat_template_kwargs\": {\"tools\": []}}", "'tools'");
+}
+
+enum { THREADS = 4, TURNS = 200 };
+
+static void *render_often(void *argument)
+{
+    const chat_template *shared = argument;
+    for (int i = 0; i < TURNS; i++) {
+        char *text;
+        uint64_t n;
+        if (chat_template_render(shared, plain_request, strlen(plain_request), &text, &n, NULL) != TN_OK)
+            return argument;
+        bool right = strcmp(text, "userhi1.5[0, 1]user") == 0;
+        free(text);
+        if (!right)
+            return argument;
+    }
+    return NULL;
+}
+
+static void test_one_template_serves_many_threads(void **state)
+{
+    (void)state;
+    static const char text[] = "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t ~ m.role %}"
+                               "{{ m.role ~ m.content ~ 1.5 }}{% endfor %}{{ range(2) | list }}{{ ns.t }}";
+    chat_template *shared = NULL;
+    pthread_t threads[THREADS];
+    assert_int_equal(chat_template_create(text, sizeof text - 1, "", "", &shared, NULL), TN_OK);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, render_often, shared), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    chat_template_destroy(shared);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_golden_rendering_is_exact),
+        cmocka_unit_test(test_names_end_with_their_scope),
+        cmocka_unit_test(test_break_leaves_the_loop_it_stands_in),
+        cmocka_unit_test(test_loop_condition_sees_what_the_body_changed),
+        cmocka_unit_test(test_generators_are_used_up),
+        cmocka_unit_test(test_numbers_follow_python),
+        cmocka_unit_test(test_errors_tell_the_line),
+        cmocka_unit_test(test_python_internals_are_out_of_reach),
+        cmocka_unit_test(test_zero_bytes_are_characters),
+        cmocka_unit_test(test_template_that_is_no_utf8_is_refused),
+        cmocka_unit_test(test_request_fields_are_checked),
+        cmocka_unit_test(test_one_template_serves_many_threads),
     };
-    (void)expect_text;
-    (void)expect_failure;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
