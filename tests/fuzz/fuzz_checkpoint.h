@@ -7,11 +7,12 @@
 #include "model/config.h"
 #include "model/container.h"
 #include "model/describe.h"
+#include "model/graph.h"
 #include "tenon/quant.h"
 
 #include <stdlib.h>
 
-enum { FUZZ_ROW_ELEMENTS_MAX = 1 << 16 };
+enum { FUZZ_ROW_ELEMENTS_MAX = 1 << 16, FUZZ_LAYERS_MAX = 16 };
 
 static inline void fuzz_describe(const checkpoint *opened)
 {
@@ -67,6 +68,13 @@ static inline void fuzz_weights(const tn_source *source, const tn_quant_table *q
     quant->close(qmodel);
 }
 
+static inline void fuzz_graph(const model_config *config)
+{
+    tn_graph *graph = NULL;
+    TN_ASSERT(model_graph_build(config, &graph, NULL) == TN_OK);
+    model_graph_free(graph);
+}
+
 static inline void fuzz_checkpoint(checkpoint *opened)
 {
     const tn_source *source = checkpoint_source(opened);
@@ -74,7 +82,8 @@ static inline void fuzz_checkpoint(checkpoint *opened)
 
     fuzz_describe(opened);
     fuzz_weights(source, tn_plugin_entry()->get_interface(TN_QUANT_ID));
-    model_config_read(source, &config, NULL);
+    if (model_config_read(source, &config, NULL) == TN_OK && config.layers <= FUZZ_LAYERS_MAX)
+        fuzz_graph(&config);
     checkpoint_close(opened);
 }
 
