@@ -26,7 +26,7 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
 static engine_config complete_config(const engine_config *given)
 {
     engine_config config = *given;
-    config.max_choices = or_default(given->max_choices, given->max_num_seqs < 128 ? given->max_num_seqs : 128);
+    config.max_choices = or_default(given->max_choices, 128);
     config.max_top_logprobs = or_default(given->max_top_logprobs, 20);
     config.max_stop = or_default(given->max_stop, 16);
     config.max_stop_bytes = or_default(given->max_stop_bytes, 256);
@@ -103,9 +103,6 @@ static tn_status check_config(const engine_config *config, const tn_graph_api *a
     if (config->max_outputs < config->max_num_seqs)
         return tn_fail(err, TN_E_ARGUMENT, "max_outputs is %u; it must be at least max_num_seqs, which is %u",
                        config->max_outputs, config->max_num_seqs);
-    if (config->max_choices == 0 || config->max_choices > config->max_num_seqs)
-        return tn_fail(err, TN_E_ARGUMENT, "max_choices is %u; it must be 1 to max_num_seqs, which is %u",
-                       config->max_choices, config->max_num_seqs);
     if (config->max_waiting == 0)
         return tn_fail(err, TN_E_ARGUMENT, "max_waiting is 0; at least one request must be able to wait");
     if (config->kv_group_count == 0 || config->kv_group_count != api->kv_group_count)

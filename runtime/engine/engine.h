@@ -17,7 +17,7 @@ typedef struct engine_config {
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens;
     uint32_t max_outputs; /* output rows of a step; >= max_num_seqs */
     uint32_t max_waiting; /* queued requests before TN_E_AGAIN */
-    /* Limits of one request; 0: 128 (at most max_num_seqs), 20, 16, 256, 1024, 64. */
+    /* Limits of one request; 0: 128, 20, 16, 256, 1024, 64. */
     uint32_t max_choices, max_top_logprobs, max_stop, max_stop_bytes, max_bias, max_stop_tokens;
     bool enable_prefix_caching;
     bool batch_invariant;

@@ -185,6 +185,12 @@ static void forget_item(schedule *schedule, budget *left, const sequence *sequen
     }
 }
 
+/* A first choice whose prompt has not been shared with its siblings yet. */
+static bool is_unforked(const sequence *sequence)
+{
+    return sequence->choice == 0 && !sequence->request->forked && sequence->request->choice_count > 1;
+}
+
 static void preempt(tn_engine *engine, schedule *schedule, budget *left, sequence *victim)
 {
     request *request = victim->request;
@@ -192,7 +198,7 @@ static void preempt(tn_engine *engine, schedule *schedule, budget *left, sequenc
     forget_item(schedule, left, victim);
     stop_running(engine, victim);
     stats_add(&engine->stats, STATS_PREEMPTIONS, 1);
-    for (uint32_t i = 1; i < request->choice_count && victim->choice == 0 && !request->forked; i++)
+    for (uint32_t i = 1; i < request->choice_count && is_unforked(victim); i++)
         if (request->sequence[i].slot != SLOT_NONE)
             give_slot(&engine->scheduler, &request->sequence[i]);
     scheduler_enqueue(engine, victim);
@@ -268,10 +274,24 @@ static void plan_running(tn_engine *engine, schedule *schedule, budget *left, bo
 
 /* ---- admission ---- */
 
-static uint32_t slots_needed(const sequence *sequence)
+/* Slots that must be free to admit a sequence. Choices without a slot when their prompt is ready find it in the cache
+ * later; if they could not, as many as there can be have to wait for their slots now. */
+static uint32_t slots_needed(const tn_engine *engine, const sequence *sequence)
 {
-    const request *request = sequence->request;
-    return sequence->choice == 0 && !request->forked ? request->choice_count : 1;
+    uint32_t choices = sequence->request->choice_count;
+    if (!is_unforked(sequence) || sequence->request->reads_cache)
+        return 1;
+    return choices < engine->scheduler.slot_count ? choices : engine->scheduler.slot_count;
+}
+
+/* Sets slots aside for the siblings of a first choice. */
+static void reserve_slots(scheduler *scheduler, request *request)
+{
+    for (uint32_t i = 1; i < request->choice_count; i++) {
+        request->sequence[i].state = SEQUENCE_FORKING;
+        if (scheduler->free_slot_count > 0)
+            take_slot(scheduler, &request->sequence[i]);
+    }
 }
 
 /* Takes over the cached prefix; at least the last token is left to compute, since its logits are wanted. */
@@ -321,8 +341,7 @@ void scheduler_accept(tn_engine *engine, const sequence *sequence)
 static bool admit(tn_engine *engine, schedule *schedule, budget *left, sequence *sequence)
 {
     scheduler *scheduler = &engine->scheduler;
-    request *request = sequence->request;
-    uint32_t slots = slots_needed(sequence);
+    uint32_t slots = slots_needed(engine, sequence);
     struct sequence *victim;
 
     while (scheduler->free_slot_count < slots) {
@@ -346,10 +365,8 @@ static bool admit(tn_engine *engine, schedule *schedule, budget *left, sequence 
         }
         preempt(engine, schedule, left, victim);
     }
-    for (uint32_t i = 1; i < slots; i++) {
-        request->sequence[i].state = SEQUENCE_FORKING;
-        take_slot(scheduler, &request->sequence[i]);
-    }
+    if (is_unforked(sequence))
+        reserve_slots(scheduler, sequence->request);
     run(scheduler, sequence);
     scheduler_accept(engine, sequence);
     return true;
@@ -372,7 +389,7 @@ bool scheduler_has_candidate(const tn_engine *engine)
 {
     for (const sequence *at = engine->scheduler.waiting_head; at; at = at->next)
         if (client_room(at->request->client) > 0)
-            return engine->scheduler.free_slot_count >= slots_needed(at) || victim_for(engine, at) != NULL;
+            return engine->scheduler.free_slot_count >= slots_needed(engine, at) || victim_for(engine, at) != NULL;
     return false;
 }
 
@@ -446,16 +463,16 @@ tn_status scheduler_fork(tn_engine *engine, sequence *first, tn_error *err)
         bool shared = false;
         tn_status status = TN_OK;
 
-        if (sibling->state != SEQUENCE_FORKING)
-            continue; /* ended already */
-        TN_ASSERT(sibling->slot != SLOT_NONE);
-        status = fork_one(engine, first, sibling, &shared, err);
+        TN_ASSERT(sibling->state == SEQUENCE_FORKING);
+        if (sibling->slot != SLOT_NONE)
+            status = fork_one(engine, first, sibling, &shared, err);
         if (status != TN_OK)
             return status;
-        if (!shared) {
+        if (shared)
+            continue;
+        if (sibling->slot != SLOT_NONE)
             give_slot(&engine->scheduler, sibling);
-            scheduler_enqueue(engine, sibling);
-        }
+        scheduler_enqueue(engine, sibling);
     }
     return TN_OK;
 }

@@ -1,7 +1,7 @@
 /* runtime/engine/sequence.h: one choice of a request: its tokens so far, how much of them is in KV, its text.
  *
  *   WAITING --admit--> RUNNING --finish--> FINISHED        RUNNING --preempt--> WAITING (KV is recomputed later)
- *   FORKING (a slot, no pages): choice 1.. of a request whose prompt choice 0 is still computing
+ *   FORKING (no pages, perhaps a slot): choice 1.. of a request whose prompt choice 0 is still computing
  * Loop thread only.
  */
 #ifndef ENGINE_SEQUENCE_H

@@ -519,7 +519,7 @@ static void test_cancelling_at_any_stage_frees_its_pages(void **state)
         int32_t prompt[200];
         bench.backend = backends[i % 3];
         bench.config.max_num_batched_tokens = 32;
-        bench.config.max_num_seqs = bench.config.max_choices = 4;
+        bench.config.max_num_seqs = 4;
         bench_start(&bench);
         atomic_store(&bench.model->step_us, 300);
         make_prompt(prompt, 200, 1);
@@ -568,7 +568,7 @@ static void test_a_full_queue_pushes_back(void **state)
     (void)state;
     bench bench = bench_defaults();
     int32_t prompt[10];
-    bench.config.max_num_seqs = bench.config.max_choices = 2;
+    bench.config.max_num_seqs = 2;
     bench.config.max_waiting = 3;
     bench_start(&bench);
     atomic_store(&bench.model->step_us, 1000);

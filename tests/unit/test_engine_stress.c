@@ -139,7 +139,7 @@ static void shape(bench *bench, dice *dice)
     static const uint32_t pages_tokens[] = {4, 8, 16, 12};
     bench->backend = backends[roll(dice, 3)];
     bench->config.kv_group_count = 1 + roll(dice, 3);
-    bench->config.max_num_seqs = 3 + roll(dice, 8);
+    bench->config.max_num_seqs = 1 + roll(dice, 10);
     bench->config.max_choices = 3;
     bench->config.max_num_batched_tokens = bench->config.max_num_seqs + roll(dice, 100);
     bench->config.max_outputs = bench->config.max_num_seqs + roll(dice, 20);
@@ -148,7 +148,7 @@ static void shape(bench *bench, dice *dice)
     for (uint32_t g = 0; g < bench->config.kv_group_count; g++) {
         bench->page_tokens[g] = pages_tokens[roll(dice, 4)];
         bench->window[g] = roll(dice, 2) ? 0 : 10 + roll(dice, 60);
-        bench->pages[g] = 340 / bench->page_tokens[g] + 2 + roll(dice, 40);
+        bench->pages[g] = 360 / bench->page_tokens[g] + 2 + roll(dice, 40);
     }
 }
 

@@ -94,7 +94,6 @@ static void test_answers_do_not_depend_on_the_chunk_size(void **state)
         bench bench = bench_defaults();
         bench.config.max_num_batched_tokens = chunk[i];
         bench.config.max_num_seqs = chunk[i] < 8 ? chunk[i] : 8;
-        bench.config.max_choices = bench.config.max_num_seqs;
         bench_start(&bench);
         if (chunk[i] > 1) {
             run_mixture(&bench);
@@ -308,21 +307,21 @@ static void test_choices_are_recomputed_when_pages_are_short(void **state)
     }
 }
 
-static void test_a_request_of_many_choices_waits_for_its_slots(void **state)
+static void test_choices_may_outnumber_the_slots(void **state)
 {
     (void)state;
     bench bench = bench_defaults();
     int32_t prompt[20];
     answer *answers[6];
     tn_request request[6];
-    bench.config.max_num_seqs = 4;
-    bench.config.max_choices = 4;
+    bench.config.max_num_seqs = 3;
     bench_start(&bench);
+    make_prompt(prompt, 20, 8);
     for (uint32_t i = 0; i < 6; i++) {
-        make_prompt(prompt, 20, 8);
         request[i] = make_request(prompt, 20, 30);
-        request[i].n_choices = 1 + i % 4;
+        request[i].n_choices = 1 + i * 3 % 8;
         request[i].temperature = 1;
+        request[i].flags = i < 3 ? TN_REQ_NO_CACHE : 0;
         answers[i] = answer_create();
         answers[i]->id = bench_submit(&bench, &request[i]);
     }
@@ -372,7 +371,7 @@ static void test_lower_priority_numbers_go_first_then_arrival(void **state)
     static const uint32_t expected[] = {3, 1, 4, 0, 2};
     uint32_t order[5];
     bench bench = bench_defaults();
-    bench.config.max_num_seqs = bench.config.max_choices = 1;
+    bench.config.max_num_seqs = 1;
     bench_start(&bench);
     atomic_store(&bench.model->step_us, 100);
     accepted_order(&bench, priority, 5, order);
@@ -386,7 +385,7 @@ static void test_an_urgent_request_takes_the_slot_of_another(void **state)
     bench bench = bench_defaults();
     int32_t prompt[30];
     answer *slow = answer_create(), *urgent = answer_create();
-    bench.config.max_num_seqs = bench.config.max_choices = 1;
+    bench.config.max_num_seqs = 1;
     bench_start(&bench);
     atomic_store(&bench.model->step_us, 500);
     make_prompt(prompt, 30, 1);
@@ -444,7 +443,7 @@ int main(void)
         cmocka_unit_test(test_salts_and_no_cache_keep_prefixes_apart),
         cmocka_unit_test(test_choices_share_the_prompt_and_differ),
         cmocka_unit_test(test_choices_are_recomputed_when_pages_are_short),
-        cmocka_unit_test(test_a_request_of_many_choices_waits_for_its_slots),
+        cmocka_unit_test(test_choices_may_outnumber_the_slots),
         cmocka_unit_test(test_lower_priority_numbers_go_first_then_arrival),
         cmocka_unit_test(test_an_urgent_request_takes_the_slot_of_another),
         cmocka_unit_test(test_backend_memory_shortage_preempts_and_goes_on),
