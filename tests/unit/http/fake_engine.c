@@ -13,7 +13,7 @@ enum { TOPS_MAX = 8, EVENTS_MAX = 65536 };
 typedef struct queued_event {
     struct queued_event *next;
     tn_event event;
-    char text[256];
+    char text[256], stop[64];
     int32_t top_id[TOPS_MAX];
     float top_value[TOPS_MAX];
 } queued_event;
@@ -214,8 +214,10 @@ static void push_ends(fake_job *job, uint32_t count, bool failed, bool cancelled
         queued->event.finish = stopped ? TN_FINISH_STOP : TN_FINISH_LENGTH;
         if (stopped)
             queued->event.stop_token = FAKE_EOS;
-        if (stopped && job->stop[0])
-            queued->event.stop = job->stop;
+        if (stopped && job->stop[0]) {
+            memcpy(queued->stop, job->stop, sizeof queued->stop);
+            queued->event.stop = queued->stop;
+        }
         push(job->client, queued);
     }
     queued_event *queued = new_event(job, TN_EVENT_DONE);
@@ -242,6 +244,9 @@ static void *run_job(void *argument)
     push_prompt(job);
     uint32_t count = push_tokens(job, &failed);
     push_ends(job, count, failed, is_cancelled(job));
+    pthread_mutex_lock(&job->client->lock);
+    job->over = true;
+    pthread_mutex_unlock(&job->client->lock);
     pthread_mutex_lock(&engine->lock);
     engine->running--;
     pthread_mutex_unlock(&engine->lock);
@@ -317,11 +322,37 @@ static void remember(tn_engine *engine, const tn_request *request)
         snprintf(last->cache_salt, sizeof last->cache_salt, "%s", request->cache_salt);
 }
 
+/* Frees the jobs that are over, so that a long test does not run out of threads. */
+static void reap(tn_client *client)
+{
+    fake_job *done = NULL;
+
+    pthread_mutex_lock(&client->lock);
+    for (fake_job **at = &client->jobs; *at;) {
+        fake_job *job = *at;
+        if (!job->over) {
+            at = &job->next;
+            continue;
+        }
+        *at = job->next;
+        job->next = done;
+        done = job;
+    }
+    pthread_mutex_unlock(&client->lock);
+    for (fake_job *next; done; done = next) {
+        next = done->next;
+        pthread_join(done->thread, NULL);
+        free(done->tokens);
+        free(done);
+    }
+}
+
 static tn_status fake_submit(tn_client *client, const tn_request *request, uint64_t *ret_request, tn_error *err)
 {
     tn_engine *engine = client->engine;
     if (engine->submit_status != TN_OK)
         return tn_fail(err, engine->submit_status, "the script refuses");
+    reap(client);
 
     fake_job *job = calloc(1, sizeof *job);
     job->client = client;
@@ -340,9 +371,9 @@ static tn_status fake_submit(tn_client *client, const tn_request *request, uint6
     job->next = client->jobs;
     client->jobs = job;
     *ret_request = job->id;
-    pthread_mutex_unlock(&client->lock);
     if (pthread_create(&job->thread, NULL, run_job, job) != 0)
         abort();
+    pthread_mutex_unlock(&client->lock);
     return TN_OK;
 }
 
