@@ -24,7 +24,8 @@ typedef struct tn_devinfo {
     uint32_t score; /* higher is the better choice */
     uint32_t flags;
     uint64_t mem_total, mem_free; /* bytes that a model may take: RAM for a CPU, limited by any cgroup */
-    char name[64], mem_domain[16];
+    char name[64];
+    char mem_domain[16]; /* "host" if it is the machine's RAM, which the core shares; else a name of its own */
     char features[128]; /* for people: "avx2 fma f16c, 2 threads" */
 } tn_devinfo;
 TN_SEALED(tn_devinfo, features);
