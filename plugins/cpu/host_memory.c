@@ -7,6 +7,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Takes the pages now: what was planned is there, or it fails here and not in the middle of a step. */
+static bool populate(uint8_t *block, uint64_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(block, bytes, MADV_POPULATE_WRITE) == 0)
+        return true;
+    if (errno != EINVAL) /* EINVAL: a kernel before 5.14 */
+        return false;
+#endif
+    for (uint64_t at = 0; at < bytes; at += 4096)
+        ((volatile uint8_t *)block)[at] = 0;
+    return true;
+}
+
 tn_status memory_map(uint64_t bytes, const char *what, uint8_t **ret_block, tn_error *err)
 {
     *ret_block = NULL;
@@ -18,6 +32,11 @@ tn_status memory_map(uint64_t bytes, const char *what, uint8_t **ret_block, tn_e
         return tn_fail(err, TN_E_MEMORY, "%s: %" PRIu64 " bytes are not to be had (%s)", what, bytes, strerror(code));
     }
     madvise(block, bytes, MADV_HUGEPAGE); /* a hint; without huge pages it is slower, not wrong */
+    if (!populate(block, bytes)) {
+        int code = errno;
+        munmap(block, bytes);
+        return tn_fail(err, TN_E_MEMORY, "%s: %" PRIu64 " bytes are not to be had (%s)", what, bytes, strerror(code));
+    }
     *ret_block = block;
     return TN_OK;
 }

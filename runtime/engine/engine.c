@@ -68,10 +68,10 @@ static uint64_t request_bytes_limit(const engine_config *config, uint32_t vocab,
     return sum;
 }
 
-uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab)
+uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab, uint64_t *ret_requests)
 {
     carve memory = {0};
-    uint64_t requests, sum;
+    uint64_t sum;
     tn_engine *sketch = calloc(1, sizeof *sketch);
 
     if (!sketch)
@@ -82,9 +82,9 @@ uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab)
     sketch->limits.end_token_count = PLANNED_END_TOKENS;
     sketch->depth = STEPS_IN_FLIGHT_MAX;
     engine_layout(sketch, &memory);
-    requests = request_bytes_limit(&sketch->config, vocab, PLANNED_PIECE_BYTES);
+    *ret_requests = request_bytes_limit(&sketch->config, vocab, PLANNED_PIECE_BYTES);
     free(sketch);
-    if (memory.overflow || !size_add(memory.used, requests, &sum) || !size_add(sum, sizeof(tn_engine), &sum))
+    if (memory.overflow || !size_add(memory.used, sizeof(tn_engine), &sum))
         return UINT64_MAX;
     return sum;
 }
@@ -165,6 +165,13 @@ static tn_status draw_secrets(tn_engine *engine, tn_error *err)
     return TN_OK;
 }
 
+/* Takes the pages of zeroed memory now, so that serving never asks the system for more. */
+static void touch_pages(void *memory, uint64_t bytes)
+{
+    for (uint64_t at = 0; at < bytes; at += 4096)
+        ((volatile char *)memory)[at] = 0;
+}
+
 /* Arrays and everything in them. */
 static tn_status build(tn_engine *engine, tn_error *err)
 {
@@ -176,6 +183,7 @@ static tn_status build(tn_engine *engine, tn_error *err)
     memory.base = memory.overflow ? NULL : calloc(1, memory.used);
     if (!memory.base)
         return tn_fail(err, TN_E_MEMORY, "no memory for the engine's own %llu bytes", (unsigned long long)memory.used);
+    touch_pages(memory.base, memory.used);
     engine->memory = memory.base;
     memory.used = 0;
     engine_layout(engine, &memory);

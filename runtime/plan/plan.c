@@ -85,7 +85,7 @@ tn_compile plan_compile(const plan_input *input, const memory_plan *plan)
 }
 
 /* The engine's storage depends on page counts only through their bookkeeping. */
-static uint64_t engine_bytes(const memory_plan *plan, uint32_t vocab)
+static uint64_t engine_bytes(memory_plan *plan, uint32_t vocab)
 {
     engine_config config = {
         .max_model_len = plan->max_model_len,
@@ -98,7 +98,7 @@ static uint64_t engine_bytes(const memory_plan *plan, uint32_t vocab)
         .page_tokens = plan->page_tokens,
         .kv_pages = plan->kv_pages,
     };
-    return engine_host_bytes(&config, vocab);
+    return engine_host_bytes(&config, vocab, &plan->requests);
 }
 
 static tn_status ask_backend(const plan_input *input, memory_plan *plan, tn_error *err)
@@ -186,7 +186,7 @@ uint64_t plan_peak_bytes(const memory_plan *plan)
 /* Everything but KV that the device must hold; the host's parts count where the device is the host. */
 static uint64_t fixed_bytes(const memory_plan *plan)
 {
-    uint64_t host = is_host(&plan->device) ? plan->engine + plan->tokenizer : 0;
+    uint64_t host = is_host(&plan->device) ? plan->engine + plan->tokenizer + plan->requests : 0;
     return plan->weights + plan->activations + plan->logits + plan->comms + host + plan->reserve;
 }
 

@@ -24,6 +24,7 @@ typedef struct memory_plan {
     uint64_t engine, tokenizer;                   /* host: request and sequence storage; vocabulary */
     uint64_t load_peak;                           /* extra while loading, gone before serving */
     uint64_t reserve;                             /* bounded, not allocated by us */
+    uint64_t requests;                            /* host: what queued and running requests may take, at most */
     uint64_t kv;                                  /* all pages of all groups */
 
     uint32_t kv_group_count;

@@ -8,7 +8,7 @@ typedef struct line {
     uint64_t bytes;
 } line;
 
-enum { LINES = 9 };
+enum { LINES = 10 };
 
 static void list_lines(const memory_plan *plan, line lines[LINES])
 {
@@ -21,6 +21,7 @@ static void list_lines(const memory_plan *plan, line lines[LINES])
         {"engine", "engine (host)", plan->engine},
         {"tokenizer", "tokenizer (host)", plan->tokenizer},
         {"load_peak", "while loading, then freed", plan->load_peak},
+        {"requests", "requests (host), at most", plan->requests},
         {"reserve", "reserve, not ours", plan->reserve},
     };
     for (int i = 0; i < LINES; i++)
