@@ -9,7 +9,7 @@
 
 #include "weight.h"
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX /* a macro: enumerators are ints */
 
 enum {
     PARTS_MAX = 4,      /* linears of one input in one step */
