@@ -158,6 +158,8 @@ uint32_t client_poll(tn_client *client, tn_event *out, uint32_t stride, uint32_t
 
     if (size > sizeof(tn_event))
         size = sizeof(tn_event);
+    if (size > stride)
+        size = stride;
     pthread_mutex_lock(&client->mutex);
     recycle(client, &client->polled);
     for (end = &client->polled; count < cap && client->head; count++) {

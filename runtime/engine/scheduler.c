@@ -53,6 +53,8 @@ void scheduler_enqueue(tn_engine *engine, sequence *sequence)
     sequence->state = SEQUENCE_WAITING;
     sequence->queued = true;
     scheduler->waiting_count++;
+    if (!before)
+        scheduler->blocked = false;
 }
 
 static void dequeue(scheduler *scheduler, sequence *sequence)
@@ -111,6 +113,7 @@ void scheduler_remove(tn_engine *engine, sequence *sequence)
     else if (sequence->state == SEQUENCE_FORKING && sequence->slot != SLOT_NONE)
         give_slot(&engine->scheduler, sequence);
     sequence->state = SEQUENCE_FINISHED;
+    engine->scheduler.blocked = false;
 }
 
 /* ---- one sequence's share ---- */
@@ -135,7 +138,8 @@ static bool has_room(const tn_engine *engine, const sequence *sequence)
 static bool is_stuck(const tn_engine *engine, const sequence *sequence)
 {
     const tn_client *client = sequence->request->client;
-    return client->full_since_ns != 0 && engine->now_ns - client->full_since_ns > stuck_after_ns;
+    return client->full_since_ns != 0 && engine->now_ns - client->full_since_ns > stuck_after_ns &&
+           client_room(client) == 0;
 }
 
 /* Positions of a chunk whose scores are wanted: [*ret_first, return value). */
@@ -379,14 +383,18 @@ static void plan_waiting(tn_engine *engine, schedule *schedule, budget *left)
         next = sequence->next;
         if (!has_room(engine, sequence))
             continue;
-        if (!admit(engine, schedule, left, sequence))
+        if (!admit(engine, schedule, left, sequence)) {
+            engine->scheduler.blocked = true;
             return; /* strictly in order: nothing smaller slips past the first that does not fit */
+        }
         plan_share(engine, schedule, left, sequence, false);
     }
 }
 
 bool scheduler_has_candidate(const tn_engine *engine)
 {
+    if (engine->scheduler.blocked)
+        return false;
     for (const sequence *at = engine->scheduler.waiting_head; at; at = at->next)
         if (client_room(at->request->client) > 0)
             return engine->scheduler.free_slot_count >= slots_needed(engine, at) || victim_for(engine, at) != NULL;

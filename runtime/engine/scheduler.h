@@ -32,6 +32,7 @@ typedef struct scheduler {
     sequence **snapshot; /* [slot_count] running as a pass began */
     uint32_t *free_slot; /* [slot_count] a stack */
     sequence *waiting_head, *waiting_tail;
+    bool blocked;    /* the first that waits did not fit, and nothing has ended since */
     tn_kvmove *move; /* [group_count] of a fork */
 } scheduler;
 
@@ -47,7 +48,7 @@ void scheduler_accept(tn_engine *engine, const sequence *sequence);
 void scheduler_remove(tn_engine *engine, sequence *sequence);
 /* Plans a step. only_running: neither admit nor preempt (a step is under way). */
 void scheduler_plan(tn_engine *engine, schedule *schedule, bool only_running);
-/* True if a waiting sequence could be admitted, as far as slots and clients tell. */
+/* True if a waiting sequence could perhaps be admitted now. */
 bool scheduler_has_candidate(const tn_engine *engine);
 /* Takes back what a plan that the backend did not take has promised and told. */
 void scheduler_abandon(tn_engine *engine, const schedule *schedule);

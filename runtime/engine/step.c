@@ -428,7 +428,7 @@ static bool submit_step(tn_engine *engine)
         return true;
     }
     scheduler_abandon(engine, &step->schedule);
-    if (status == TN_E_MEMORY && only_running)
+    if ((status == TN_E_MEMORY || status == TN_E_AGAIN) && only_running)
         return false; /* the step under way comes first */
     if (status == TN_E_MEMORY)
         shrink(engine, &step->schedule, status, error.msg);

@@ -179,7 +179,8 @@ static void begin(rig *rig, mirror *mirror, uint32_t slot)
 
 static void step(rig *rig, mirror *mirror, uint32_t slot)
 {
-    uint32_t count = mirror->length - mirror->computed < 30 ? mirror->length - mirror->computed : 30;
+    uint32_t chunk = 1 + roll(30), left = mirror->length - mirror->computed;
+    uint32_t count = left < chunk ? left : chunk;
     count = page_table_fit(&rig->table, slot, mirror->computed, count);
     page_table_extend(&rig->table, slot, mirror->computed + count);
     mirror->computed += count;
