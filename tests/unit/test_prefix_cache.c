@@ -137,12 +137,34 @@ static uint32_t first_seen(uint32_t window, uint32_t position, uint32_t page_tok
     return window > 0 && position + 1 > window ? (position + 1 - window) / page_tokens : 0;
 }
 
+/* Two holders of a page hold it for the same tokens at the same place. */
+static void check_sharing(const rig *rig, const mirror *mirrors, uint32_t g)
+{
+    const page_group *group = &rig->table.group[g];
+    uint32_t page_tokens = rig->cache.pool[g].page_tokens, holder[256], place[256];
+    memset(holder, 0xff, sizeof holder);
+    for (uint32_t s = 0; s < SLOTS; s++) {
+        for (uint32_t i = group->row[s].first; i < group->row[s].end; i++) {
+            uint32_t page = group->page[(size_t)s * group->row_pages + i];
+            if (holder[page] == UINT32_MAX) {
+                holder[page] = s;
+                place[page] = i;
+                continue;
+            }
+            assert_int_equal(place[page], i);
+            assert_memory_equal(mirrors[holder[page]].token, mirrors[s].token,
+                                (size_t)(i + 1) * page_tokens * sizeof(int32_t));
+        }
+    }
+}
+
 /* Every page that a query at `computed` sees must be held; counts references per page. */
 static void check(const rig *rig, const mirror *mirrors)
 {
     for (uint32_t g = 0; g < rig->table.group_count; g++) {
         const kv_pool *pool = &rig->cache.pool[g];
         uint32_t refs[256] = {0}, free_count = 0;
+        check_sharing(rig, mirrors, g);
         for (uint32_t s = 0; s < SLOTS; s++) {
             const page_row *row = &rig->table.group[g].row[s];
             if (mirrors[s].used && mirrors[s].computed > 0) {
@@ -192,8 +214,10 @@ static void step(rig *rig, mirror *mirror, uint32_t slot)
 static void fork_to(rig *rig, mirror *mirrors, uint32_t from, uint32_t to)
 {
     tn_kvmove move[3];
-    if (mirrors[to].used || mirrors[from].computed < 2)
+    if (from == to || mirrors[from].computed < 2)
         return;
+    page_table_release(&rig->table, to);
+    mirrors[to].used = false;
     uint32_t tokens = mirrors[from].computed - roll(2);
     if (!page_table_fork(&rig->table, from, to, tokens, move))
         return;
