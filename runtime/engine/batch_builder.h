@@ -30,7 +30,8 @@ typedef struct batch_builder {
     uint32_t *bias_row, *seen_row;                                          /* [max_outputs + 1] */
     int32_t *bias_token;                                                    /* [bias_capacity] */
     float *bias_value;
-    int32_t *seen_token; /* [seen_capacity] */
+    uint64_t seen_capacity; /* of all rows of a step; one row's always fit */
+    int32_t *seen_token;    /* [seen_capacity] */
     uint32_t *seen_count;
     tn_sample sample;
     tn_batch batch;

@@ -199,7 +199,6 @@ static tn_status build(tn_engine *engine, tn_error *err)
     engine->limits.can = engine->backend->can;
     engine->event_text_bytes = (uint32_t)detokenizer_capacity(engine->limits.piece_bytes, config->max_stop_bytes);
     engine->request_bytes_limit = request_bytes_limit(config, engine->limits.vocab, engine->limits.piece_bytes);
-    atomic_store(&engine->free_slots, config->max_num_seqs);
     atomic_store(&engine->next_id, 1);
     stats_init(&engine->stats, config->page_tokens[0], config->kv_pages[0], engine->cache.block_tokens > 0);
     tn_status status = set_windows(engine, err);
@@ -381,7 +380,8 @@ static tn_status check_open(const tn_engine *engine, tn_error *err)
         return tn_fail(err, TN_E_DEVICE_LOST, "the engine has failed: %s", engine->reason);
     if (atomic_load(&engine->draining))
         return tn_fail(err, TN_E_AGAIN, "the engine is draining and takes no new requests");
-    uint32_t waiting = atomic_load(&engine->waiting_count), free_slots = atomic_load(&engine->free_slots);
+    uint32_t waiting = atomic_load(&engine->waiting_count),
+             free_slots = atomic_load(&engine->scheduler.free_slot_count);
     if (waiting >= engine->config.max_waiting && waiting - engine->config.max_waiting >= free_slots)
         return tn_fail(err, TN_E_AGAIN, "the queue is full: %u requests are waiting", waiting);
     return TN_OK;

@@ -30,8 +30,8 @@ typedef struct engine_config {
     void *owner; /* comes back from engine_owner */
 } engine_config;
 
-/* Bytes the engine itself allocates at its start for this config, a line of the plan. *ret_requests: what submitted requests
- * may take beyond that, together and at most. */
+/* Bytes the engine itself allocates at its start for this config, a line of the plan. *ret_requests: what submitted
+ * requests may take beyond that, together and at most. */
 uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab, uint64_t *ret_requests);
 
 /* model: sealed, with KV reserved. Everything borrowed until engine_destroy, config copied. [ctl] */

@@ -2,9 +2,12 @@
  * reused before its head. */
 #include "engine/page_table.h"
 
+enum { DELTAS_PER_STEP = 65536 };
+
 void page_table_layout(page_table *table, uint32_t max_model_len, const uint32_t *page_tokens, carve *memory)
 {
-    table->delta_capacity = 0;
+    uint64_t one = 0, all;
+
     table->group = carve_array(memory, table->group_count, sizeof *table->group);
     for (uint32_t g = 0; g < table->group_count; g++) {
         page_group group = {.row_pages = (uint32_t)(((uint64_t)max_model_len + page_tokens[g] - 1) / page_tokens[g])};
@@ -12,10 +15,12 @@ void page_table_layout(page_table *table, uint32_t max_model_len, const uint32_t
 
         group.row = carve_array(memory, table->slot_count, sizeof *group.row);
         group.page = carve_array(memory, elements, sizeof *group.page);
-        table->delta_capacity += elements;
+        one += group.row_pages;
         if (memory->base)
             table->group[g] = group;
     }
+    all = one * table->slot_count;
+    table->delta_capacity = all < DELTAS_PER_STEP ? all : one > DELTAS_PER_STEP ? one : DELTAS_PER_STEP;
 }
 
 static uint32_t pages_for(uint64_t tokens, uint32_t page_tokens)
@@ -39,6 +44,18 @@ uint32_t page_table_fit(const page_table *table, uint32_t slot, uint32_t from, u
         uint64_t fits = tokens > from ? tokens - from : 0;
         if (fits < count)
             count = (uint32_t)fits;
+    }
+    return count;
+}
+
+uint64_t page_table_untold(const page_table *table, uint32_t slot, uint32_t tokens)
+{
+    uint64_t count = 0;
+    for (uint32_t g = 0; g < table->group_count; g++) {
+        const page_row *row = &table->group[g].row[slot];
+        uint32_t end = pages_for(tokens, table->cache->pool[g].page_tokens);
+        uint32_t sent = row->sent > row->first ? row->sent : row->first;
+        count += end > sent ? end - sent : 0;
     }
     return count;
 }

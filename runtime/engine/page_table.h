@@ -22,7 +22,7 @@ typedef struct page_group {
 
 typedef struct page_table {
     uint32_t slot_count, group_count;
-    uint64_t delta_capacity; /* changes of a step, at most */
+    uint64_t delta_capacity; /* changes of a step, at most; a whole sequence's always fit */
     prefix_cache *cache;
     page_group *group; /* [group_count] */
 } page_table;
@@ -35,6 +35,8 @@ uint32_t page_table_fit(const page_table *table, uint32_t slot, uint32_t from, u
 /* True if a sequence of `tokens` tokens, computed `chunk` at a time, could be held to its end with the pages free now.
  */
 bool page_table_room(const page_table *table, uint32_t slot, uint32_t tokens, uint32_t chunk);
+/* Changes that the backend has to be told before the slot can hold `tokens` tokens. */
+uint64_t page_table_untold(const page_table *table, uint32_t slot, uint32_t tokens);
 /* Takes pages until positions below `tokens` have one. They must fit. */
 void page_table_extend(page_table *table, uint32_t slot, uint32_t tokens);
 /* Fills an empty row with the cached pages of a prefix of block_count blocks, as matched just before. */

@@ -12,8 +12,10 @@
 
 static const int64_t stuck_after_ns = 100 * 1000000LL;
 
+/* What is left of a step. */
 typedef struct budget {
     uint32_t tokens, outputs;
+    uint64_t deltas, seen; /* entries of the lists that the batch builder has room for */
 } budget;
 
 void scheduler_layout(scheduler *scheduler, uint32_t group_count, carve *memory)
@@ -226,15 +228,24 @@ static sequence *victim_for(const tn_engine *engine, const sequence *taker)
     return last;
 }
 
+/* Distinct tokens that the sampler is told for a row, at most. */
+static uint64_t seen_tokens(const tn_engine *engine, const sequence *sequence)
+{
+    uint64_t most = (uint64_t)sequence->request->seen_count + sequence->seen_count;
+    return most < engine->limits.vocab ? most : engine->limits.vocab;
+}
+
 static void plan_share(tn_engine *engine, schedule *schedule, budget *left, sequence *sequence, bool may_preempt)
 {
     uint32_t need = sequence_target(sequence) - sequence->computed;
     uint32_t room = client_room(sequence->request->client);
     uint32_t outputs = room < left->outputs ? room : left->outputs;
     scheduled item = share_of(sequence, need < left->tokens ? need : left->tokens, outputs);
+    uint64_t deltas = page_table_untold(&engine->pages, sequence->slot, item.start + item.count);
+    uint64_t seen = seen_tokens(engine, sequence);
     uint32_t fits;
 
-    if (item.count == 0)
+    if (item.count == 0 || deltas > left->deltas || seen > left->seen)
         return;
     while ((fits = page_table_fit(&engine->pages, sequence->slot, item.start, item.count)) == 0) {
         struct sequence *victim = may_preempt ? victim_for(engine, sequence) : NULL;
@@ -248,6 +259,8 @@ static void plan_share(tn_engine *engine, schedule *schedule, budget *left, sequ
     sequence->request->client->reserved += item.score_count + item.samples;
     left->tokens -= item.count;
     left->outputs -= item.score_count + item.samples;
+    left->deltas -= deltas;
+    left->seen -= seen;
     schedule->item[schedule->count++] = item;
 }
 
@@ -403,7 +416,8 @@ bool scheduler_has_candidate(const tn_engine *engine)
 
 void scheduler_plan(tn_engine *engine, schedule *schedule, bool only_running)
 {
-    budget left = {engine->row_limit, engine->config.max_outputs};
+    budget left = {engine->row_limit, engine->config.max_outputs, engine->pages.delta_capacity,
+                   engine->builder.seen_capacity};
 
     schedule->count = schedule->token_count = schedule->out_count = 0;
     plan_running(engine, schedule, &left, true, only_running);

@@ -12,6 +12,8 @@
 #include "engine/page_table.h"
 #include "engine/sequence.h"
 
+#include <stdatomic.h>
+
 /* One sequence's share of a step. */
 typedef struct scheduled {
     sequence *sequence;                /* NULL: it ended while the step was under way */
@@ -27,10 +29,11 @@ typedef struct schedule {
 } schedule;
 
 typedef struct scheduler {
-    uint32_t slot_count, running_count, free_slot_count, waiting_count;
-    sequence **running;  /* [slot_count] in order of service; they hold pages */
-    sequence **snapshot; /* [slot_count] running as a pass began */
-    uint32_t *free_slot; /* [slot_count] a stack */
+    uint32_t slot_count, running_count, waiting_count;
+    atomic_uint free_slot_count; /* written by the loop, read by submit */
+    sequence **running;          /* [slot_count] in order of service; they hold pages */
+    sequence **snapshot;         /* [slot_count] running as a pass began */
+    uint32_t *free_slot;         /* [slot_count] a stack */
     sequence *waiting_head, *waiting_tail;
     bool blocked;    /* the first that waits did not fit, and nothing has ended since */
     tn_kvmove *move; /* [group_count] of a fork */

@@ -54,7 +54,6 @@ struct tn_engine {
     atomic_bool failed, draining;
     atomic_bool cancel_pending;  /* some request's cancelled was set; the loop looks for it */
     atomic_uint waiting_count;   /* requests not accepted yet; submit adds, the loop subtracts */
-    atomic_uint free_slots;      /* copy for submit */
     atomic_ullong request_bytes; /* of all requests not freed; client threads */
     atomic_ullong next_id, seed_counter;
 

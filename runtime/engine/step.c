@@ -74,7 +74,6 @@ static void finish_request(tn_engine *engine, request *request, tn_status status
         .cached_tokens = request->cached_tokens,
         .generated_tokens = request->generated_tokens,
     };
-    atomic_store(&engine->free_slots, engine->scheduler.free_slot_count);
     client_push(client, &request->done_event);
     pthread_mutex_lock(&engine->mutex);
     if (--engine->outstanding == 0)
@@ -448,10 +447,9 @@ static void publish_gauges(tn_engine *engine)
         if (ppm > used_ppm)
             used_ppm = ppm;
     }
-    stats_set(&engine->stats, STATS_KV_USED_PPM, used_ppm);
     stats_set(&engine->stats, STATS_RUNNING, engine->scheduler.running_count);
     stats_set(&engine->stats, STATS_WAITING, engine->scheduler.waiting_count);
-    atomic_store(&engine->free_slots, engine->scheduler.free_slot_count);
+    stats_set(&engine->stats, STATS_KV_USED_PPM, used_ppm);
 }
 
 static void receive(tn_engine *engine, request *request)

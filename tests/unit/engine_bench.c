@@ -71,7 +71,10 @@ uint64_t bench_free_pages(const bench *bench)
 void bench_stop(bench *bench)
 {
     engine_table.client_close(bench->client);
-    for (int i = 0; i < 1000 && bench_free_pages(bench) != bench_all_pages(bench); i++)
+    for (int i = 0; i < 5000 && (bench_free_pages(bench) != bench_all_pages(bench) ||
+                                 bench_stat(bench, "num_requests_waiting", NULL) > 0 ||
+                                 bench_stat(bench, "num_requests_running", NULL) > 0);
+         i++)
         usleep(1000);
     assert_int_equal(bench_free_pages(bench), bench_all_pages(bench));
     assert_int_equal(bench_stat(bench, "num_requests_running", NULL), 0);

@@ -724,7 +724,7 @@ static void test_a_config_that_cannot_work_is_refused(void **state)
     assert_non_null(strstr(error.msg, "max_num_batched_tokens is 4"));
     assert_null(engine);
     uint64_t requests;
-    assert_true(engine_host_bytes(&bench.config, FAKE_VOCAB, &requests) > 100000);
+    assert_true(engine_host_bytes(&bench.config, FAKE_VOCAB, &requests) > 30000);
     assert_true(requests > 100000);
     engine_destroy(NULL);
     bench_stop(&bench);

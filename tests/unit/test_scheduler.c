@@ -136,6 +136,42 @@ static void test_short_pools_preempt_and_change_nothing(void **state)
     }
 }
 
+static void test_short_lists_of_a_step_change_nothing(void **state)
+{
+    (void)state;
+    bench bench = bench_defaults();
+    bench_start(&bench);
+    bench.engine->pages.delta_capacity = 33; /* a whole sequence's and one more */
+    bench.engine->builder.seen_capacity = 301;
+    run_mixture(&bench);
+    bench_stop(&bench);
+}
+
+static void test_a_block_behind_another_prefix_is_another_block(void **state)
+{
+    (void)state;
+    bench bench = bench_defaults();
+    int32_t x[16], y[16], z[16], w[16], prompt[40];
+    const int32_t *const order[][2] = {{x, z}, {y, w}, {y, z}};
+    static const uint64_t cached[] = {0, 0, 16};
+    bench_start(&bench);
+    make_prompt(x, 16, 1);
+    make_prompt(y, 16, 2);
+    make_prompt(z, 16, 3);
+    make_prompt(w, 16, 4);
+    make_prompt(prompt + 32, 8, 5);
+    for (uint32_t i = 0; i < 3; i++) {
+        memcpy(prompt, order[i][0], sizeof x);
+        memcpy(prompt + 16, order[i][1], sizeof x);
+        tn_request request = make_request(prompt, 40, 5);
+        answer *answer = bench_run(&bench, &request);
+        assert_int_equal(answer->cached_tokens, cached[i]);
+        assert_expected(&bench, &request, answer);
+        free(answer);
+    }
+    bench_stop(&bench);
+}
+
 static void test_no_caching_changes_nothing(void **state)
 {
     (void)state;
@@ -436,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_answers_do_not_depend_on_the_chunk_size),
         cmocka_unit_test(test_two_steps_in_flight_give_the_same_answers),
         cmocka_unit_test(test_short_pools_preempt_and_change_nothing),
+        cmocka_unit_test(test_short_lists_of_a_step_change_nothing),
+        cmocka_unit_test(test_a_block_behind_another_prefix_is_another_block),
         cmocka_unit_test(test_no_caching_changes_nothing),
         cmocka_unit_test(test_window_groups_slide_and_change_nothing),
         cmocka_unit_test(test_a_window_needs_fewer_pages_than_its_sequence),
