@@ -77,8 +77,4 @@ void engine_wake(tn_engine *engine);
 /* Body of the loop thread. */
 void *step_loop(void *engine);
 
-/* Ends one sequence: releases its pages and slot, queues its CHOICE event and, after the last one, DONE with status.
- * The request is gone after the last one. [loop] */
-void step_finish_sequence(tn_engine *engine, sequence *sequence, uint32_t finish, int32_t stop_token, const char *stop);
-
 #endif

@@ -123,7 +123,9 @@ static void end_sequence(tn_engine *engine, sequence *sequence, uint32_t finish,
     request->open_count--;
 }
 
-void step_finish_sequence(tn_engine *engine, sequence *sequence, uint32_t finish, int32_t stop_token, const char *stop)
+/* Ends one sequence, and with the last one its request, which is gone then. */
+static void finish_sequence(tn_engine *engine, sequence *sequence, uint32_t finish, int32_t stop_token,
+                            const char *stop)
 {
     request *request = sequence->request;
     end_sequence(engine, sequence, finish, stop_token, stop);
@@ -334,9 +336,9 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
         time_token(engine, sequence);
         tell_token(item, result, token);
         if (verdict.finish != TN_FINISH_NONE)
-            step_finish_sequence(engine, sequence, verdict.finish, verdict.stop_token, verdict.stop);
+            finish_sequence(engine, sequence, verdict.finish, verdict.stop_token, verdict.stop);
     } else if (request->max_new == 0 && item->start + item->count == sequence_target(sequence)) {
-        step_finish_sequence(engine, sequence, TN_FINISH_LENGTH, -1, NULL);
+        finish_sequence(engine, sequence, TN_FINISH_LENGTH, -1, NULL);
     }
     return status;
 }
@@ -461,7 +463,7 @@ static void receive(tn_engine *engine, request *request)
         abandon_request(engine, request, TN_FINISH_CANCELLED, TN_E_CANCELLED, "cancelled");
     } else if (request->max_new == 0 && request->prompt_count == 1) {
         scheduler_accept(engine, &request->sequence[0]); /* nothing precedes the only token: nothing to compute */
-        step_finish_sequence(engine, &request->sequence[0], TN_FINISH_LENGTH, -1, NULL);
+        finish_sequence(engine, &request->sequence[0], TN_FINISH_LENGTH, -1, NULL);
     } else {
         scheduler_enqueue(engine, &request->sequence[0]);
     }
