@@ -1,5 +1,6 @@
 /* chat_prompt.c: checks messages, so that the template sees strings only, and calls tn.chat. */
 #include "chat_prompt.h"
+#include "json_body.h"
 
 #include <string.h>
 
@@ -50,6 +51,34 @@ static tn_status mark_content(const tn_front *front, json_t *message, size_t at,
     return failed ? api_fail_status(error, TN_E_MEMORY, NULL, 1) : TN_OK;
 }
 
+/* OpenAI's clients send a call's arguments as JSON text, templates want the object: decodes them in place. */
+static tn_status decode_tool_calls(const tn_front *front, json_t *message, size_t at, api_error *error)
+{
+    json_t *calls = json_object_get(message, "tool_calls"), *call;
+    size_t i;
+
+    if (calls && !json_is_null(calls) && !json_is_array(calls))
+        return api_fail_field(error, "messages", "messages[%zu].tool_calls must be a list", at);
+    json_array_foreach(calls, i, call)
+    {
+        json_t *function = json_object_get(call, "function"), *text = json_object_get(function, "arguments");
+        if (!json_is_object(function))
+            return api_fail_field(error, "messages", "messages[%zu].tool_calls[%zu].function must be an object", at, i);
+        if (!json_is_string(text) || json_string_length(text) == 0)
+            continue;
+        json_t *decoded = NULL;
+        api_error reason;
+        if (json_body_parse(json_string_value(text), json_string_length(text), front->options.max_json_depth, &decoded,
+                            &reason) != TN_OK)
+            return api_fail_field(error, "messages",
+                                  "messages[%zu].tool_calls[%zu].function.arguments must be the JSON text of an object",
+                                  at, i);
+        if (json_object_set_new(function, "arguments", decoded) != 0)
+            return api_fail_status(error, TN_E_MEMORY, NULL, 1);
+    }
+    return TN_OK;
+}
+
 static tn_status check_message(const tn_front *front, json_t *message, size_t at, api_error *error)
 {
     const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
@@ -60,6 +89,9 @@ static tn_status check_message(const tn_front *front, json_t *message, size_t at
         return api_fail_field(error, "messages", "messages[%zu].role must be a string", at);
     if (json_object_get(message, "audio") && !json_is_null(json_object_get(message, "audio")))
         return api_fail(error, 400, "unsupported_field", "messages", "messages[%zu].audio is not supported", at);
+    tn_status decoded = decode_tool_calls(front, message, at, error);
+    if (decoded != TN_OK)
+        return decoded;
     if (json_is_string(content))
         return mark_content(front, message, at, error);
     if (json_is_array(content)) {

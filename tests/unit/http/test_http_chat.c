@@ -215,6 +215,29 @@ static void test_tools_and_template_arguments_reach_the_template(void **state)
     http_answer_finish(&answer);
 }
 
+static void test_tool_call_arguments_reach_the_template_as_objects(void **state)
+{
+    http_fixture *fixture = *state;
+    static const char call[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"tool_calls\":"
+        "[{\"function\":{\"name\":\"f\",\"arguments\":\"%s\"}}]}]}";
+    char body[512];
+
+    snprintf(body, sizeof body, call, "{\\\"city\\\":\\\"Oslo\\\"}");
+    http_answer answer = http_post(fixture, PATH, body);
+    assert_int_equal(answer.status, 200);
+    json_t *given = json_loads(fixture->engine.rendered, 0, NULL);
+    assert_string_equal(http_text_at(given, "messages.1.tool_calls.0.function.arguments.city"), "Oslo");
+    json_decref(given);
+    http_answer_finish(&answer);
+
+    snprintf(body, sizeof body, call, "{oops");
+    answer = http_post(fixture, PATH, body);
+    assert_int_equal(answer.status, 400);
+    assert_non_null(strstr(answer.body, "messages[1].tool_calls[0].function.arguments"));
+    http_answer_finish(&answer);
+}
+
 static void test_text_parts_become_one_string(void **state)
 {
     http_fixture *fixture = *state;
@@ -308,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_defaults_are_neutral_and_fill_the_context),
         cmocka_unit_test(test_harmless_fields_are_accepted),
         cmocka_unit_test(test_tools_and_template_arguments_reach_the_template),
+        cmocka_unit_test(test_tool_call_arguments_reach_the_template_as_objects),
         cmocka_unit_test(test_text_parts_become_one_string),
         cmocka_unit_test(test_a_request_id_names_the_answer),
         cmocka_unit_test(test_token_ids_are_returned_when_asked_for),
