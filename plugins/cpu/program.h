@@ -14,7 +14,7 @@
 enum {
     PARTS_MAX = 4,      /* linears of one input in one step */
     QUANTS_MAX = 2,     /* block sizes: 16 and 32 */
-    ROW_CHUNK = 128,    /* rows of one linear work item */
+    ROW_CHUNK = 96,     /* rows of one linear work item */
     TILE_COLUMNS = 128, /* columns of one work item of few rows */
     TILE_FLOATS = 8192, /* of a thread's tile */
     FEW_ROWS = 4,

@@ -48,77 +48,58 @@ static void page_prefetch(const uint8_t *page, uint32_t bytes)
         isa_prefetch(page + at);
 }
 
-/* score[q][t] of all tokens of pages page0 .. page_end, seen or not. */
-static void score_pages(const attention_item *item, uint32_t first_page, uint32_t page0, uint32_t page_end,
-                        kernel_scratch *scratch)
+/* score[q][t] of all tokens of pages page0 .. page_end, seen or not; each page converted to float32 for all queries. */
+static void score_converted(const attention_item *item, uint32_t first_page, uint32_t page0, uint32_t page_end,
+                            kernel_scratch *scratch)
 {
-    const uint32_t page_bytes = item->head_dim * LANES * (item->store == STORE_F32 ? 4 : 2);
-    const bool direct = item->queries <= DIRECT_QUERIES_MAX || item->head_dim > SPAN_TOKENS;
-
     for (uint32_t p = page0; p < page_end; p++) {
         const uint8_t *page = item->k_base + item->pages[first_page + p] * item->page_stride;
-        if (p + 1 < page_end)
-            page_prefetch(item->k_base + item->pages[first_page + p + 1] * item->page_stride, page_bytes);
         float *score = &scratch->score[0][p * LANES];
+        for (uint32_t d = 0; d < item->head_dim; d++)
+            vf_store(scratch->panel[d], load_element(page, (uint64_t)d * LANES, item->store));
         for (uint32_t q = 0; q < item->queries; q++)
             vf_store(score + (uint64_t)q * SPAN_TOKENS, vf_zero());
-        uint32_t store = item->store;
-        if (!direct && store != STORE_F32) {
-            for (uint32_t d = 0; d < item->head_dim; d++)
-                vf_store(scratch->panel[d], load_element(page, d * LANES, store));
-            page = (const uint8_t *)scratch->panel;
-            store = STORE_F32;
-        }
         FAMILY(product_continue)
-        (item->q, item->head_dim, item->queries, page, store, LANES, item->head_dim, score, SPAN_TOKENS);
+        (item->q, item->head_dim, item->queries, (const float(*)[LANES])scratch->panel, item->head_dim, score,
+         SPAN_TOKENS);
     }
+}
+
+/* Scores at t .. t + 16, -inf where the query does not see. */
+static vf seen_scores(const attention_item *item, visible v, const float *score, uint32_t t)
+{
+    const vf lowest = vf_set(-__builtin_inff());
+    vf s = vf_load(score + t);
+
+    if (item->softcap != 0)
+        s = vf_mul(vf_tanh(vf_div(s, vf_set(item->softcap))), vf_set(item->softcap));
+    if (t >= v.first && t + LANES <= v.end)
+        return s;
+    s = vf_select(vi_first((int32_t)v.end - (int32_t)t), s, lowest);
+    return vf_select(vi_first((int32_t)v.first - (int32_t)t), lowest, s);
 }
 
 /* Scores of one query become exp(score - max), zero where nothing is seen. */
 static softmax_state soften(const attention_item *item, visible v, float *score)
 {
     const uint32_t begin = v.first / LANES * LANES, end = (v.end + LANES - 1) / LANES * LANES;
-    const vf lowest = vf_set(-__builtin_inff());
-    vf largest = lowest, sum = vf_zero();
+    vf largest = vf_set(-__builtin_inff()), sum = vf_zero();
 
-    for (uint32_t t = begin; t < end; t += LANES) {
-        vf s = vf_load(score + t);
-        if (item->softcap != 0)
-            s = vf_mul(vf_tanh(vf_div(s, vf_set(item->softcap))), vf_set(item->softcap));
-        s = vf_select(vi_first((int32_t)v.end - (int32_t)t), s, lowest);
-        s = vf_select(vi_first((int32_t)v.first - (int32_t)t), lowest, s);
-        vf_store(score + t, s);
-        largest = vf_max(largest, s);
-    }
+    for (uint32_t t = begin; t < end; t += LANES)
+        largest = vf_max(largest, seen_scores(item, v, score, t));
     softmax_state state = {vf_largest(largest), 0};
     vf max = vf_set(state.max);
     for (uint32_t t = begin; t < end; t += LANES) {
-        vf e = vf_exp(vf_sub(vf_load(score + t), max));
+        vf e = vf_exp(vf_sub(seen_scores(item, v, score, t), max));
+        if (t < v.first || t + LANES > v.end) {
+            e = vf_select(vi_first((int32_t)v.end - (int32_t)t), e, vf_zero());
+            e = vf_select(vi_first((int32_t)v.first - (int32_t)t), vf_zero(), e);
+        }
         vf_store(score + t, e);
         sum = vf_add(sum, e);
     }
     state.sum = vf_sum(sum);
     return state;
-}
-
-/* out[q][column .. column + 16) += sum over tokens [begin, end) of weight[q][t] * V[t][column..], read in place. */
-static void weigh_direct(const attention_item *item, uint32_t first_page, uint32_t q, uint32_t queries, uint32_t begin,
-                         uint32_t end, float *out, kernel_scratch *scratch)
-{
-    const uint32_t bytes = item->v_pad * LANES * (item->store == STORE_F32 ? 4 : 2);
-    const uint32_t width = item->store == STORE_F32 ? 4 : 2;
-
-    for (uint32_t t = begin; t < end;) {
-        uint32_t in_page = t % LANES, count = LANES - in_page < end - t ? LANES - in_page : end - t;
-        const uint8_t *page = item->v_base + item->pages[first_page + t / LANES] * item->page_stride;
-        if (t + count < end)
-            page_prefetch(item->v_base + item->pages[first_page + t / LANES + 1] * item->page_stride, bytes);
-        for (uint32_t column = 0; column < item->v_pad; column += LANES)
-            FAMILY(product_continue)
-        (&scratch->score[q][t], SPAN_TOKENS, queries, page + ((uint64_t)in_page * item->v_pad + column) * width,
-         item->store, item->v_pad, count, out + (uint64_t)q * item->v_pad + column, item->v_pad);
-        t += count;
-    }
 }
 
 /* The same for all queries, one column block at a time converted to float32; only tokens that all of a group of queries
@@ -149,13 +130,116 @@ static void weigh_converted(const attention_item *item, uint32_t first_page, con
                     uint32_t to = part == 0 ? (low < sees[i].end ? low : sees[i].end) : part == 1 ? high : sees[i].end;
                     if (from < to)
                         FAMILY(product_continue)
-                    (&scratch->score[i][from], SPAN_TOKENS, together, scratch->panel[from], STORE_F32, LANES, to - from,
-                     out + (uint64_t)i * item->v_pad + column, item->v_pad);
+                    (&scratch->score[i][from], SPAN_TOKENS, together, (const float(*)[LANES])scratch->panel + from,
+                     to - from, out + (uint64_t)i * item->v_pad + column, item->v_pad);
                 }
             }
             q += count;
         }
     }
+}
+
+/* ---- decode: up to 3 queries, all of which see the same tokens, read K and V in place ---- */
+
+enum { STREAM_QUERIES_MAX = 3, STREAM_WIDTH = 2 };
+
+/* Scores of two pages at a time: 2 x 3 chains hide the latency of the multiply-adds. */
+INLINE void score_stream(const int queries, const uint32_t store, const attention_item *item, const float *q,
+                         uint32_t first_page, uint32_t page0, uint32_t page_end, float *score)
+{
+    const uint32_t page_bytes = item->head_dim * LANES * (store == STORE_F32 ? 4 : 2);
+
+    for (uint32_t p = page0; p < page_end; p += STREAM_WIDTH) {
+        uint32_t second = p + 1 < page_end ? p + 1 : p;
+        const uint8_t *page[STREAM_WIDTH] = {item->k_base + item->pages[first_page + p] * item->page_stride,
+                                             item->k_base + item->pages[first_page + second] * item->page_stride};
+        vf acc[STREAM_WIDTH][STREAM_QUERIES_MAX];
+        if (p + 2 < page_end)
+            page_prefetch(item->k_base + item->pages[first_page + p + 2] * item->page_stride, page_bytes);
+        if (p + 3 < page_end)
+            page_prefetch(item->k_base + item->pages[first_page + p + 3] * item->page_stride, page_bytes);
+        for (int w = 0; w < STREAM_WIDTH; w++)
+            for (int i = 0; i < queries; i++)
+                acc[w][i] = vf_zero();
+        for (uint32_t d = 0; d < item->head_dim; d++) {
+            vf k0 = load_element(page[0], (uint64_t)d * LANES, store),
+               k1 = load_element(page[1], (uint64_t)d * LANES, store);
+#pragma GCC unroll 3
+            for (int i = 0; i < queries; i++) {
+                vf x = vf_set(q[(uint32_t)i * item->head_dim + d]);
+                acc[0][i] = vf_fma(x, k0, acc[0][i]);
+                acc[1][i] = vf_fma(x, k1, acc[1][i]);
+            }
+        }
+        for (int i = 0; i < queries; i++) {
+            vf_store(score + (uint32_t)i * SPAN_TOKENS + p * LANES, acc[0][i]);
+            if (second != p)
+                vf_store(score + (uint32_t)i * SPAN_TOKENS + second * LANES, acc[1][i]);
+        }
+    }
+}
+
+/* out = sum over tokens [begin, end) of weight * V, two columns of 16 at a time in registers over the whole span. */
+INLINE void weigh_stream(const int queries, const uint32_t store, const attention_item *item, uint32_t first_page,
+                         uint32_t begin, uint32_t end, const float *weight, float *out)
+{
+    const uint32_t width = store == STORE_F32 ? 4 : 2, page_bytes = item->v_pad * LANES * width;
+
+    for (uint32_t column = 0; column < item->v_pad; column += STREAM_WIDTH * LANES) {
+        const bool pair = column + LANES < item->v_pad;
+        const uint32_t next = pair ? LANES : 0;
+        vf acc[STREAM_WIDTH][STREAM_QUERIES_MAX];
+        for (int w = 0; w < STREAM_WIDTH; w++)
+            for (int i = 0; i < queries; i++)
+                acc[w][i] = vf_zero();
+        for (uint32_t t = begin; t < end;) {
+            uint32_t page_end = (t / LANES + 1) * LANES < end ? (t / LANES + 1) * LANES : end;
+            const uint8_t *page = item->v_base + item->pages[first_page + t / LANES] * item->page_stride;
+            if (column == 0 && page_end + LANES < end)
+                page_prefetch(item->v_base + item->pages[first_page + t / LANES + 2] * item->page_stride, page_bytes);
+            const uint8_t *row = page + ((uint64_t)(t % LANES) * item->v_pad + column) * width;
+            for (; t < page_end; t++, row += (uint64_t)item->v_pad * width) {
+                vf v0 = load_element(row, 0, store), v1 = load_element(row, next, store);
+#pragma GCC unroll 3
+                for (int i = 0; i < queries; i++) {
+                    vf x = vf_set(weight[(uint32_t)i * SPAN_TOKENS + t]);
+                    acc[0][i] = vf_fma(x, v0, acc[0][i]);
+                    acc[1][i] = vf_fma(x, v1, acc[1][i]);
+                }
+            }
+        }
+        for (int i = 0; i < queries; i++) {
+            vf_store(out + (uint32_t)i * item->v_pad + column, acc[0][i]);
+            if (pair)
+                vf_store(out + (uint32_t)i * item->v_pad + column + LANES, acc[1][i]);
+        }
+    }
+}
+
+INLINE void stream_queries(const int queries, const uint32_t store, const attention_item *item, uint32_t first_page,
+                           uint32_t q, visible v, softmax_state *state, float *out, kernel_scratch *scratch)
+{
+    const uint32_t page_end = (v.end + LANES - 1) / LANES;
+
+    score_stream(queries, store, item, item->q + (uint64_t)q * item->head_dim, first_page, v.first / LANES, page_end,
+                 scratch->score[0]);
+    for (int i = 0; i < queries; i++)
+        state[i] = soften(item, v, scratch->score[i]);
+    weigh_stream(queries, store, item, first_page, v.first, v.end, scratch->score[0], out);
+}
+
+static void stream_some(uint32_t queries, const attention_item *item, uint32_t first_page, uint32_t q, visible v,
+                        softmax_state *state, float *out, kernel_scratch *scratch)
+{
+#define STREAM_CASE(n, kind)                                                  \
+    if (queries == n && item->store == kind) {                                \
+        stream_queries(n, kind, item, first_page, q, v, state, out, scratch); \
+        return;                                                               \
+    }
+#define STREAM_CASES(kind) STREAM_CASE(1, kind) STREAM_CASE(2, kind) STREAM_CASE(3, kind)
+    STREAM_CASES(STORE_F16)
+    STREAM_CASES(STORE_BF16)
+    STREAM_CASES(STORE_F32)
 }
 
 void FAMILY(attention_span)(const attention_item *item, uint32_t span, softmax_state *state, float *out,
@@ -177,21 +261,22 @@ void FAMILY(attention_span)(const attention_item *item, uint32_t span, softmax_s
         vf_store(out + i, vf_zero());
     if (begin >= end)
         return;
-    score_pages(item, first_page, begin / LANES, (end + LANES - 1) / LANES, scratch);
+    if (item->queries <= DIRECT_QUERIES_MAX) {
+        for (uint32_t q = 0; q < item->queries;) { /* queries of one row see the same */
+            uint32_t count = item->heads - q % item->heads;
+            count = count < STREAM_QUERIES_MAX ? count : STREAM_QUERIES_MAX;
+            count = count < item->queries - q ? count : item->queries - q;
+            if (sees[q].first < sees[q].end)
+                stream_some(count, item, first_page, q, sees[q], state + q, out + (uint64_t)q * item->v_pad, scratch);
+            q += count;
+        }
+        return;
+    }
+    score_converted(item, first_page, begin / LANES, (end + LANES - 1) / LANES, scratch);
     for (uint32_t q = 0; q < item->queries; q++)
         if (sees[q].first < sees[q].end)
             state[q] = soften(item, sees[q], scratch->score[q]);
-    if (item->queries > DIRECT_QUERIES_MAX) {
-        weigh_converted(item, first_page, sees, begin, end, out, scratch);
-        return;
-    }
-    for (uint32_t q = 0; q < item->queries;) { /* queries of one row see the same */
-        uint32_t count = item->heads - q % item->heads;
-        if (count > item->queries - q)
-            count = item->queries - q;
-        weigh_direct(item, first_page, q, count, sees[q].first, sees[q].end, out, scratch);
-        q += count;
-    }
+    weigh_converted(item, first_page, sees, begin, end, out, scratch);
 }
 
 static float exp_scalar(float x)

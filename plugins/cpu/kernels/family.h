@@ -26,8 +26,8 @@ void FAMILY(attention_finish)(const softmax_state *state, const float *state_out
 void FAMILY(kv_write)(const float *k, const float *v, uint32_t head_dim, uint32_t v_dim, uint32_t v_pad, uint32_t store,
                       uint32_t token, uint8_t *k_page, uint8_t *v_page);
 
-/* Within one family, float_product.h style: tile[r][0..16) over k of x[r][k] * panel[k][16]; see linear_float.c. */
-void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const void *panel, uint32_t store,
-                              uint32_t panel_stride, uint32_t k, float *tile, uint32_t tile_stride);
+/* Shared within a family: tile[r][0..16) += x[r][0..k) * panel, one chain of fused multiply-adds per element. */
+void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const float (*panel)[LANES], uint32_t k,
+                              float *tile, uint32_t tile_stride);
 
 #endif

@@ -21,11 +21,11 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* e^x within 2 ulp; 0 below -104, infinity above 88.8, NaN kept. Reduction by ln 2 in two parts, then the minimax
- * polynomial of Cephes expf. */
+/* e^x within 2 ulp for -87.3 <= x <= 88.3; beyond, the value at the nearer end. NaN is kept. Reduction by ln 2 in two
+ * parts, then the minimax polynomial of Cephes expf. */
 INLINE vf vf_exp(vf x)
 {
-    vf clamped = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
+    vf clamped = vf_min(vf_set(88.3f), vf_max(vf_set(-87.3f), x));
     vi power = vi_round(vf_mul(clamped, vf_set(0x1.715476p+0f)));
     vf n = vf_from_vi(power);
     vf r = vf_fma(n, vf_set(-0x1.62e430p-1f), clamped);
@@ -37,12 +37,7 @@ INLINE vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set(1.6666665459e-1f));
     p = vf_fma(p, r, vf_set(5.0000001201e-1f));
     vf e = vf_add(vf_fma(vf_mul(r, r), p, r), vf_set(1.0f));
-    /* 2^n in two factors, because n runs from -150 to 128. */
-    vi half = vi_round(vf_mul(n, vf_set(0.5f)));
-    vi rest = vi_round(vf_sub(n, vf_from_vi(half)));
-    vf low = vf_bits(vi_left32(vi_add32(half, vi_set32(127)), 23));
-    vf high = vf_bits(vi_left32(vi_add32(rest, vi_set32(127)), 23));
-    return vf_mul(vf_mul(e, low), high);
+    return vf_mul(e, vf_bits(vi_left32(vi_add32(power, vi_set32(127)), 23)));
 }
 
 /* 1 / (1 + e^-x) times x. */

@@ -181,22 +181,13 @@ static inline vi vi_sub16(vi x, vi y)
 #define vi_right16(x, n) ((vi){_mm256_srli_epi16((x).a, (n)), _mm256_srli_epi16((x).b, (n))})
 #define vi_left16(x, n)  ((vi){_mm256_slli_epi16((x).a, (n)), _mm256_slli_epi16((x).b, (n))})
 #define vi_left32(x, n)  ((vi){_mm256_slli_epi32((x).a, (n)), _mm256_slli_epi32((x).b, (n))})
-/* Keeps a value in its registers from here on: without it GCC 12 reorders unrolled rows until accumulators spill. */
-static inline vi vi_pin(vi x)
-{
-    __asm__ volatile("" : "+x"(x.a), "+x"(x.b));
-    return x;
-}
-static inline vf vf_pin(vf x)
-{
-    __asm__ volatile("" : "+x"(x.a), "+x"(x.b));
-    return x;
-}
-/* Per 32-bit lane: sum + w.low * x.low + w.high * x.high, of signed 16-bit halves. */
+/* Per 32-bit lane: sum + w.low * x.low + w.high * x.high, of signed 16-bit halves. The additions are assembly, because
+ * GCC 12 otherwise reorders unrolled rows until accumulators spill, and copies each sum. */
 static inline vi vi_dot(vi sum, vi w, vi x)
 {
-    return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x.a)),
-                _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x.b))};
+    __m256i a = _mm256_madd_epi16(w.a, x.a), b = _mm256_madd_epi16(w.b, x.b);
+    __asm__ volatile("vpaddd %2, %0, %0\n\tvpaddd %3, %1, %1" : "+x"(sum.a), "+x"(sum.b) : "x"(a), "x"(b));
+    return sum;
 }
 static inline vf vf_from_vi(vi x)
 {
@@ -229,9 +220,10 @@ static inline uint32_t vf_not_ge(vf x, vf y)
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x.a, y.a, _CMP_NGE_UQ)) |
            (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x.b, y.b, _CMP_NGE_UQ)) << 8;
 }
+/* Assembly, because GCC 12 takes a function that only prefetches for one without effect, and drops its calls. */
 static inline void isa_prefetch(const void *p)
 {
-    _mm_prefetch((const char *)p, _MM_HINT_T0);
+    __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
 }
 
 #endif

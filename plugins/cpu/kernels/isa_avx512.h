@@ -159,17 +159,6 @@ static inline vi vi_sub16(vi x, vi y)
 #define vi_right16(x, n) _mm512_srli_epi16((x), (n))
 #define vi_left16(x, n)  _mm512_slli_epi16((x), (n))
 #define vi_left32(x, n)  _mm512_slli_epi32((x), (n))
-/* Keeps a value in its register from here on; see isa_avx2.h. */
-static inline vi vi_pin(vi x)
-{
-    __asm__ volatile("" : "+v"(x));
-    return x;
-}
-static inline vf vf_pin(vf x)
-{
-    __asm__ volatile("" : "+v"(x));
-    return x;
-}
 /* Per 32-bit lane: sum + w.low * x.low + w.high * x.high, of signed 16-bit halves. */
 static inline vi vi_dot(vi sum, vi w, vi x)
 {
@@ -205,9 +194,10 @@ static inline uint32_t vf_not_ge(vf x, vf y)
 {
     return _mm512_cmp_ps_mask(x, y, _CMP_NGE_UQ);
 }
+/* Assembly, because GCC 12 takes a function that only prefetches for one without effect, and drops its calls. */
 static inline void isa_prefetch(const void *p)
 {
-    _mm_prefetch((const char *)p, _MM_HINT_T0);
+    __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p));
 }
 
 #endif

@@ -21,20 +21,21 @@ INLINE vf load_stored(const uint8_t *panel, uint64_t index, const uint32_t store
 
 typedef struct product_args {
     const float *x;
-    const uint8_t *panel;
+    const float (*panel)[LANES];
     float *tile;
-    uint32_t x_stride, panel_stride, k, tile_stride; /* in elements */
+    uint32_t x_stride, k, tile_stride; /* strides in floats */
 } product_args;
+typedef void (*product_kernel)(const product_args *a);
 
 /* add: the products are summed on their own first, then joined to the tile. */
-INLINE void product_rows(const int rows, const uint32_t store, const bool add, const product_args *a)
+INLINE void product_rows(const int rows, const bool add, const product_args *a)
 {
     vf acc[ISA_ROWS_MAX];
 
     for (int r = 0; r < rows; r++)
         acc[r] = add ? vf_zero() : vf_load(a->tile + (uint64_t)(unsigned)r * a->tile_stride);
     for (uint32_t k = 0; k < a->k; k++) {
-        vf w = load_stored(a->panel, (uint64_t)k * a->panel_stride, store);
+        vf w = vf_load(a->panel[k]);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++)
             acc[r] = vf_fma(vf_set(a->x[(uint64_t)(unsigned)r * a->x_stride + k]), w, acc[r]);
@@ -45,23 +46,14 @@ INLINE void product_rows(const int rows, const uint32_t store, const bool add, c
     }
 }
 
-typedef void (*product_kernel)(const product_args *a);
-#define PRODUCT(rows)                                      \
-    static void product_f32_##rows(const product_args *a)  \
-    {                                                      \
-        product_rows(rows, STORE_F32, false, a);           \
-    }                                                      \
-    static void product_f16_##rows(const product_args *a)  \
-    {                                                      \
-        product_rows(rows, STORE_F16, false, a);           \
-    }                                                      \
-    static void product_bf16_##rows(const product_args *a) \
-    {                                                      \
-        product_rows(rows, STORE_BF16, false, a);          \
-    }                                                      \
-    static void product_add_##rows(const product_args *a)  \
-    {                                                      \
-        product_rows(rows, STORE_F32, true, a);            \
+#define PRODUCT(rows)                                          \
+    static void product_continue_##rows(const product_args *a) \
+    {                                                          \
+        product_rows(rows, false, a);                          \
+    }                                                          \
+    static void product_add_##rows(const product_args *a)      \
+    {                                                          \
+        product_rows(rows, true, a);                           \
     }
 PRODUCT(1)
 PRODUCT(2)
@@ -80,33 +72,30 @@ PRODUCT(11)
 PRODUCT(12)
 #endif
 
-#if ISA_ROWS_MAX >= 12
-#define EACH_ROWS(kind)                                                                                          \
-    {                                                                                                            \
-        product_##kind##_1, product_##kind##_2, product_##kind##_3, product_##kind##_4, product_##kind##_5,      \
-            product_##kind##_6, product_##kind##_7, product_##kind##_8, product_##kind##_9, product_##kind##_10, \
-            product_##kind##_11, product_##kind##_12                                                             \
-    }
-#elif ISA_ROWS_MAX >= 6
-#define EACH_ROWS(kind)                                                                                     \
-    {                                                                                                       \
-        product_##kind##_1, product_##kind##_2, product_##kind##_3, product_##kind##_4, product_##kind##_5, \
-            product_##kind##_6                                                                              \
-    }
-#else
-#define EACH_ROWS(kind)                        \
-    {                                          \
-        product_##kind##_1, product_##kind##_2 \
-    }
+static const product_kernel continue_kernels[ISA_ROWS_MAX] = {
+    product_continue_1,  product_continue_2,
+#if ISA_ROWS_MAX >= 6
+    product_continue_3,  product_continue_4,  product_continue_5, product_continue_6,
 #endif
-static const product_kernel product_kernels[3][ISA_ROWS_MAX] = {
-    [STORE_F32] = EACH_ROWS(f32), [STORE_F16] = EACH_ROWS(f16), [STORE_BF16] = EACH_ROWS(bf16)};
-static const product_kernel product_add_kernels[ISA_ROWS_MAX] = EACH_ROWS(add);
+#if ISA_ROWS_MAX >= 12
+    product_continue_7,  product_continue_8,  product_continue_9, product_continue_10,
+    product_continue_11, product_continue_12,
+#endif
+};
+static const product_kernel add_kernels[ISA_ROWS_MAX] = {
+    product_add_1, product_add_2,
+#if ISA_ROWS_MAX >= 6
+    product_add_3, product_add_4, product_add_5, product_add_6,
+#endif
+#if ISA_ROWS_MAX >= 12
+    product_add_7, product_add_8, product_add_9, product_add_10, product_add_11, product_add_12,
+#endif
+};
 
 static void product_in_groups(product_args a, uint32_t rows, const product_kernel *kernel)
 {
     uint32_t groups = (rows + ISA_ROWS_MAX - 1) / ISA_ROWS_MAX;
-    for (uint32_t g = 0; g < groups; g++) {
+    for (uint32_t g = 0; g < groups; g++) { /* of nearly equal size */
         uint32_t count = rows / groups + (g < rows % groups);
         kernel[count - 1](&a);
         a.x += (uint64_t)count * a.x_stride;
@@ -114,11 +103,10 @@ static void product_in_groups(product_args a, uint32_t rows, const product_kerne
     }
 }
 
-void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const void *panel, uint32_t store,
-                              uint32_t panel_stride, uint32_t k, float *tile, uint32_t tile_stride)
+void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const float (*panel)[LANES], uint32_t k,
+                              float *tile, uint32_t tile_stride)
 {
-    product_args a = {x, panel, tile, x_stride, panel_stride, k, tile_stride};
-    product_in_groups(a, rows, product_kernels[store]);
+    product_in_groups((product_args){x, panel, tile, x_stride, k, tile_stride}, rows, continue_kernels);
 }
 
 /* ---- linear layers ---- */
@@ -202,9 +190,13 @@ static void reuse_panel(const float_weight *w, uint32_t panel, const float *x, u
             vf_store(scratch->panel[k], wide);
         }
         for (uint32_t k = 0; k < count; k += K_SUM) {
-            product_args a = {x + k0 + k, (const uint8_t *)scratch->panel[k],    tile,       x_stride,
-                              LANES,      count - k < K_SUM ? count - k : K_SUM, tile_stride};
-            product_in_groups(a, rows, product_add_kernels);
+            product_args a = {.x = x + k0 + k,
+                              .panel = (const float(*)[LANES])scratch->panel + k,
+                              .tile = tile,
+                              .x_stride = x_stride,
+                              .k = count - k < K_SUM ? count - k : K_SUM,
+                              .tile_stride = tile_stride};
+            product_in_groups(a, rows, add_kernels);
         }
     }
 }

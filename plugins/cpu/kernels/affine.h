@@ -1,0 +1,89 @@
+/* plugins/cpu/kernels/affine.h: what the packed and the unpacked product of AFFINE weights share: reading codes and
+ * joining a block's integer sum to the float32 total.
+ */
+#ifndef CPU_AFFINE_H
+#define CPU_AFFINE_H
+
+#include "family.h"
+
+#include "tenon/encoding.h"
+
+enum { PACKED_ROWS_MAX = 4, PREFETCH_BYTES = 2048 };
+
+/* One K chunk of one panel against some rows. */
+typedef struct chunk_args {
+    const affine_weight *w;
+    const uint8_t *panel;
+    const quant_rows *x;
+    uint32_t row0, block0, blocks; /* blocks of x within the chunk */
+    float *tile;                   /* of row0 and the panel */
+    uint32_t tile_stride;
+    kernel_scratch *scratch; /* scales expanded; codes too for unpacked chunks */
+} chunk_args;
+typedef void (*chunk_kernel)(const chunk_args *a);
+
+/* The kernel for `rows` rows that reads this weight's packed codes; NULL if there is none. *ret_direct: it reads scales
+ * in place, so that they need not be expanded. */
+chunk_kernel FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct);
+/* Unpacks the chunk's codes to scratch, offset and zero point subtracted, and multiplies `rows` rows with them. */
+void FAMILY(affine_unpacked)(const chunk_args *a, uint32_t rows);
+
+/* Codes of pairs i of one K_BLOCK; `bits` and i are constants after inlining. */
+INLINE vi codes_at(const int bits, const uint8_t *block, const int i)
+{
+    if (bits == 8) {
+        vi v = vi_load(block + i / 2 * 64);
+        return i % 2 ? vi_right16(v, 8) : vi_and(v, vi_set16(0xFF));
+    }
+    vi codes = vi_zero();
+    int done = 0;
+    if (bits & 4) {
+        vi v = vi_load(block + i / 4 * 64);
+        codes = i % 4 == 3 ? vi_right16(v, 12) : vi_and(vi_right16(v, i % 4 * 4), vi_set16(15));
+        block += 256;
+        done = 4;
+    }
+    if (bits & 2) {
+        vi v = vi_load(block + i / 8 * 64), two;
+        int at = i % 8 * 2;
+        if (at >= done)
+            two = vi_and(vi_right16(v, at - done), vi_set16((int16_t)(3 << done)));
+        else
+            two = vi_and(vi_left16(v, done - at), vi_set16((int16_t)(3 << done)));
+        codes = done ? vi_or(codes, two) : two;
+        block += 128;
+        done += 2;
+    }
+    if (bits & 1) {
+        vi v = vi_load(block), one;
+        if (i >= done)
+            one = vi_and(vi_right16(v, i - done), vi_set16((int16_t)(1 << done)));
+        else
+            one = vi_and(vi_left16(v, done - i), vi_set16((int16_t)(1 << done)));
+        codes = vi_or(codes, one);
+    }
+    return codes;
+}
+
+/* What to subtract from the codes of block `block`: offset + zero point, per output. */
+INLINE vi zero_at(const affine_weight *w, const uint8_t *panel, uint32_t block)
+{
+    vi zero = vi_set32(w->offset);
+    if (w->zero_type == TN_ZERO_POINT)
+        zero = vi_add32(zero, vi_load_u8(panel + w->min_at + (uint64_t)(block / w->group_blocks) * LANES));
+    return zero;
+}
+
+INLINE vf tile_begin(const chunk_args *a, int row)
+{
+    return a->block0 ? vf_load(a->tile + (uint64_t)(unsigned)row * a->tile_stride) : vf_zero();
+}
+
+INLINE vi pair_of(const int16_t *q)
+{
+    int32_t pair;
+    memcpy(&pair, q, sizeof pair);
+    return vi_set32(pair);
+}
+
+#endif
