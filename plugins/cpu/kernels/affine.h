@@ -8,7 +8,11 @@
 
 #include "tenon/encoding.h"
 
-enum { PACKED_ROWS_MAX = 4, PREFETCH_BYTES = 2048 };
+enum {
+    PACKED_ROWS_MAX = 4,   /* rows of one packed kernel */
+    PACKED_GROUPS_MAX = 3, /* calls of it that are still faster than unpacking */
+    PREFETCH_BYTES = 2048
+};
 
 /* One K chunk of one panel against some rows. */
 typedef struct chunk_args {
@@ -22,9 +26,9 @@ typedef struct chunk_args {
 } chunk_args;
 typedef void (*chunk_kernel)(const chunk_args *a);
 
-/* The kernel for `rows` rows that reads this weight's packed codes; NULL if there is none. *ret_direct: it reads scales
- * in place, so that they need not be expanded. */
-chunk_kernel FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct);
+/* Kernels for 1..PACKED_ROWS_MAX rows that read this weight's packed codes; NULL if unpacking is better for `rows`
+ * rows. *ret_direct: they read scales in place, so that these need not be expanded. */
+const chunk_kernel *FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct);
 /* Unpacks the chunk's codes to scratch, offset and zero point subtracted, and multiplies `rows` rows with them. */
 void FAMILY(affine_unpacked)(const chunk_args *a, uint32_t rows);
 

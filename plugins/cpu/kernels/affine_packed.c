@@ -8,7 +8,7 @@
 
 #ifdef ISA_UNPACK_ALWAYS
 
-chunk_kernel FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct)
+const chunk_kernel *FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct)
 {
     (void)w, (void)rows, (void)ret_direct;
     return NULL;
@@ -147,15 +147,13 @@ static const chunk_kernel *common_kernels(const affine_weight *w, bool *ret_dire
     return w->bits == 5 && min ? q5_min : NULL;
 }
 
-chunk_kernel FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct)
+const chunk_kernel *FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct)
 {
     const chunk_kernel *common = common_kernels(w, ret_direct);
 
-    if (rows > PACKED_ROWS_MAX)
+    if (rows > PACKED_GROUPS_MAX * PACKED_ROWS_MAX || (!common && rows > 1))
         return NULL;
-    if (common)
-        return common[rows - 1];
-    return rows == 1 ? any_kernels[w->block == 32][w->bits - 2] : NULL;
+    return common ? common : &any_kernels[w->block == 32][w->bits - 2];
 }
 
 #endif

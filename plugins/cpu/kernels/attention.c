@@ -42,10 +42,11 @@ INLINE vf load_element(const uint8_t *p, uint64_t index, uint32_t store)
     }
 }
 
-static void page_prefetch(const uint8_t *page, uint32_t bytes)
+/* Page `page` of the span, or the last one: an address to prefetch while an earlier page is read. */
+static const uint8_t *page_ahead(const attention_item *item, const uint8_t *base, uint32_t first_page, uint32_t page,
+                                 uint32_t page_end)
 {
-    for (uint32_t at = 0; at < bytes; at += 64)
-        isa_prefetch(page + at);
+    return base + item->pages[first_page + (page < page_end ? page : page_end - 1)] * item->page_stride;
 }
 
 /* score[q][t] of all tokens of pages page0 .. page_end, seen or not; each page converted to float32 for all queries. */
@@ -147,21 +148,21 @@ enum { STREAM_QUERIES_MAX = 3, STREAM_WIDTH = 2 };
 INLINE void score_stream(const int queries, const uint32_t store, const attention_item *item, const float *q,
                          uint32_t first_page, uint32_t page0, uint32_t page_end, float *score)
 {
-    const uint32_t page_bytes = item->head_dim * LANES * (store == STORE_F32 ? 4 : 2);
+    const uint32_t row_bytes = LANES * (store == STORE_F32 ? 4 : 2);
 
     for (uint32_t p = page0; p < page_end; p += STREAM_WIDTH) {
         uint32_t second = p + 1 < page_end ? p + 1 : p;
         const uint8_t *page[STREAM_WIDTH] = {item->k_base + item->pages[first_page + p] * item->page_stride,
                                              item->k_base + item->pages[first_page + second] * item->page_stride};
         vf acc[STREAM_WIDTH][STREAM_QUERIES_MAX];
-        if (p + 2 < page_end)
-            page_prefetch(item->k_base + item->pages[first_page + p + 2] * item->page_stride, page_bytes);
-        if (p + 3 < page_end)
-            page_prefetch(item->k_base + item->pages[first_page + p + 3] * item->page_stride, page_bytes);
+        const uint8_t *ahead0 = page_ahead(item, item->k_base, first_page, p + 2, page_end);
+        const uint8_t *ahead1 = page_ahead(item, item->k_base, first_page, p + 3, page_end);
         for (int w = 0; w < STREAM_WIDTH; w++)
             for (int i = 0; i < queries; i++)
                 acc[w][i] = vf_zero();
-        for (uint32_t d = 0; d < item->head_dim; d++) {
+        for (uint32_t d = 0; d < item->head_dim; d++, ahead0 += row_bytes, ahead1 += row_bytes) {
+            isa_prefetch(ahead0);
+            isa_prefetch(ahead1);
             vf k0 = load_element(page[0], (uint64_t)d * LANES, store),
                k1 = load_element(page[1], (uint64_t)d * LANES, store);
 #pragma GCC unroll 3
@@ -183,7 +184,8 @@ INLINE void score_stream(const int queries, const uint32_t store, const attentio
 INLINE void weigh_stream(const int queries, const uint32_t store, const attention_item *item, uint32_t first_page,
                          uint32_t begin, uint32_t end, const float *weight, float *out)
 {
-    const uint32_t width = store == STORE_F32 ? 4 : 2, page_bytes = item->v_pad * LANES * width;
+    const uint32_t width = store == STORE_F32 ? 4 : 2;
+    const uint32_t page_last = (end + LANES - 1) / LANES;
 
     for (uint32_t column = 0; column < item->v_pad; column += STREAM_WIDTH * LANES) {
         const bool pair = column + LANES < item->v_pad;
@@ -195,10 +197,11 @@ INLINE void weigh_stream(const int queries, const uint32_t store, const attentio
         for (uint32_t t = begin; t < end;) {
             uint32_t page_end = (t / LANES + 1) * LANES < end ? (t / LANES + 1) * LANES : end;
             const uint8_t *page = item->v_base + item->pages[first_page + t / LANES] * item->page_stride;
-            if (column == 0 && page_end + LANES < end)
-                page_prefetch(item->v_base + item->pages[first_page + t / LANES + 2] * item->page_stride, page_bytes);
-            const uint8_t *row = page + ((uint64_t)(t % LANES) * item->v_pad + column) * width;
-            for (; t < page_end; t++, row += (uint64_t)item->v_pad * width) {
+            const uint64_t at = ((uint64_t)(t % LANES) * item->v_pad + column) * width;
+            const uint8_t *row = page + at;
+            const uint8_t *ahead = page_ahead(item, item->v_base, first_page, t / LANES + 4, page_last) + at;
+            for (; t < page_end; t++, row += (uint64_t)item->v_pad * width, ahead += (uint64_t)item->v_pad * width) {
+                isa_prefetch(ahead);
                 vf v0 = load_element(row, 0, store), v1 = load_element(row, next, store);
 #pragma GCC unroll 3
                 for (int i = 0; i < queries; i++) {

@@ -69,13 +69,26 @@ static void expand_scales(const chunk_args *a)
         expand(w->scale_type, type2, minima, a);
 }
 
+/* Groups of up to PACKED_ROWS_MAX rows; all but the first find the codes in L1. */
+static void packed_groups(chunk_args a, uint32_t rows, const chunk_kernel *kernels_of_rows)
+{
+    const uint32_t groups = (rows + PACKED_ROWS_MAX - 1) / PACKED_ROWS_MAX;
+
+    for (uint32_t g = 0; g < groups; g++) { /* of nearly equal size */
+        uint32_t count = rows / groups + (g < rows % groups);
+        kernels_of_rows[count - 1](&a);
+        a.row0 += count;
+        a.tile += (uint64_t)count * a.tile_stride;
+    }
+}
+
 void FAMILY(linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                            uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch)
 {
     const uint32_t blocks = w->k_pad / w->block, halves = K_BLOCK / w->block;
     const uint32_t chunks = (w->k_pad + K_CHUNK_MAX - 1) / K_CHUNK_MAX;
     bool direct = false;
-    const chunk_kernel packed = FAMILY(affine_packed)(w, rows, &direct);
+    const chunk_kernel *packed = FAMILY(affine_packed)(w, rows, &direct);
     const uint32_t step = packed && direct ? blocks : ((w->k_pad / K_BLOCK + chunks - 1) / chunks) * halves;
 
     for (uint32_t p = 0; p < panels; p++) {
@@ -91,7 +104,7 @@ void FAMILY(linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t pan
             if (!packed || !direct)
                 expand_scales(&a);
             if (packed)
-                packed(&a);
+                packed_groups(a, rows, packed);
             else
                 FAMILY(affine_unpacked)(&a, rows);
         }
