@@ -21,7 +21,14 @@ typedef struct kv_store {
     uint32_t *table; /* [max_seqs][table_stride] */
 } kv_store;
 
-/* How the attention of the current step is cut into items. */
+/* How the products of a step are cut into items. */
+typedef struct linear_cut {
+    uint32_t panels;            /* per item */
+    uint32_t groups[PARTS_MAX]; /* items per row chunk of each part */
+    uint32_t group_total;
+} linear_cut;
+
+/* How the attention of a step is cut into items. */
 typedef struct attend_cut {
     uint32_t heads; /* query heads of an item */
     uint32_t parts; /* items per kv head */
@@ -57,6 +64,9 @@ struct tn_model {
     /* The step in flight. */
     const tn_batch *batch;
     uint32_t task_count, out_count, top_count;
+    uint32_t rows, row_some; /* of the open step; rows drawn at a time */
+    linear_cut linear;
+    attend_cut attend;
 };
 
 /* Runs the program over a checked batch, samples included. [step] */
@@ -95,14 +105,19 @@ static inline uint8_t *model_thread(const tn_model *m, uint32_t thread, uint64_t
     return m->threads + thread * m->layout.bytes + offset;
 }
 
-/* ---- steps (step_linear.c, step_rows.c, step_attention.c): run by every thread, drawing items from the pool ---- */
-void step_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
-void step_gated_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
-void step_rows(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
-void step_kv(tn_model *m, const step *s, uint32_t rows, uint32_t thread);
-void step_attend(tn_model *m, const step *s, uint32_t thread);
-void step_attend_end(tn_model *m, const step *s, uint32_t thread);
-void step_rope_tables(tn_model *m, uint32_t rows);
-void step_sample(tn_model *m, uint32_t thread);
+/* ---- steps (step_linear.c, step_rows.c, step_attention.c). *_begin cuts the step into items and returns how many;
+ * m->rows is set. ---- */
+uint32_t linear_begin(tn_model *m, const step *s);
+void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+uint32_t rows_begin(tn_model *m);
+void rows_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+void kv_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+void rope_tables_item(tn_model *m, uint32_t item);
+void sample_item(tn_model *m, uint32_t row, uint32_t thread);
+uint32_t attend_begin(tn_model *m, const step *s);
+void attend_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+uint32_t attend_end_begin(tn_model *m, const step *s);
+void attend_end_item(tn_model *m, const step *s, uint32_t task);
 
 #endif

@@ -1,4 +1,7 @@
-/* plugins/cpu/pool.c: see pool.h. Barriers count arrivals; the last one resets the counters and bumps the phase. */
+/* plugins/cpu/pool.c: see pool.h. `claim` holds the step's number and how many of its items are left to draw; drawing
+ * is one subtraction. `done` counts finished items; the thread that finishes the last one owns the pool for a moment,
+ * prepares the next step and publishes it in `claim`, then in `phase`, on which the others wait.
+ */
 #include "pool.h"
 
 #include "host_memory.h"
@@ -13,19 +16,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPINS = 4000, THREADS_MAX = 256 };
+/* EMPTY: `claim` with nothing left. Failed draws go below it, at most two per thread and step. */
+enum { SPINS = 4000, THREADS_MAX = 256, EMPTY = 1 << 16 };
 
 struct pool {
     uint32_t threads;
-    void (*job)(void *context, uint32_t thread); /* set before `started` is bumped */
-    void *context;
     pthread_t *worker;
-    _Alignas(64) _Atomic uint32_t started; /* jobs begun; workers wait for it to change */
-    _Atomic uint32_t sleepers;             /* threads inside futex_wait, on either word */
-    _Atomic bool stopping;
-    _Alignas(64) _Atomic uint32_t item;
-    _Alignas(64) _Atomic uint32_t arrived;
-    _Alignas(64) _Atomic uint32_t phase; /* barriers passed */
+    pool_job job; /* this and the next two: of the open step, fixed while it has items */
+    uint32_t step, items;
+    _Alignas(64) _Atomic uint64_t claim; /* sequence number << 32 | EMPTY + items left */
+    _Alignas(64) _Atomic uint32_t done;  /* items of the step that have ended */
+    _Alignas(64) _Atomic uint32_t phase; /* steps opened and jobs ended */
+    _Atomic uint32_t sleepers;           /* threads inside futex_sleep */
+    _Atomic bool running, stopping;
 };
 
 typedef struct worker_start {
@@ -71,53 +74,65 @@ static void announce(pool *p, _Atomic uint32_t *word)
         futex_wake_all(word);
 }
 
-void pool_barrier(pool *p)
+/* Opens the first step from `step` on that has items, or ends the job. No item is running. */
+static void open_step(pool *p, uint32_t step)
 {
-    if (p->threads == 1) {
-        atomic_store_explicit(&p->item, 0, memory_order_relaxed);
-        return;
+    uint64_t sequence = (atomic_load_explicit(&p->claim, memory_order_relaxed) >> 32) + 1;
+
+    for (p->items = 0; step < p->job.step_count; step++) {
+        p->items = p->job.begin(p->job.context, step);
+        if (p->items)
+            break;
     }
-    uint32_t phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
-    if (atomic_fetch_add(&p->arrived, 1) + 1 < p->threads) {
-        await_change(p, &p->phase, phase);
-        return;
-    }
-    atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->item, 0, memory_order_relaxed);
+    p->step = step;
+    atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+    if (p->items)
+        atomic_store(&p->claim, sequence << 32 | (EMPTY + (uint64_t)p->items));
+    else
+        atomic_store(&p->running, false);
     announce(p, &p->phase);
 }
 
-uint32_t pool_next(pool *p)
+/* Draws items of whatever step is open until none is left. */
+static void work(pool *p, uint32_t thread)
 {
-    return atomic_fetch_add_explicit(&p->item, 1, memory_order_relaxed);
+    for (;;) {
+        uint32_t left = (uint32_t)atomic_fetch_sub(&p->claim, 1);
+        if (left <= EMPTY)
+            return;
+        /* The step stays open while this item has not ended, so its description may be read. */
+        p->job.item(p->job.context, p->step, p->items - (left - EMPTY), thread);
+        if (atomic_fetch_add(&p->done, 1) + 1 == p->items)
+            open_step(p, p->step + 1);
+    }
 }
 
 static void *worker_main(void *argument)
 {
     worker_start start = *(worker_start *)argument;
     pool *p = start.pool;
-    uint32_t seen = 0;
 
     free(argument);
-    for (;;) {
-        await_change(p, &p->started, seen);
-        if (atomic_load(&p->stopping))
-            return NULL;
-        seen++;
-        p->job(p->context, start.thread);
-        pool_barrier(p);
+    while (!atomic_load(&p->stopping)) {
+        uint32_t phase = atomic_load(&p->phase);
+        work(p, start.thread);
+        if (!atomic_load(&p->stopping))
+            await_change(p, &p->phase, phase);
     }
+    return NULL;
 }
 
-void pool_run(pool *p, void (*job)(void *context, uint32_t thread), void *context)
+void pool_run(pool *p, const pool_job *job)
 {
-    p->job = job;
-    p->context = context;
-    atomic_store_explicit(&p->item, 0, memory_order_relaxed);
-    if (p->threads > 1)
-        announce(p, &p->started);
-    job(context, 0);
-    pool_barrier(p);
+    p->job = *job;
+    atomic_store(&p->running, true);
+    open_step(p, 0);
+    while (atomic_load(&p->running)) {
+        uint32_t phase = atomic_load(&p->phase);
+        work(p, 0);
+        if (atomic_load(&p->running))
+            await_change(p, &p->phase, phase);
+    }
 }
 
 tn_status pool_create(uint32_t threads, pool **ret_pool, tn_error *err)
@@ -131,7 +146,7 @@ tn_status pool_create(uint32_t threads, pool **ret_pool, tn_error *err)
         free(worker);
         return tn_fail(err, TN_E_MEMORY, "the thread pool");
     }
-    *p = (pool){.threads = 1, .worker = worker};
+    *p = (pool){.threads = 1, .worker = worker, .claim = EMPTY};
     for (uint32_t i = 1; i < threads; i++) {
         worker_start *start = malloc(sizeof *start);
         int code = ENOMEM;
@@ -144,7 +159,7 @@ tn_status pool_create(uint32_t threads, pool **ret_pool, tn_error *err)
             pool_destroy(p);
             return tn_fail(err, TN_E_MEMORY, "thread %u of %u could not be started (error %d)", i + 1, threads, code);
         }
-        p->threads = i + 1; /* workers read it only in a job, which begins after an atomic announcement */
+        p->threads = i + 1;
     }
     *ret_pool = p;
     return TN_OK;
@@ -155,7 +170,7 @@ void pool_destroy(pool *p)
     if (!p)
         return;
     atomic_store(&p->stopping, true);
-    announce(p, &p->started);
+    announce(p, &p->phase);
     for (uint32_t i = 1; i < p->threads; i++)
         pthread_join(p->worker[i], NULL);
     free(p->worker);

@@ -123,24 +123,27 @@ static softmax_state *partial_state(const tn_model *m, const step *s, const atte
     return states + ((uint64_t)item * cut->spans + span) * cut->unit;
 }
 
-void step_attend(tn_model *m, const step *s, uint32_t thread)
+uint32_t attend_begin(tn_model *m, const step *s)
 {
-    attend_cut cut = cut_attention(m, s);
-    uint32_t v_pad = m->p->kv[s->group].v_pad, items = m->task_count * s->kv_heads * cut.parts;
+    m->attend = cut_attention(m, s);
+    return m->task_count * s->kv_heads * m->attend.parts * (m->attend.split ? m->attend.spans : 1);
+}
 
-    if (!cut.split) {
-        for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
-            attend_whole(m, s, &cut, i, thread);
+void attend_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
+{
+    const attend_cut *cut = &m->attend;
+    uint32_t v_pad = m->p->kv[s->group].v_pad;
+
+    if (!cut->split) {
+        attend_whole(m, s, cut, item, thread);
         return;
     }
-    for (uint32_t i = pool_next(m->dev->pool); i < items * cut.spans; i = pool_next(m->dev->pool)) {
-        uint32_t span = i % cut.spans, index = i / cut.spans;
-        attend_place place = place_of(m, s, &cut, index);
-        attention_item item = item_begin(m, s, &place, thread);
-        m->k->attention_span(&item, span, partial_state(m, s, &cut, v_pad, index, span),
-                             partial_out(m, &cut, v_pad, index, span),
-                             (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel));
-    }
+    uint32_t span = item % cut->spans, index = item / cut->spans;
+    attend_place place = place_of(m, s, cut, index);
+    attention_item work = item_begin(m, s, &place, thread);
+    m->k->attention_span(&work, span, partial_state(m, s, cut, v_pad, index, span),
+                         partial_out(m, cut, v_pad, index, span),
+                         (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel));
 }
 
 static void merge_item(tn_model *m, const step *s, const attend_cut *cut, uint32_t index)
@@ -159,21 +162,28 @@ static void merge_item(tn_model *m, const step *s, const attend_cut *cut, uint32
     }
 }
 
-void step_attend_end(tn_model *m, const step *s, uint32_t thread)
+/* m->attend is still that of the ATTEND step right before. */
+uint32_t attend_end_begin(tn_model *m, const step *s)
 {
-    attend_cut cut = cut_attention(m, s);
-    uint32_t per_task = s->kv_heads * cut.parts;
+    bool quantised = false;
 
-    (void)thread;
-    for (uint32_t t = pool_next(m->dev->pool); t < m->task_count; t = pool_next(m->dev->pool)) {
-        for (uint32_t i = 0; cut.split && i < per_task; i++)
-            merge_item(m, s, &cut, t * per_task + i);
-        for (uint32_t i = 0; i < QUANTS_MAX; i++) {
-            if (s->quant[i] == NONE)
-                continue;
-            quant_rows q = model_quant(m, s->quant[i]);
-            for (uint32_t row = m->task[t].row0; row < m->task[t].row0 + m->task[t].rows; row++)
-                m->k->quantize_row(model_row(m, s->out, row), s->columns, &q, row);
-        }
+    for (uint32_t i = 0; i < QUANTS_MAX; i++)
+        quantised = quantised || s->quant[i] != NONE;
+    return m->attend.split || quantised ? m->task_count : 0;
+}
+
+void attend_end_item(tn_model *m, const step *s, uint32_t task)
+{
+    const attend_task *t = &m->task[task];
+    uint32_t per_task = s->kv_heads * m->attend.parts;
+
+    for (uint32_t i = 0; m->attend.split && i < per_task; i++)
+        merge_item(m, s, &m->attend, task * per_task + i);
+    for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+        if (s->quant[i] == NONE)
+            continue;
+        quant_rows q = model_quant(m, s->quant[i]);
+        for (uint32_t row = t->row0; row < t->row0 + t->rows; row++)
+            m->k->quantize_row(model_row(m, s->out, row), s->columns, &q, row);
     }
 }

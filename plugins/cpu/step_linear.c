@@ -7,28 +7,22 @@
 
 #include <string.h>
 
-/* How the products of one step are cut. */
-typedef struct linear_cut {
-    uint32_t panels;            /* per item */
-    uint32_t chunk_count;       /* of rows */
-    uint32_t groups[PARTS_MAX]; /* items per row chunk of each part */
-    uint32_t group_total;
-} linear_cut;
-
 static uint32_t panels_of(const weight *w)
 {
     return w->kind == WEIGHT_AFFINE ? w->affine.panels : w->matrix.panels;
 }
 
 /* Few rows: items long enough that drawing one costs nothing, short enough to balance. Many rows: two panels. */
-static linear_cut cut_linear(const tn_model *m, const step *s, uint32_t rows, uint32_t parts)
+uint32_t linear_begin(tn_model *m, const step *s)
 {
-    linear_cut cut = {.panels = 2, .chunk_count = (rows + ROW_CHUNK - 1) / ROW_CHUNK};
+    const uint32_t chunks = (m->rows + ROW_CHUNK - 1) / ROW_CHUNK;
+    const uint32_t parts = s->kind == STEP_GATED_LINEAR ? 1 : s->part_count; /* gate and up go together */
     uint32_t total = 0;
+    linear_cut cut = {.panels = 2};
 
     for (uint32_t i = 0; i < parts; i++)
         total += panels_of(&m->p->weights[s->part[i].weight]);
-    if (rows <= FEW_ROWS) {
+    if (m->rows <= FEW_ROWS) {
         uint32_t panels = total / (pool_threads(m->dev->pool) * 8) / 2 * 2;
         cut.panels = panels < 2 ? 2 : panels > TILE_COLUMNS / LANES ? TILE_COLUMNS / LANES : panels;
     }
@@ -36,7 +30,8 @@ static linear_cut cut_linear(const tn_model *m, const step *s, uint32_t rows, ui
         cut.groups[i] = (panels_of(&m->p->weights[s->part[i].weight]) + cut.panels - 1) / cut.panels;
         cut.group_total += cut.groups[i];
     }
-    return cut;
+    m->linear = cut;
+    return chunks * cut.group_total;
 }
 
 /* tile = rows of buffer `in` times panels of a weight, plus its bias. Columns beyond the weight are zero. */
@@ -64,12 +59,12 @@ static void product(const tn_model *m, const linear_part *part, uint32_t in, uin
         m->k->add(tile + (uint64_t)r * stride, bias, columns, tile + (uint64_t)r * stride);
 }
 
-static void linear_item(tn_model *m, const step *s, const linear_cut *cut, uint32_t item, uint32_t rows,
-                        uint32_t thread)
+void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
 {
+    const linear_cut *cut = &m->linear;
     float *tile = (float *)(void *)model_thread(m, thread, m->layout.tile);
     uint32_t row0 = item / cut->group_total * ROW_CHUNK, group = item % cut->group_total, part_index = 0;
-    uint32_t count = rows - row0 < ROW_CHUNK ? rows - row0 : ROW_CHUNK;
+    uint32_t count = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK;
 
     while (group >= cut->groups[part_index])
         group -= cut->groups[part_index++];
@@ -89,21 +84,13 @@ static void linear_item(tn_model *m, const step *s, const linear_cut *cut, uint3
     }
 }
 
-void step_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
+void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
 {
-    linear_cut cut = cut_linear(m, s, rows, s->part_count);
-    uint32_t items = cut.chunk_count * cut.group_total;
-
-    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
-        linear_item(m, s, &cut, i, rows, thread);
-}
-
-static void gated_item(tn_model *m, const step *s, const linear_cut *cut, uint32_t item, uint32_t rows, uint32_t thread)
-{
+    const linear_cut *cut = &m->linear;
     float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
     float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
     uint32_t row0 = item / cut->group_total * ROW_CHUNK, panel0 = item % cut->group_total * cut->panels;
-    uint32_t count = rows - row0 < ROW_CHUNK ? rows - row0 : ROW_CHUNK;
+    uint32_t count = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK;
     uint32_t column = panel0 * LANES, stride = cut->panels * LANES;
     uint32_t columns = s->columns - column < stride ? s->columns - column : stride;
     uint32_t padded = (columns + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
@@ -123,13 +110,4 @@ static void gated_item(tn_model *m, const step *s, const linear_cut *cut, uint32
             m->k->quantize_part(row, column, padded, &q, row0 + r);
         }
     }
-}
-
-void step_gated_linear(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
-{
-    linear_cut cut = cut_linear(m, s, rows, 1);
-    uint32_t items = cut.chunk_count * cut.group_total;
-
-    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
-        gated_item(m, s, &cut, i, rows, thread);
 }

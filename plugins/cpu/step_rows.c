@@ -86,40 +86,41 @@ static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
     row_emit(m, s, row, out);
 }
 
-/* Rows drawn at a time. */
-static uint32_t rows_per_item(const tn_model *m, uint32_t rows)
+uint32_t rows_begin(tn_model *m)
 {
-    uint32_t some = rows / (pool_threads(m->dev->pool) * 8);
-    return some < 1 ? 1 : some > 16 ? 16 : some;
+    uint32_t some = m->rows / (pool_threads(m->dev->pool) * 8);
+
+    m->row_some = some < 1 ? 1 : some > 16 ? 16 : some;
+    return (m->rows + m->row_some - 1) / m->row_some;
 }
 
-void step_rows(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
+void rows_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
 {
     float *scratch = (float *)(void *)model_thread(m, thread, m->layout.row);
-    uint32_t some = rows_per_item(m, rows), items = (rows + some - 1) / some;
-
-    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
-        for (uint32_t row = i * some; row < rows && row < (i + 1) * some; row++)
-            one_row(m, s, row, scratch);
+    for (uint32_t row = item * m->row_some; row < m->rows && row < (item + 1) * m->row_some; row++)
+        one_row(m, s, row, scratch);
 }
 
 /* ---- rotation and the KV cache ---- */
 
-void step_rope_tables(tn_model *m, uint32_t rows)
+static void rope_table_row(tn_model *m, const rope_table *rope, uint32_t row)
 {
-    for (uint32_t row = pool_next(m->dev->pool); row < rows; row = pool_next(m->dev->pool)) {
-        for (uint32_t t = 0; t < m->p->rope_count; t++) {
-            const rope_table *rope = &m->p->rope[t];
-            float *cosines = (float *)(void *)(m->arena + rope->offset) + (uint64_t)row * rope->half;
-            float *sines = cosines + (uint64_t)m->p->limits.max_tokens * rope->half;
-            float position = (float)m->batch->position[(uint64_t)row * m->batch->axis_count];
-            for (uint32_t i = 0; i < rope->half; i++) {
-                float angle = position * rope->inv_freq[i];
-                cosines[i] = (float)cos((double)angle) * rope->magnitude;
-                sines[i] = (float)sin((double)angle) * rope->magnitude;
-            }
-        }
+    float *cosines = (float *)(void *)(m->arena + rope->offset) + (uint64_t)row * rope->half;
+    float *sines = cosines + (uint64_t)m->p->limits.max_tokens * rope->half;
+    float position = (float)m->batch->position[(uint64_t)row * m->batch->axis_count];
+
+    for (uint32_t i = 0; i < rope->half; i++) {
+        float angle = position * rope->inv_freq[i];
+        cosines[i] = (float)cos((double)angle) * rope->magnitude;
+        sines[i] = (float)sin((double)angle) * rope->magnitude;
     }
+}
+
+void rope_tables_item(tn_model *m, uint32_t item)
+{
+    for (uint32_t row = item * m->row_some; row < m->rows && row < (item + 1) * m->row_some; row++)
+        for (uint32_t t = 0; t < m->p->rope_count; t++)
+            rope_table_row(m, &m->p->rope[t], row);
 }
 
 static void kv_row(tn_model *m, const step *s, uint32_t row, float *scratch)
@@ -140,14 +141,11 @@ static void kv_row(tn_model *m, const step *s, uint32_t row, float *scratch)
                        kv->v_pad, kv->store, position % LANES, k_page + g * kv->k_bytes, v_page + g * kv->v_bytes);
 }
 
-void step_kv(tn_model *m, const step *s, uint32_t rows, uint32_t thread)
+void kv_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
 {
     float *scratch = (float *)(void *)model_thread(m, thread, m->layout.row);
-    uint32_t some = rows_per_item(m, rows), items = (rows + some - 1) / some;
-
-    for (uint32_t i = pool_next(m->dev->pool); i < items; i = pool_next(m->dev->pool))
-        for (uint32_t row = i * some; row < rows && row < (i + 1) * some; row++)
-            kv_row(m, s, row, scratch);
+    for (uint32_t row = item * m->row_some; row < m->rows && row < (item + 1) * m->row_some; row++)
+        kv_row(m, s, row, scratch);
 }
 
 /* ---- sampling ---- */
@@ -170,7 +168,7 @@ static bool is_plain_greedy(const tn_sample *s, uint32_t row, uint32_t want)
     return neutral(s->temperature, row, 0) && unedited && unseen;
 }
 
-static void sample_row(tn_model *m, uint32_t row, uint32_t thread)
+void sample_item(tn_model *m, uint32_t row, uint32_t thread)
 {
     const tn_batch *b = m->batch;
     float *logits = model_row(m, m->p->logits, row);
@@ -195,10 +193,4 @@ static void sample_row(tn_model *m, uint32_t row, uint32_t thread)
     sampler_row(b->sample, row, m->row_position[b->out_row[row]] + 1,
                 want & ~(uint32_t)(TN_WANT_HIDDEN | TN_WANT_LOGITS), logits, m->p->vocab,
                 model_thread(m, thread, m->layout.sampler), &result);
-}
-
-void step_sample(tn_model *m, uint32_t thread)
-{
-    for (uint32_t row = pool_next(m->dev->pool); row < m->out_count; row = pool_next(m->dev->pool))
-        sample_row(m, row, thread);
 }
