@@ -100,10 +100,12 @@ static void work(pool *p, uint32_t thread)
         uint32_t left = (uint32_t)atomic_fetch_sub(&p->claim, 1);
         if (left <= EMPTY)
             return;
-        /* The step stays open while this item has not ended, so its description may be read. */
-        p->job.item(p->job.context, p->step, p->items - (left - EMPTY), thread);
-        if (atomic_fetch_add(&p->done, 1) + 1 == p->items)
-            open_step(p, p->step + 1);
+        /* The step stays open while this item has not ended, so its description may be read; afterwards another thread
+         * may be opening the next one. */
+        const uint32_t step = p->step, items = p->items;
+        p->job.item(p->job.context, step, items - (left - EMPTY), thread);
+        if (atomic_fetch_add(&p->done, 1) + 1 == items)
+            open_step(p, step + 1);
     }
 }
 
