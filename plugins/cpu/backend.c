@@ -109,6 +109,18 @@ static tn_status cpu_accepts(const tn_devinfo *info, const tn_graph *graph, cons
     return status;
 }
 
+/* The program that compile() would build, for the questions that come before a device is open. */
+static tn_status program_foresee(const tn_compile *compile, uint32_t *bad, uint32_t *bad_count, program **ret_program,
+                                 tn_error *err)
+{
+    const kernels *k;
+
+    tn_status status = family_choose(options_isa(), &k, err);
+    if (status != TN_OK)
+        return status;
+    return program_build(compile, options_threads(), k->tiles, bad, bad_count, ret_program, err);
+}
+
 static tn_status cpu_plan(const tn_devinfo *info, uint32_t world, const tn_compile *compile, tn_memplan *plan,
                           tn_error *err)
 {
@@ -118,7 +130,7 @@ static tn_status cpu_plan(const tn_devinfo *info, uint32_t world, const tn_compi
     if (world > 1)
         return tn_fail(err, TN_E_UNSUPPORTED, "tensor parallelism over %u CPUs; the CPU backend runs as one rank",
                        world);
-    tn_status status = program_build(compile, options_threads(), NULL, NULL, &p, err);
+    tn_status status = program_foresee(compile, NULL, NULL, &p, err);
     if (status != TN_OK)
         return status;
     if (plan->group_count < p->group_count) {
@@ -146,7 +158,7 @@ static tn_status cpu_check(const tn_devinfo *info, const tn_compile *compile, ui
     program *p;
 
     (void)info;
-    tn_status status = program_build(compile, options_threads(), bad, bad_count, &p, err);
+    tn_status status = program_foresee(compile, bad, bad_count, &p, err);
     if (status == TN_OK)
         program_free(p);
     return status;
@@ -226,7 +238,7 @@ static tn_status cpu_compile(tn_dev *dev, const tn_compile *compile, tn_model **
         return tn_fail(err, TN_E_MEMORY, "the model");
     m->dev = dev;
     m->k = dev->k;
-    tn_status status = program_build(compile, pool_threads(dev->pool), NULL, NULL, &m->p, err);
+    tn_status status = program_build(compile, pool_threads(dev->pool), m->k->tiles, NULL, NULL, &m->p, err);
     if (status == TN_OK)
         status = model_allocate(m, err);
     if (status != TN_OK) {

@@ -5,6 +5,8 @@
 #include "pool.h"
 #include "program.h"
 
+#include <string.h>
+
 struct tn_dev {
     const kernels *k;
     pool *pool;
@@ -88,16 +90,21 @@ static inline float *model_row(const tn_model *m, uint32_t index, uint32_t row)
 static inline quant_rows model_quant(const tn_model *m, uint32_t index)
 {
     const buffer *b = &m->p->buffers[index];
-    uint8_t *at = m->arena + b->offset;
-    quant_rows q = {.k_pad = b->stride, .block = b->block, .blocks = b->stride / b->block};
-    uint64_t scalars = ((uint64_t)b->rows * q.blocks * 4 + 63) & ~UINT64_C(63);
+    return buffer_rows(b, m->arena + b->offset);
+}
 
-    q.q = (int16_t *)(void *)at;
-    at += ((uint64_t)b->rows * b->stride * 2 + 63) & ~UINT64_C(63);
-    q.scale = (float *)(void *)at;
-    q.sum = (float *)(void *)(at + scalars);
-    q.isum = (int32_t *)(void *)(at + 2 * scalars);
-    return q;
+/* Prepares a whole row: x [n], padded with zeros. */
+static inline void model_quantize_row(const tn_model *m, const float *x, uint32_t n, const quant_rows *ret,
+                                      uint32_t row)
+{
+    const uint32_t whole = n / K_BLOCK * K_BLOCK;
+
+    m->k->quantize_part(x, 0, whole, ret, row);
+    if (whole < ret->k_pad) {
+        float tail[K_BLOCK] = {0};
+        memcpy(tail, x + whole, (n - whole) * sizeof *tail);
+        m->k->quantize_part(tail, whole, K_BLOCK, ret, row);
+    }
 }
 
 static inline uint8_t *model_thread(const tn_model *m, uint32_t thread, uint64_t offset)

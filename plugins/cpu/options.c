@@ -16,9 +16,9 @@ static struct {
 static const tn_option table[] = {
     {.struct_size = sizeof(tn_option),
      .key = "isa",
-     .type = "auto|portable|avx2|avx512",
+     .type = "auto|portable|avx2|avx512|amx",
      .default_value = "auto",
-     .help = "Instruction set of the kernels; results are the same, speed is not."},
+     .help = "Instruction set of the kernels."},
     {.struct_size = sizeof(tn_option),
      .key = "threads",
      .type = "integer",
@@ -39,7 +39,7 @@ tn_status options_read(const tn_host *host, tn_error *err)
 
     if (isa) {
         if (strlen(isa) >= sizeof chosen.isa)
-            return tn_fail(err, TN_E_ARGUMENT, "[cpu] isa = %s: unknown; use auto, portable, avx2 or avx512", isa);
+            return tn_fail(err, TN_E_ARGUMENT, "[cpu] isa = %s: unknown; use auto, portable, avx2, avx512 or amx", isa);
         snprintf(chosen.isa, sizeof chosen.isa, "%s", isa);
     }
     if (threads) {

@@ -18,7 +18,7 @@ typedef struct builder {
     uint32_t *writer;                 /* [value_count] node, NONE */
     uint32_t *reader;                 /* [value_count] last node that reads it, NONE */
     uint32_t *buffer_of;              /* [value_count] float32 buffer, NONE */
-    uint32_t (*quant_of)[QUANTS_MAX]; /* [value_count] quantised buffers by block 16, 32 */
+    uint32_t (*quant_of)[FORM_COUNT]; /* [value_count] prepared buffers */
     bool *done;                       /* [node_count] swallowed by an earlier step */
     uint32_t step_capacity, buffer_capacity;
     bool failed; /* out of memory */
@@ -42,7 +42,47 @@ static bool is_outputs(const builder *b, uint32_t value)
     return b->value[value].dim[0] == TN_DIM_OUTPUTS;
 }
 
-static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t block, bool outputs)
+/* Arrays of prepared rows in their order, each on a cache line; returns the bytes. */
+static uint64_t rows_carve(const buffer *n, uint8_t *base, quant_rows *ret)
+{
+    uint64_t at = 0, blocks = n->form == FORM_SPLIT ? 0 : n->stride / (16u << n->form);
+
+    *ret = (quant_rows){.k_pad = n->stride,
+                        .block = 16u << n->form,
+                        .blocks = (uint32_t)blocks,
+                        .form = n->form,
+                        .tile_stride = n->tile_stride};
+#define CARVE(member, size)                          \
+    ret->member = (void *)(base ? base + at : NULL); \
+    at += round_up64((size)*n->rows)
+    if (n->form != FORM_SPLIT) {
+        CARVE(q, (uint64_t)n->stride * 2);
+        CARVE(scale, blocks * 4);
+        CARVE(sum, blocks * 4);
+        CARVE(isum, blocks * 4);
+    }
+    if (n->tile_stride) {
+        CARVE(tiles, (uint64_t)n->tile_stride);
+    }
+#undef CARVE
+    return at;
+}
+
+quant_rows buffer_rows(const buffer *n, uint8_t *base)
+{
+    quant_rows rows;
+    rows_carve(n, base, &rows);
+    return rows;
+}
+
+/* 2 or 4 bytes an element, and an odd number of cache lines. */
+static uint32_t tile_stride_of(uint32_t k_pad, uint32_t form)
+{
+    uint32_t lines = k_pad * (form == FORM_SPLIT ? 4 : 2) / 64;
+    return (lines | 1) * 64;
+}
+
+static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t form, bool outputs)
 {
     program *p = b->p;
 
@@ -57,20 +97,24 @@ static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t block, bool ou
         b->buffer_capacity = capacity;
     }
     buffer *n = &p->buffers[p->buffer_count];
-    *n = (buffer){.columns = columns,
-                  .stride = round_up(columns, block ? K_BLOCK : LANES),
-                  .block = block,
+    *n = (buffer){.form = form,
+                  .columns = columns,
+                  .stride = round_up(columns, form == FORM_FLOAT ? LANES : K_BLOCK),
                   .rows = outputs ? p->limits.max_outputs : p->limits.max_tokens,
                   .first = NONE};
-    uint64_t row = block ? (uint64_t)n->stride * 2 + (uint64_t)(n->stride / block) * 12 : (uint64_t)n->stride * 4;
-    n->bytes = round_up64(row * n->rows) + (block ? 4 * 64 : 0); /* four arrays, each aligned */
+    if (p->limits.tiles) /* the last tile of rows is read whole */
+        n->rows = round_up(n->rows, TILE_ROWS);
+    if (p->limits.tiles && form != FORM_FLOAT)
+        n->tile_stride = tile_stride_of(n->stride, form);
+    quant_rows rows;
+    n->bytes = form == FORM_FLOAT ? round_up64((uint64_t)n->stride * 4 * n->rows) : rows_carve(n, NULL, &rows);
     return p->buffer_count++;
 }
 
 static uint32_t buffer_for(builder *b, uint32_t value)
 {
     if (b->buffer_of[value] == NONE)
-        b->buffer_of[value] = buffer_add(b, (uint32_t)b->value[value].dim[1], 0, is_outputs(b, value));
+        b->buffer_of[value] = buffer_add(b, (uint32_t)b->value[value].dim[1], FORM_FLOAT, is_outputs(b, value));
     return b->buffer_of[value];
 }
 
@@ -94,7 +138,7 @@ static step *step_add(builder *b, uint32_t kind, bool outputs)
                 .outputs = outputs,
                 .in = {NONE, NONE, NONE},
                 .out = NONE,
-                .quant = {NONE, NONE},
+                .quant = {NONE, NONE, NONE},
                 .gain = NONE,
                 .q_rope = {.table = NONE},
                 .k_rope = {.table = NONE}};
@@ -105,55 +149,55 @@ static step *step_add(builder *b, uint32_t kind, bool outputs)
 
 /* ---- what a value is needed as ---- */
 
-static bool reads_quantised(const builder *b, const tn_node *n)
+/* The form in which a product with `weight_id` reads its rows. */
+static uint32_t form_of(const builder *b, uint32_t weight_id)
 {
-    if (n->op != TN_OP_LINEAR && n->op != TN_OP_LOGITS)
-        return false;
-    return b->p->weights[b->value[n->in[1]].weight_id].kind == WEIGHT_AFFINE;
+    const weight *w = &b->p->weights[weight_id];
+
+    if (w->kind == WEIGHT_AFFINE)
+        return w->affine.block == 16 ? FORM_16 : FORM_32;
+    return b->p->limits.tiles && w->matrix.store == STORE_BF16 ? FORM_SPLIT : FORM_FLOAT;
 }
 
-/* Which forms of `value` later nodes read: quantised by block, float32. */
-static void forms_of(const builder *b, uint32_t value, bool quant[QUANTS_MAX], bool *ret_float)
+/* Which forms of `value` later nodes read. */
+static void forms_of(const builder *b, uint32_t value, bool ret_wants[FORM_COUNT + 1])
 {
-    quant[0] = quant[1] = *ret_float = false;
+    memset(ret_wants, 0, (FORM_COUNT + 1) * sizeof *ret_wants);
     for (uint32_t i = b->writer[value] + 1; i <= b->reader[value] && b->reader[value] != NONE; i++) {
         const tn_node *n = &b->node[i];
         for (uint32_t j = 0; j < n->in_count; j++) {
             if (n->in[j] != value)
                 continue;
-            if (j == 0 && reads_quantised(b, n))
-                quant[b->p->weights[b->value[n->in[1]].weight_id].affine.block == 32] = true;
-            else
-                *ret_float = true;
+            bool product = j == 0 && (n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS);
+            ret_wants[product ? form_of(b, b->value[n->in[1]].weight_id) : FORM_FLOAT] = true;
         }
         if (n->op == TN_OP_LOGITS && n->in[0] == value)
-            *ret_float = true; /* the hidden row may be asked for */
+            ret_wants[FORM_FLOAT] = true; /* the hidden row may be asked for */
     }
 }
 
 /* Gives a step that computes `value` the buffers its readers want. */
-static void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[QUANTS_MAX])
+static void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[FORM_COUNT])
 {
-    bool wants[QUANTS_MAX], wants_float;
+    bool wants[FORM_COUNT + 1];
 
-    forms_of(b, value, wants, &wants_float);
-    *ret_out = wants_float ? buffer_for(b, value) : NONE;
-    for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+    forms_of(b, value, wants);
+    *ret_out = wants[FORM_FLOAT] ? buffer_for(b, value) : NONE;
+    for (uint32_t i = 0; i < FORM_COUNT; i++) {
         if (wants[i])
-            b->quant_of[value][i] = buffer_add(b, (uint32_t)b->value[value].dim[1], 16u << i, is_outputs(b, value));
+            b->quant_of[value][i] = buffer_add(b, (uint32_t)b->value[value].dim[1], i, is_outputs(b, value));
         quant[i] = b->quant_of[value][i];
     }
 }
 
-/* The buffer a product with `weight` reads: quantised on the spot if no step has done so. */
+/* The buffer a product with `weight` reads: prepared on the spot if no step has done so. */
 static uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
 {
-    const weight *w = &b->p->weights[weight_id];
-    if (w->kind != WEIGHT_AFFINE)
+    uint32_t which = form_of(b, weight_id);
+    if (which == FORM_FLOAT)
         return buffer_for(b, value);
-    uint32_t which = w->affine.block == 32;
     if (b->quant_of[value][which] == NONE) {
-        uint32_t made = buffer_add(b, (uint32_t)b->value[value].dim[1], w->affine.block, is_outputs(b, value));
+        uint32_t made = buffer_add(b, (uint32_t)b->value[value].dim[1], which, is_outputs(b, value));
         step *s = step_add(b, STEP_QUANTIZE, is_outputs(b, value));
         s->in[0] = buffer_for(b, value);
         s->columns = (uint32_t)b->value[value].dim[1];
@@ -220,9 +264,8 @@ static bool gated_match(builder *b, uint32_t index, uint32_t *ret_gate, uint32_t
         return false;
     if (b->node[gate].op != TN_OP_LINEAR || b->node[up].op != TN_OP_LINEAR || b->node[gate].in[0] != b->node[up].in[0])
         return false;
-    const weight *wg = &b->p->weights[weight_of(b, &b->node[gate], 1)];
-    const weight *wu = &b->p->weights[weight_of(b, &b->node[up], 1)];
-    if (wg->kind != wu->kind || wg->n != wu->n || (wg->kind == WEIGHT_AFFINE && wg->affine.block != wu->affine.block))
+    uint32_t wg = weight_of(b, &b->node[gate], 1), wu = weight_of(b, &b->node[up], 1);
+    if (form_of(b, wg) != form_of(b, wu) || b->p->weights[wg].n != b->p->weights[wu].n)
         return false;
     *ret_gate = gate;
     *ret_up = up;
@@ -233,7 +276,7 @@ static bool gated_match(builder *b, uint32_t index, uint32_t *ret_gate, uint32_t
 static void add_gated(builder *b, uint32_t gate, uint32_t up, uint32_t gated)
 {
     const tn_node *n[2] = {&b->node[gate], &b->node[up]}, *g = &b->node[gated];
-    uint32_t input = linear_input(b, n[0]->in[0], weight_of(b, n[0], 1)), out, quant[QUANTS_MAX];
+    uint32_t input = linear_input(b, n[0]->in[0], weight_of(b, n[0], 1)), out, quant[FORM_COUNT];
 
     outputs_attach(b, g->out[0], &out, quant);
     step *s = step_add(b, STEP_GATED_LINEAR, is_outputs(b, g->out[0]));
@@ -261,7 +304,7 @@ static void add_linears(builder *b, uint32_t index)
         return;
     }
     uint32_t input = linear_input(b, first->in[0], weight_of(b, first, 1));
-    uint32_t kind = b->p->weights[weight_of(b, first, 1)].kind, count = 0;
+    uint32_t form = form_of(b, weight_of(b, first, 1)), count = 0;
     linear_part part[PARTS_MAX];
     for (uint32_t i = index; i < b->api->node_count && count < PARTS_MAX; i++) {
         const tn_node *n = &b->node[i];
@@ -270,8 +313,7 @@ static void add_linears(builder *b, uint32_t index)
                 break;
             continue;
         }
-        const weight *w = &b->p->weights[weight_of(b, n, 1)];
-        if (w->kind != kind || (i != index && gated_match(b, i, &gate, &up, &gated)) ||
+        if (form_of(b, weight_of(b, n, 1)) != form || (i != index && gated_match(b, i, &gate, &up, &gated)) ||
             linear_input(b, n->in[0], weight_of(b, n, 1)) != input)
             break;
         part[count] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), NONE, NONE};
@@ -352,7 +394,7 @@ static void add_attention(builder *b, const tn_node *n)
     rope_use q_rope = {.table = NONE}, k_rope = {.table = NONE};
     uint32_t q = buffer_for(b, unrotated(b, n->in[0], &q_rope));
     uint32_t k = buffer_for(b, unrotated(b, n->in[1], &k_rope));
-    uint32_t v = buffer_for(b, n->in[2]), out = buffer_for(b, n->out[0]), ignored, quant[QUANTS_MAX];
+    uint32_t v = buffer_for(b, n->in[2]), out = buffer_for(b, n->out[0]), ignored, quant[FORM_COUNT];
     step s = {.outputs = false};
 
     outputs_attach(b, n->out[0], &ignored, quant);
@@ -385,7 +427,7 @@ static void add_attention(builder *b, const tn_node *n)
 /* A step of `kind` over float32 inputs 0..inputs, with quantised outputs attached. */
 static step *add_rows(builder *b, const tn_node *n, uint32_t kind, uint32_t inputs)
 {
-    uint32_t in[3] = {NONE, NONE, NONE}, out, quant[QUANTS_MAX];
+    uint32_t in[3] = {NONE, NONE, NONE}, out, quant[FORM_COUNT];
 
     for (uint32_t i = 0; i < inputs; i++)
         in[i] = buffer_for(b, n->in[i]);
@@ -597,7 +639,9 @@ static tn_status graph_read(builder *b)
     for (uint32_t i = 0; i < b->api->value_count && status == TN_OK; i++) {
         b->value[i].struct_size = sizeof b->value[i];
         status = b->api->value(graph, i, &b->value[i]);
-        b->writer[i] = b->reader[i] = b->buffer_of[i] = b->quant_of[i][0] = b->quant_of[i][1] = NONE;
+        b->writer[i] = b->reader[i] = b->buffer_of[i] = NONE;
+        for (uint32_t form = 0; form < FORM_COUNT; form++)
+            b->quant_of[i][form] = NONE;
     }
     for (uint32_t i = 0; i < b->api->node_count && status == TN_OK; i++) {
         tn_node *n = &b->node[i];
@@ -634,7 +678,7 @@ static void lifetimes(program *p)
         for (uint32_t j = 0; j < 3; j++)
             touch(p, s->in[j], i);
         touch(p, s->out, i);
-        for (uint32_t j = 0; j < QUANTS_MAX; j++)
+        for (uint32_t j = 0; j < FORM_COUNT; j++)
             touch(p, s->quant[j], i);
         for (uint32_t j = 0; j < s->part_count; j++) {
             touch(p, s->part[j].residual, i);
@@ -729,7 +773,7 @@ static void memory_plan(program *p)
 
 /* ---- building ---- */
 
-static tn_status builder_init(builder *b, const tn_compile *compile, uint32_t threads)
+static tn_status builder_init(builder *b, const tn_compile *compile, uint32_t threads, bool tiles)
 {
     const tn_graph_api *api = compile->api;
     program *p = calloc(1, sizeof *p);
@@ -746,14 +790,14 @@ static tn_status builder_init(builder *b, const tn_compile *compile, uint32_t th
     if (!p || !b->node || !b->value || !b->uses || !b->writer || !b->reader || !b->buffer_of || !b->quant_of ||
         !b->done)
         return tn_fail(b->err, TN_E_MEMORY, "the execution plan");
-    *p = (program){
-        .limits = {compile->max_tokens, compile->max_seqs, compile->max_outputs, compile->max_model_len, threads},
-        .vocab = api->vocab_size,
-        .width = api->model_width,
-        .weight_count = api->weight_count,
-        .group_count = api->kv_group_count,
-        .hidden = NONE,
-        .logits = NONE};
+    *p = (program){.limits = {compile->max_tokens, compile->max_seqs, compile->max_outputs, compile->max_model_len,
+                              threads, tiles},
+                   .vocab = api->vocab_size,
+                   .width = api->model_width,
+                   .weight_count = api->weight_count,
+                   .group_count = api->kv_group_count,
+                   .hidden = NONE,
+                   .logits = NONE};
     p->weights = calloc(p->weight_count + 1, sizeof *p->weights);
     p->names = calloc(p->weight_count + 1, sizeof *p->names);
     p->weight_at = calloc(p->weight_count + 1, sizeof *p->weight_at);
@@ -797,14 +841,14 @@ static tn_status build(builder *b, uint32_t *bad, uint32_t *bad_count)
     return TN_OK;
 }
 
-tn_status program_build(const tn_compile *compile, uint32_t threads, uint32_t *bad, uint32_t *bad_count,
+tn_status program_build(const tn_compile *compile, uint32_t threads, bool tiles, uint32_t *bad, uint32_t *bad_count,
                         program **ret_program, tn_error *err)
 {
     builder b = {.compile = compile, .api = compile->api, .err = err};
 
     if (!compile->max_tokens || !compile->max_seqs || !compile->max_outputs || !compile->max_model_len)
         return tn_fail(err, TN_E_ARGUMENT, "compile: a limit is 0");
-    tn_status status = builder_init(&b, compile, threads);
+    tn_status status = builder_init(&b, compile, threads, tiles);
     if (status == TN_OK)
         status = build(&b, bad, bad_count);
     builder_finish(&b);

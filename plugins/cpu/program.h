@@ -13,7 +13,6 @@
 
 enum {
     PARTS_MAX = 4,      /* linears of one input in one step */
-    QUANTS_MAX = 2,     /* block sizes: 16 and 32 */
     ROW_CHUNK = 96,     /* rows of one linear work item */
     TILE_COLUMNS = 128, /* columns of one work item of few rows */
     TILE_FLOATS = 8192, /* of a thread's tile */
@@ -26,10 +25,11 @@ enum {
     TOP_MAX = 128 /* top_logprobs of a batch */
 };
 
-/* A buffer in the activation arena: rows of float32, or quantised rows. */
+/* A buffer in the activation arena: rows of float32, or rows prepared for products. */
 typedef struct buffer {
-    uint32_t columns, stride; /* stride in floats; for quantised rows k_pad */
-    uint32_t block;           /* 0: float32; else quantised with this block */
+    uint32_t form;            /* FORM_* */
+    uint32_t columns, stride; /* stride in floats; for prepared rows k_pad */
+    uint32_t tile_stride;     /* of prepared rows; 0: none */
     uint32_t rows;            /* capacity */
     uint32_t first, last;     /* steps */
     uint64_t bytes, offset;
@@ -67,7 +67,7 @@ typedef struct step {
     bool outputs;               /* rows are output rows, not token rows */
     uint32_t in[3];             /* buffers, NONE */
     uint32_t out;               /* float32 buffer, or NONE */
-    uint32_t quant[QUANTS_MAX]; /* buffers that receive the result quantised, or NONE */
+    uint32_t quant[FORM_COUNT]; /* buffers that receive the result prepared for products, or NONE */
     uint32_t columns;
     uint32_t gain;              /* NORM: weight id; EMBED: table; ATTEND: sinks or NONE */
     uint32_t width, activation; /* NORM: run length */
@@ -95,6 +95,7 @@ typedef struct kv_layout {
 
 typedef struct limits {
     uint32_t max_tokens, max_seqs, max_outputs, max_model_len, threads;
+    bool tiles; /* the family multiplies in tiles: rows are prepared for them too */
 } limits;
 
 typedef struct program {
@@ -126,9 +127,13 @@ typedef struct thread_layout {
 } thread_layout;
 void program_thread_layout(const program *p, thread_layout *ret);
 
-/* Builds a program. TN_E_UNSUPPORTED names the first node that cannot run (bad, bad_count: all of them, as in
- * tn_backend.check; bad may be NULL). The graph outlives the program. Moved to the caller. */
-tn_status program_build(const tn_compile *compile, uint32_t threads, uint32_t *bad, uint32_t *bad_count,
+/* The arrays of a buffer of prepared rows that begins at `base`. */
+quant_rows buffer_rows(const buffer *n, uint8_t *base);
+
+/* Builds a program for `threads` threads; tiles: see limits. TN_E_UNSUPPORTED names the first node that cannot run
+ * (bad, bad_count: all of them, as in tn_backend.check; bad may be NULL). The graph outlives the program. Moved to the
+ * caller. */
+tn_status program_build(const tn_compile *compile, uint32_t threads, bool tiles, uint32_t *bad, uint32_t *bad_count,
                         program **ret_program, tn_error *err);
 /* NULL is fine. */
 void program_free(program *p);

@@ -167,7 +167,7 @@ uint32_t attend_end_begin(tn_model *m, const step *s)
 {
     bool quantised = false;
 
-    for (uint32_t i = 0; i < QUANTS_MAX; i++)
+    for (uint32_t i = 0; i < FORM_COUNT; i++)
         quantised = quantised || s->quant[i] != NONE;
     return m->attend.split || quantised ? m->task_count : 0;
 }
@@ -179,11 +179,11 @@ void attend_end_item(tn_model *m, const step *s, uint32_t task)
 
     for (uint32_t i = 0; m->attend.split && i < per_task; i++)
         merge_item(m, s, &m->attend, task * per_task + i);
-    for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+    for (uint32_t i = 0; i < FORM_COUNT; i++) {
         if (s->quant[i] == NONE)
             continue;
         quant_rows q = model_quant(m, s->quant[i]);
         for (uint32_t row = t->row0; row < t->row0 + t->rows; row++)
-            m->k->quantize_row(model_row(m, s->out, row), s->columns, &q, row);
+            model_quantize_row(m, model_row(m, s->out, row), s->columns, &q, row);
     }
 }

@@ -45,6 +45,9 @@ static void product(const tn_model *m, const linear_part *part, uint32_t in, uin
     if (w->kind == WEIGHT_AFFINE) {
         quant_rows x = model_quant(m, in);
         m->k->linear_affine(&w->affine, panel0, real, &x, row0, rows, tile, stride, scratch);
+    } else if (m->p->buffers[in].form == FORM_SPLIT) {
+        quant_rows x = model_quant(m, in);
+        m->k->linear_split(&w->matrix, panel0, real, &x, row0, rows, tile, stride, scratch);
     } else {
         m->k->linear_float(&w->matrix, panel0, real, model_row(m, in, row0), m->p->buffers[in].stride, rows, tile,
                            stride, scratch);
@@ -103,7 +106,7 @@ void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t threa
         memset(row + columns, 0, (padded - columns) * sizeof *row);
         if (s->out != NONE)
             memcpy(model_row(m, s->out, row0 + r) + column, row, columns * sizeof *row);
-        for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+        for (uint32_t i = 0; i < FORM_COUNT; i++) {
             if (s->quant[i] == NONE)
                 continue;
             quant_rows q = model_quant(m, s->quant[i]);

@@ -12,11 +12,11 @@ static void row_emit(tn_model *m, const step *s, uint32_t row, const float *x)
 {
     if (s->out != NONE && x != model_row(m, s->out, row))
         memcpy(model_row(m, s->out, row), x, s->columns * sizeof *x);
-    for (uint32_t i = 0; i < QUANTS_MAX; i++) {
+    for (uint32_t i = 0; i < FORM_COUNT; i++) {
         if (s->quant[i] == NONE)
             continue;
         quant_rows q = model_quant(m, s->quant[i]);
-        m->k->quantize_row(x, s->columns, &q, row);
+        model_quantize_row(m, x, s->columns, &q, row);
     }
 }
 

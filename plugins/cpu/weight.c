@@ -102,7 +102,9 @@ static tn_status float_init(weight *w, const char *name, tn_error *err)
     f->k = w->k;
     f->panels = round_up(w->n, LANES) / LANES;
     f->store = type == TN_F32 ? STORE_F32 : type == TN_F16 ? STORE_F16 : STORE_BF16;
-    f->panel_bytes = ((uint64_t)w->k * LANES * tn_scalar_bytes(type) + 63) & ~UINT64_C(63);
+    f->k_pad = round_up(w->k, K_BLOCK);
+    uint32_t k_stored = f->store == STORE_BF16 ? f->k_pad : round_up(w->k, 2); /* kernels read two k at a time */
+    f->panel_bytes = (uint64_t)k_stored * LANES * tn_scalar_bytes(type);
     w->bytes = f->panels * f->panel_bytes;
     return TN_OK;
 }
@@ -246,6 +248,12 @@ static void affine_scales_store(const weight *w, uint8_t *panel, uint32_t lane, 
     }
 }
 
+/* Where element (lane, k) of a panel is, in elements. */
+static uint64_t float_index(const float_weight *f, uint64_t k, uint32_t lane)
+{
+    return f->store == STORE_BF16 ? k / 2 * 2 * LANES + lane * 2 + k % 2 : k * LANES + lane;
+}
+
 static void float_row_store(weight *w, uint64_t n, const tn_planes *planes, uint64_t row)
 {
     uint64_t bytes = tn_scalar_bytes(w->enc.qtype);
@@ -258,7 +266,8 @@ static void float_row_store(weight *w, uint64_t n, const tn_planes *planes, uint
         return;
     }
     uint8_t *panel = w->data + n / LANES * w->matrix.panel_bytes;
-    scalars_store(panel, planes->k0, (uint32_t)(n % LANES), from, planes->n_k, 1, bytes);
+    for (uint64_t k = 0; k < planes->n_k; k++)
+        memcpy(panel + float_index(&w->matrix, planes->k0 + k, (uint32_t)(n % LANES)) * bytes, from + k * bytes, bytes);
 }
 
 static tn_status planes_check(const weight *w, const tn_planes *planes, const char *name, tn_error *err)
@@ -376,5 +385,5 @@ void weight_row(const weight *w, uint64_t row, float *out)
     }
     const uint8_t *panel = w->data + row / LANES * w->matrix.panel_bytes;
     for (uint32_t k = 0; k < w->k; k++)
-        out[k] = scalar_at(panel, w->enc.qtype, (uint64_t)k * LANES + row % LANES);
+        out[k] = scalar_at(panel, w->enc.qtype, float_index(&w->matrix, k, (uint32_t)(row % LANES)));
 }

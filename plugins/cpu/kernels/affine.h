@@ -29,8 +29,17 @@ typedef void (*chunk_kernel)(const chunk_args *a);
 /* Kernels for 1..PACKED_ROWS_MAX rows that read this weight's packed codes; NULL if unpacking is better for `rows`
  * rows. *ret_direct: they read scales in place, so that these need not be expanded. */
 const chunk_kernel *FAMILY(affine_packed)(const affine_weight *w, uint32_t rows, bool *ret_direct);
+/* Scales, and minima if any, of the chunk's blocks as float32 per block, to scratch. */
+void FAMILY(affine_expand)(const chunk_args *a);
 /* Unpacks the chunk's codes to scratch, offset and zero point subtracted, and multiplies `rows` rows with them. */
 void FAMILY(affine_unpacked)(const chunk_args *a, uint32_t rows);
+
+/* Blocks of x per chunk of unpacked codes: as few chunks as fit, of nearly equal size. */
+INLINE uint32_t affine_chunk_blocks(const affine_weight *w)
+{
+    const uint32_t chunks = (w->k_pad + K_CHUNK_MAX - 1) / K_CHUNK_MAX;
+    return (w->k_pad / K_BLOCK + chunks - 1) / chunks * (K_BLOCK / w->block);
+}
 
 /* Codes of pairs i of one K_BLOCK; `bits` and i are constants after inlining. */
 INLINE vi codes_at(const int bits, const uint8_t *block, const int i)

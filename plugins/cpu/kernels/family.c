@@ -11,7 +11,6 @@ const kernels *FAMILY(kernels)(void)
 #else
         .name = "portable",
 #endif
-        .quantize_row = FAMILY(quantize_row),
         .quantize_part = FAMILY(quantize_part),
         .linear_affine = FAMILY(linear_affine),
         .linear_float = FAMILY(linear_float),

@@ -9,7 +9,6 @@ void FAMILY(linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t pan
                            uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
 void FAMILY(linear_float)(const float_weight *w, uint32_t panel0, uint32_t panels, const float *x, uint32_t x_stride,
                           uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
-void FAMILY(quantize_row)(const float *x, uint32_t n, const quant_rows *ret, uint32_t row);
 void FAMILY(quantize_part)(const float *x, uint32_t first, uint32_t n, const quant_rows *ret, uint32_t row);
 void FAMILY(rms_norm)(const float *x, const float *gain, uint32_t n, float eps, float gain_offset, float *out);
 void FAMILY(add)(const float *a, const float *b, uint32_t n, float *out);

@@ -1,8 +1,9 @@
 /* plugins/cpu/kernels/kernels.h: the table of kernels that every instruction-set family fills.
  *
- * All families give the same bits (see isa.h), and no kernel's result for a row depends on the rows beside it, so the
- * choice of family, of row blocks and of threads is a matter of speed only. Kernels are pure: they read and write what
- * their arguments name, keep no state and never fail. Layouts are made by weight.c (weights) and kv.c (pages).
+ * All families give the same bits (see isa.h), but for AMX on bfloat16 weights, whose tiles sum in their own order. No
+ * kernel's result for a row depends on the rows beside it, so the choice of row blocks and of threads is a matter of
+ * speed only. Kernels are pure: they read and write what their arguments name, keep no state and never fail. Layouts
+ * are made by weight.c (weights) and program.c (pages, rows).
  */
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H
@@ -17,19 +18,33 @@ enum {
     K_SUM = 64,        /* float weights: elements of K summed before they join the total */
     SPAN_TOKENS = 256, /* absolute positions [256 s, 256 s + 256) form attention span s */
     SPAN_PAGES = SPAN_TOKENS / LANES,
-    QUERIES_MAX = 48 /* query vectors (rows x heads of one kv head) of one attention item */
+    QUERIES_MAX = 48, /* query vectors (rows x heads of one kv head) of one attention item */
+    TILE_ROWS = 16    /* rows of a matrix tile; buffers that tiles read have room for a multiple of it */
+};
+
+/* How a row enters a matrix product. */
+enum {
+    FORM_16,    /* int16, one scale per 16 elements: weights of groups of 16 */
+    FORM_32,    /* int16, one scale per 32 */
+    FORM_SPLIT, /* two bfloat16 that add up to the float32 within 2^-17: bfloat16 weights in tiles */
+    FORM_COUNT,
+    FORM_FLOAT = FORM_COUNT /* the float32 row itself */
 };
 
 /* Storage of float data: the KV cache and FLOAT weights. */
 enum { STORE_F32 = 0, STORE_F16 = 1, STORE_BF16 = 2 };
 
-/* Rows quantised to int16, one scale per `block` elements of K (16 or 32): x ~ scale * q. */
+/* Rows prepared for products. FORM_16 and FORM_32: int16, one scale per `block` elements of K: x ~ scale * q.
+ * tiles: the same rows as matrix tiles read them, for families that have any: per K_BLOCK the high bytes of q, then the
+ * low bytes, both in the order of amx_affine.c; FORM_SPLIT has tiles only: per K_BLOCK the high parts, then the low. */
 typedef struct quant_rows {
-    int16_t *q;    /* [rows, k_pad] */
-    float *scale;  /* [rows, blocks] */
-    float *sum;    /* [rows, blocks]  scale * sum of q, what a group's minimum is multiplied with */
-    int32_t *isum; /* [rows, blocks]  sum of q, what an integer zero point is multiplied with */
-    uint32_t k_pad, block, blocks, reserved0; /* k_pad: multiple of K_BLOCK; blocks = k_pad / block */
+    int16_t *q;     /* [rows, k_pad] */
+    float *scale;   /* [rows, blocks] */
+    float *sum;     /* [rows, blocks]  scale * sum of q, what a group's minimum is multiplied with */
+    int32_t *isum;  /* [rows, blocks]  sum of q, what an integer zero point is multiplied with */
+    uint8_t *tiles; /* [rows, tile_stride] 64-byte aligned; NULL: this family has none */
+    uint32_t k_pad, block, blocks, form; /* k_pad: multiple of K_BLOCK; blocks = k_pad / block; form: FORM_* */
+    uint32_t tile_stride, reserved0;     /* bytes; an odd number of cache lines, so that rows differ in their sets */
 } quant_rows;
 
 /* AFFINE weights in panels of 16 outputs. A panel holds, in this order: scale2 (and its min factors), scales, mins,
@@ -49,11 +64,13 @@ typedef struct affine_weight {
     uint32_t scale2_at, scale_at, min_at, code_at; /* byte offsets in a panel */
 } affine_weight;
 
-/* FLOAT weights in panels of 16 outputs: [panels][k][16], zero beyond n. */
+/* FLOAT weights in panels of 16 outputs, zero beyond n: [panels][k][16]; bfloat16 in pairs of k, as tiles and shifts
+ * like them: [panels][k_pad / 2][16][2], zero beyond k. */
 typedef struct float_weight {
     const uint8_t *data;
     uint64_t panel_bytes;
     uint32_t n, k, panels, store; /* STORE_* */
+    uint32_t k_pad, reserved0;    /* multiple of K_BLOCK */
 } float_weight;
 
 /* Scratch of one thread for any kernel, 64-byte aligned. */
@@ -63,6 +80,7 @@ typedef struct kernel_scratch {
     float min[K_CHUNK_MAX / 16][LANES];
     float panel[SPAN_TOKENS][LANES];
     float score[QUERIES_MAX][SPAN_TOKENS];
+    int32_t sums[4][TILE_ROWS][LANES]; /* results of tiles on their way to registers */
 } kernel_scratch;
 
 /* Query vectors of one (row block, kv head) against the pages of one sequence. Query i = (row i / heads, head i %
@@ -87,14 +105,17 @@ typedef struct softmax_state {
 
 typedef struct kernels {
     const char *name;
-    /* x [n] -> row `row` of ret. Non-finite elements make their block's scale NaN. */
-    void (*quantize_row)(const float *x, uint32_t n, const quant_rows *ret, uint32_t row);
-    /* x [n] -> elements first..first+n of the row, first and n multiples of K_BLOCK. */
+    bool tiles; /* rows are wanted as tiles too; linear_split exists */
+    /* x [n] -> elements first..first+n of row `row`, first and n multiples of K_BLOCK. Non-finite elements make their
+     * block's scale, or their low part, NaN. */
     void (*quantize_part)(const float *x, uint32_t first, uint32_t n, const quant_rows *ret, uint32_t row);
     /* tile[r * tile_stride + p * 16 + i] = sum over k of x[row0 + r, k] * W[(panel0 + p) * 16 + i, k]. */
     void (*linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                           uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
     void (*linear_float)(const float_weight *w, uint32_t panel0, uint32_t panels, const float *x, uint32_t x_stride,
+                         uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
+    /* The same for STORE_BF16 weights and rows of FORM_SPLIT. Writes whole tiles: up to TILE_ROWS - 1 rows more. */
+    void (*linear_split)(const float_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                          uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
     /* out = x / sqrt(mean(x^2) + eps) * (gain + gain_offset), over n elements; may alias. */
     void (*rms_norm)(const float *x, const float *gain, uint32_t n, float eps, float gain_offset, float *out);
@@ -124,5 +145,6 @@ typedef struct kernels {
 const kernels *kernels_portable(void);
 const kernels *kernels_avx2(void);
 const kernels *kernels_avx512(void);
+const kernels *kernels_amx(void);
 
 #endif

@@ -51,7 +51,7 @@ INLINE void expand(const uint32_t type, const uint32_t type2, const bool minima,
     }
 }
 
-static void expand_scales(const chunk_args *a)
+void FAMILY(affine_expand)(const chunk_args *a)
 {
     const affine_weight *w = a->w;
     const bool minima = w->zero_type == TN_ZERO_FLOAT;
@@ -85,11 +85,10 @@ static void packed_groups(chunk_args a, uint32_t rows, const chunk_kernel *kerne
 void FAMILY(linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                            uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch)
 {
-    const uint32_t blocks = w->k_pad / w->block, halves = K_BLOCK / w->block;
-    const uint32_t chunks = (w->k_pad + K_CHUNK_MAX - 1) / K_CHUNK_MAX;
+    const uint32_t blocks = w->k_pad / w->block;
     bool direct = false;
     const chunk_kernel *packed = FAMILY(affine_packed)(w, rows, &direct);
-    const uint32_t step = packed && direct ? blocks : ((w->k_pad / K_BLOCK + chunks - 1) / chunks) * halves;
+    const uint32_t step = packed && direct ? blocks : affine_chunk_blocks(w);
 
     for (uint32_t p = 0; p < panels; p++) {
         chunk_args a = {.w = w,
@@ -102,7 +101,7 @@ void FAMILY(linear_affine)(const affine_weight *w, uint32_t panel0, uint32_t pan
         for (a.block0 = 0; a.block0 < blocks; a.block0 += step) {
             a.blocks = blocks - a.block0 < step ? blocks - a.block0 : step;
             if (!packed || !direct)
-                expand_scales(&a);
+                FAMILY(affine_expand)(&a);
             if (packed)
                 packed_groups(a, rows, packed);
             else

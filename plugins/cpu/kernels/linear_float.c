@@ -8,13 +8,25 @@
 
 enum { STREAM_ROWS_MAX = 3, STREAM_AHEAD = 1024 };
 
-INLINE vf load_stored(const uint8_t *panel, uint64_t index, const uint32_t store)
+/* 16 outputs at k and at k + 1, k even, of a panel in the layout of its store. */
+typedef struct vf_pair {
+    vf at[2];
+} vf_pair;
+
+INLINE vf_pair load_pair(const uint8_t *panel, uint32_t k, const uint32_t store)
 {
-    if (store == STORE_F16)
-        return vf_load_f16((const uint16_t *)(const void *)panel + index);
-    if (store == STORE_BF16)
-        return vf_load_bf16((const uint16_t *)(const void *)panel + index);
-    return vf_load((const float *)(const void *)panel + index);
+    const uint64_t index = (uint64_t)k * LANES;
+
+    if (store == STORE_BF16) { /* halves of 32-bit lanes */
+        vi both = vi_load(panel + index * 2);
+        return (vf_pair){{vf_bits(vi_left32(both, 16)), vf_bits(vi_and(both, vi_set32(-0x10000)))}};
+    }
+    if (store == STORE_F16) {
+        const uint16_t *half = (const uint16_t *)(const void *)panel + index;
+        return (vf_pair){{vf_load_f16(half), vf_load_f16(half + LANES)}};
+    }
+    const float *wide = (const float *)(const void *)panel + index;
+    return (vf_pair){{vf_load(wide), vf_load(wide + LANES)}};
 }
 
 /* ---- rows x 16 on top of what the tile holds ---- */
@@ -116,7 +128,7 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
                         const float *x, uint32_t x_stride, float *tile, uint32_t tile_stride)
 {
     const uint8_t *data = w->data + panel0 * w->panel_bytes;
-    const uint64_t step = LANES * (store == STORE_F32 ? 4 : 2);
+    const uint64_t line = LANES * (store == STORE_F32 ? 4 : 2);
     vf total[2 * STREAM_ROWS_MAX];
 
     for (int i = 0; i < rows * panels; i++)
@@ -126,16 +138,20 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
         vf acc[2 * STREAM_ROWS_MAX];
         for (int i = 0; i < rows * panels; i++)
             acc[i] = vf_zero();
-        for (uint32_t k = k0; k < end; k++) {
+        for (uint32_t k = k0; k < end; k += 2) {
+            const float *at = x + k, *next = at + (k + 1 < end); /* an odd K ends with 0 times an element */
 #pragma GCC unroll 2
             for (int p = 0; p < panels; p++) {
-                const uint8_t *at = data + (unsigned)p * w->panel_bytes + k * step;
-                isa_prefetch(at + STREAM_AHEAD);
-                vf wide = load_stored(at, 0, store);
+                const uint8_t *panel = data + (unsigned)p * w->panel_bytes;
+                isa_prefetch(panel + k * line + STREAM_AHEAD);
+                isa_prefetch(panel + k * line + line + STREAM_AHEAD);
+                vf_pair wide = load_pair(panel, k, store);
 #pragma GCC unroll 3
-                for (int r = 0; r < rows; r++)
-                    acc[p * rows + r] =
-                        vf_fma(vf_set(x[(uint64_t)(unsigned)r * x_stride + k]), wide, acc[p * rows + r]);
+                for (int r = 0; r < rows; r++) {
+                    const uint64_t row = (uint64_t)(unsigned)r * x_stride;
+                    vf sum = vf_fma(vf_set(at[row]), wide.at[0], acc[p * rows + r]);
+                    acc[p * rows + r] = vf_fma(vf_set(next[row]), wide.at[1], sum);
+                }
             }
         }
         for (int i = 0; i < rows * panels; i++)
@@ -182,12 +198,12 @@ static void reuse_panel(const float_weight *w, uint32_t panel, const float *x, u
         vf_store(tile + (uint64_t)r * tile_stride, vf_zero());
     for (uint32_t k0 = 0; k0 < w->k; k0 += SPAN_TOKENS) {
         uint32_t count = w->k - k0 < SPAN_TOKENS ? w->k - k0 : SPAN_TOKENS;
-        for (uint32_t k = 0; k < count; k++) {
-            uint64_t at = (uint64_t)(k0 + k) * LANES;
-            vf wide = w->store == STORE_F16    ? load_stored(data, at, STORE_F16)
-                      : w->store == STORE_BF16 ? load_stored(data, at, STORE_BF16)
-                                               : load_stored(data, at, STORE_F32);
-            vf_store(scratch->panel[k], wide);
+        for (uint32_t k = 0; k < count; k += 2) {
+            vf_pair wide = w->store == STORE_F16    ? load_pair(data, k0 + k, STORE_F16)
+                           : w->store == STORE_BF16 ? load_pair(data, k0 + k, STORE_BF16)
+                                                    : load_pair(data, k0 + k, STORE_F32);
+            vf_store(scratch->panel[k], wide.at[0]);
+            vf_store(scratch->panel[k + 1], wide.at[1]);
         }
         for (uint32_t k = 0; k < count; k += K_SUM) {
             product_args a = {.x = x + k0 + k,

@@ -43,18 +43,6 @@ void FAMILY(quantize_part)(const float *x, uint32_t first, uint32_t n, const qua
                        ret->sum + b, ret->isum + b);
 }
 
-void FAMILY(quantize_row)(const float *x, uint32_t n, const quant_rows *ret, uint32_t row)
-{
-    const uint32_t whole = n / K_BLOCK * K_BLOCK;
-
-    FAMILY(quantize_part)(x, 0, whole, ret, row);
-    if (whole < ret->k_pad) {
-        float tail[K_BLOCK] = {0};
-        memcpy(tail, x + whole, (n - whole) * sizeof *tail);
-        FAMILY(quantize_part)(tail, whole, K_BLOCK, ret, row);
-    }
-}
-
 /* ---- elementwise ---- */
 
 void FAMILY(rms_norm)(const float *x, const float *gain, uint32_t n, float eps, float gain_offset, float *out)

@@ -1,0 +1,328 @@
+/* test_cpu_kernels.c: the matrix products of every kernel family that this machine has, against plain loops at odd
+ * sizes, against each other to the bit, and row by row: a row's bits do not depend on the rows beside it.
+ */
+#include "cmocka_test.h"
+#include "family_choice.h"
+#include "program.h"
+
+#include "base/half.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 43, K = 1379, ROWS = 37, PANELS = (N + LANES - 1) / LANES, STRIDE = PANELS * LANES };
+enum { TILE = (ROWS + TILE_ROWS) * STRIDE };
+
+static const char *const family_names[] = {"portable", "avx2", "avx512", "amx"};
+enum { FAMILIES = sizeof family_names / sizeof *family_names };
+
+static uint64_t random_state;
+
+static uint32_t draw(uint32_t below)
+{
+    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)((random_state >> 33) % below);
+}
+
+static float draw_float(float range)
+{
+    return ((float)draw(1 << 20) / (float)(1 << 19) - 1.0f) * range;
+}
+
+static const kernels *family(int index)
+{
+    const kernels *k;
+    return family_choose(family_names[index], &k, NULL) == TN_OK ? k : NULL;
+}
+
+/* ---- one weight and its decoded values ---- */
+
+typedef struct subject {
+    weight w;
+    float *value; /* [N, K] */
+} subject;
+
+static void *aligned(uint64_t bytes)
+{
+    uint64_t size = (bytes + 63) / 64 * 64;
+    void *p = aligned_alloc(64, size);
+    assert_non_null(p);
+    return memset(p, 0, size);
+}
+
+static void fill_scalars(uint8_t *plane, uint64_t bytes, uint32_t type)
+{
+    for (uint64_t i = 0; i < bytes; i += tn_scalar_bytes(type)) {
+        uint16_t half = f16_from_float(0.002f + (float)draw(1000) * 1e-5f);
+        uint16_t brain = bf16_from_float(draw_float(0.05f));
+        float wide = draw_float(0.05f);
+        if (type == TN_F16)
+            memcpy(plane + i, &half, 2);
+        else if (type == TN_BF16)
+            memcpy(plane + i, &brain, 2);
+        else if (type == TN_F32)
+            memcpy(plane + i, &wide, 4);
+        else
+            plane[i] = (uint8_t)draw(type == TN_S8 ? 256 : 64);
+    }
+}
+
+static subject subject_make(tn_enc enc)
+{
+    subject s;
+    uint8_t *plane[TN_PLANE_COUNT] = {0};
+    uint64_t bytes[TN_PLANE_COUNT];
+    tn_error err = TN_ERROR_INIT;
+
+    enc.struct_size = sizeof enc;
+    if (weight_init(&s.w, &enc, N, K, false, "subject", &err) != TN_OK)
+        fail_msg("%s", err.msg);
+    weight_place(&s.w, aligned(s.w.bytes));
+    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+        bytes[p] = tn_plane_bytes(&enc, p, N, K);
+        plane[p] = bytes[p] ? aligned(bytes[p]) : NULL;
+        uint32_t type = p == TN_PLANE_SCALE2                                  ? enc.scale2_type
+                        : p == TN_PLANE_MIN && enc.zero_type == TN_ZERO_POINT ? TN_U8
+                        : p == TN_PLANE_CODES && enc.family == TN_ENC_FLOAT   ? enc.qtype
+                        : p == TN_PLANE_CODES                                 ? TN_S8
+                                                                              : enc.scale_type;
+        fill_scalars(plane[p], bytes[p], type);
+    }
+    for (uint64_t i = 0; enc.zero_type == TN_ZERO_POINT && i < bytes[TN_PLANE_MIN]; i++)
+        plane[TN_PLANE_MIN][i] = (uint8_t)(plane[TN_PLANE_MIN][i] & ((1u << enc.bits) - 1));
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_COUNT,
+                              .n_rows = N,
+                              .n_k = K,
+                              .plane = (const void *const *)plane,
+                              .plane_bytes = bytes};
+    if (weight_store(&s.w, &planes, "subject", &err) != TN_OK)
+        fail_msg("%s", err.msg);
+    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+        free(plane[p]);
+    s.value = aligned((uint64_t)N * K * sizeof *s.value);
+    for (uint32_t n = 0; n < N; n++)
+        weight_row(&s.w, n, s.value + (uint64_t)n * K);
+    return s;
+}
+
+static void subject_free(subject *s)
+{
+    free(s->w.data);
+    free(s->value);
+}
+
+/* ---- a product as step_linear.c asks for it ---- */
+
+/* Prepared rows as a buffer of the program holds them. */
+static quant_rows prepare(const kernels *k, const weight *w, const float *x, uint32_t rows, uint8_t **ret_memory)
+{
+    const uint32_t k_pad = (K + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
+    buffer b = {.form = w->kind == WEIGHT_FLOAT ? FORM_SPLIT
+                        : w->affine.block == 16 ? FORM_16
+                                                : FORM_32,
+                .columns = K,
+                .stride = k_pad,
+                .rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS};
+    if (k->tiles)
+        b.tile_stride = (k_pad * (b.form == FORM_SPLIT ? 4 : 2) / 64 | 1) * 64;
+    *ret_memory = aligned((uint64_t)b.rows * (k_pad * 2 + k_pad / 16 * 12 + b.tile_stride) + 1024);
+    quant_rows q = buffer_rows(&b, *ret_memory);
+    for (uint32_t r = 0; r < rows; r++) {
+        float *row = aligned(k_pad * sizeof *row);
+        memcpy(row, x + (uint64_t)r * K, K * sizeof *row);
+        k->quantize_part(row, 0, k_pad, &q, r);
+        free(row);
+    }
+    return q;
+}
+
+static void multiply(const kernels *k, const weight *w, const float *x, uint32_t rows, float *tile)
+{
+    kernel_scratch *scratch = aligned(sizeof *scratch);
+
+    if (w->kind == WEIGHT_AFFINE || (k->tiles && w->matrix.store == STORE_BF16)) {
+        uint8_t *memory;
+        quant_rows q = prepare(k, w, x, rows, &memory);
+        if (w->kind == WEIGHT_AFFINE)
+            k->linear_affine(&w->affine, 0, PANELS, &q, 0, rows, tile, STRIDE, scratch);
+        else
+            k->linear_split(&w->matrix, 0, PANELS, &q, 0, rows, tile, STRIDE, scratch);
+        free(memory);
+    } else {
+        k->linear_float(&w->matrix, 0, PANELS, x, K, rows, tile, STRIDE, scratch);
+    }
+    free(scratch);
+}
+
+static float largest(const float *x, uint32_t count)
+{
+    float most = 0;
+    for (uint32_t i = 0; i < count; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    return most;
+}
+
+/* Largest difference from a sum in double, over what it may be: half a step of every int16 block (block = 0: none), and
+ * a rounding of float32 in 2^-19 of the products' magnitudes. */
+static double worst_error(const subject *s, const float *x, uint32_t block, const float *tile)
+{
+    double worst = 0;
+
+    for (uint32_t r = 0; r < ROWS; r++) {
+        for (uint32_t n = 0; n < N; n++) {
+            double sum = 0, may = 0, most = (double)largest(s->value + n * K, K), step = 0;
+            for (uint32_t i = 0; i < K; i++) {
+                double w = (double)s->value[n * K + i], v = (double)x[r * K + i];
+                if (block && i % block == 0)
+                    step = (double)largest(x + r * K + i, K - i < block ? K - i : block) / 32767;
+                sum += v * w;
+                may += fabs(w) * step * 0.501 + fabs(v) * (fabs(w) + most) * 0x1p-19;
+            }
+            double error = fabs((double)tile[r * STRIDE + n] - sum) / may;
+            worst = error > worst ? error : worst;
+        }
+    }
+    return worst;
+}
+
+static void check_row_counts(const kernels *k, const subject *s, const float *x, const float *whole)
+{
+    static const uint32_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 33};
+    static float tile[TILE];
+
+    for (uint32_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        uint32_t first = ROWS - counts[c];
+        multiply(k, &s->w, x + (uint64_t)first * K, counts[c], tile);
+        for (uint32_t r = 0; r < counts[c]; r++)
+            if (memcmp(tile + r * STRIDE, whole + (first + r) * STRIDE, N * sizeof *tile) != 0)
+                fail_msg("%s: row %u of %u differs from the same row among %d", k->name, r, counts[c], ROWS);
+    }
+}
+
+/* own_bits: a family whose sums may round on their own. */
+static void check_encoding(tn_enc enc, const char *own_bits)
+{
+    static float tile[FAMILIES][TILE], x[ROWS * K];
+    subject s = subject_make(enc);
+    const float *first = NULL;
+
+    for (int i = 0; i < ROWS * K; i++)
+        x[i] = draw_float(draw(50) ? 1.0f : 30.0f);
+    for (int f = 0; f < FAMILIES; f++) {
+        const kernels *k = family(f);
+        if (!k)
+            continue;
+        multiply(k, &s.w, x, ROWS, tile[f]);
+        double error = worst_error(&s, x, enc.family == TN_ENC_AFFINE ? s.w.affine.block : 0, tile[f]);
+        if (!(error <= 1))
+            fail_msg("%s: %u bits, groups of %u: error %.3g of what it may be", k->name, enc.bits, enc.group_k, error);
+        check_row_counts(k, &s, x, tile[f]);
+        if (own_bits && strcmp(k->name, own_bits) == 0)
+            continue;
+        for (uint32_t r = 0; first && r < ROWS; r++)
+            if (memcmp(first + r * STRIDE, tile[f] + r * STRIDE, N * sizeof *first) != 0)
+                fail_msg("%s: %u bits, groups of %u: row %u differs from the portable family's", k->name, enc.bits,
+                         enc.group_k, r);
+        first = first ? first : tile[f];
+    }
+    subject_free(&s);
+}
+
+static void test_affine_products_of_every_width(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 2; bits <= 8; bits++) {
+        for (uint32_t zero = TN_ZERO_NONE; zero <= TN_ZERO_FLOAT; zero++) {
+            tn_enc enc = {.family = TN_ENC_AFFINE,
+                          .qtype = TN_Q_UNSIGNED,
+                          .bits = bits,
+                          .group_k = 32,
+                          .scale_type = TN_F16,
+                          .zero_type = zero};
+            check_encoding(enc, NULL);
+            enc.qtype = TN_Q_SIGNED;
+            check_encoding(enc, NULL);
+            enc.group_k = 16;
+            check_encoding(enc, NULL);
+            enc.group_k = 128;
+            enc.scale_type = TN_BF16;
+            check_encoding(enc, NULL);
+        }
+    }
+}
+
+static void test_affine_products_with_two_levels_of_scales(void **state)
+{
+    (void)state;
+    tn_enc enc = {.family = TN_ENC_AFFINE,
+                  .qtype = TN_Q_UNSIGNED,
+                  .bits = 4,
+                  .group_k = 32,
+                  .scale_type = TN_U8,
+                  .zero_type = TN_ZERO_FLOAT,
+                  .group2_k = 256,
+                  .scale2_type = TN_F16};
+    check_encoding(enc, NULL);
+    enc.bits = 6;
+    enc.qtype = TN_Q_SIGNED;
+    enc.group_k = 16;
+    enc.scale_type = TN_S8;
+    enc.zero_type = TN_ZERO_NONE;
+    check_encoding(enc, NULL);
+}
+
+static void test_float_products(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {TN_F32, TN_F16, TN_BF16};
+    for (int i = 0; i < 3; i++)
+        check_encoding((tn_enc){.family = TN_ENC_FLOAT, .qtype = types[i], .bits = types[i] == TN_F32 ? 32 : 16},
+                       types[i] == TN_BF16 ? "amx" : NULL);
+}
+
+static void test_a_row_that_is_not_finite_taints_itself_alone(void **state)
+{
+    (void)state;
+    static float x[ROWS * K], clean[TILE], tile[TILE];
+    const tn_enc encodings[] = {{.family = TN_ENC_AFFINE,
+                                 .qtype = TN_Q_UNSIGNED,
+                                 .bits = 4,
+                                 .group_k = 32,
+                                 .scale_type = TN_F16,
+                                 .zero_type = TN_ZERO_FLOAT},
+                                {.family = TN_ENC_FLOAT, .qtype = TN_BF16, .bits = 16}};
+
+    for (int e = 0; e < 2; e++) {
+        subject s = subject_make(encodings[e]);
+        for (int f = 0; f < FAMILIES; f++) {
+            const kernels *k = family(f);
+            if (!k)
+                continue;
+            for (int i = 0; i < ROWS * K; i++)
+                x[i] = draw_float(1);
+            multiply(k, &s.w, x, ROWS, clean);
+            x[20 * K + 700] = INFINITY;
+            multiply(k, &s.w, x, ROWS, tile);
+            for (uint32_t r = 0; r < ROWS; r++) {
+                if (r == 20)
+                    assert_false(isfinite(tile[r * STRIDE + 5]));
+                else
+                    assert_memory_equal(tile + r * STRIDE, clean + r * STRIDE, N * sizeof *tile);
+            }
+        }
+        subject_free(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_affine_products_of_every_width),
+        cmocka_unit_test(test_affine_products_with_two_levels_of_scales),
+        cmocka_unit_test(test_float_products),
+        cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
