@@ -1,4 +1,4 @@
-/* plugins/cpu/weight.c: see weight.h. Packing is done once per load, in plain C: about 2 ns a code. */
+/* plugins/cpu/weight.c: see weight.h. Packing is done once per load, in plain C. */
 #include "weight.h"
 
 #include "base/half.h"
@@ -151,15 +151,6 @@ void weight_place(weight *w, uint8_t *data)
 /* Codes [k, k + count) of a bit stream, one per byte. */
 static void codes_unpack(const uint8_t *row, uint32_t bits, uint64_t k, uint32_t count, uint8_t *out)
 {
-    if (bits == 8) {
-        memcpy(out, row + k, count);
-        return;
-    }
-    if (bits == 4 && k % 2 == 0) {
-        for (uint32_t i = 0; i < count; i++)
-            out[i] = (row[(k + i) / 2] >> (i % 2 * 4)) & 15;
-        return;
-    }
     for (uint32_t i = 0; i < count; i++) {
         uint64_t bit = (k + i) * bits;
         uint32_t word = row[bit / 8];
@@ -169,12 +160,12 @@ static void codes_unpack(const uint8_t *row, uint32_t bits, uint64_t k, uint32_t
     }
 }
 
-/* Adds K_BLOCK codes of one lane to the bit planes of a storage block. */
+/* Adds K_BLOCK codes of one lane to the bit planes of a storage block, bits other than 4 and 8. */
 static void codes_place(uint8_t *block, uint32_t bits, uint32_t lane, const uint8_t *codes)
 {
     uint32_t shift = 0;
 
-    for (uint32_t width = bits == 8 ? 8 : 4; width; width /= 2) {
+    for (uint32_t width = 4; width; width /= 2) {
         if (!(bits & width))
             continue;
         uint32_t per_half = 16 / width, mask = (1u << width) - 1;
@@ -194,6 +185,36 @@ static void codes_place(uint8_t *block, uint32_t bits, uint32_t lane, const uint
     }
 }
 
+/* Eight 4-bit codes k..k+7 in the order of a stored word: even k in the low half, odd k in the high half. */
+static uint32_t nibbles_ordered(uint32_t codes)
+{
+    uint32_t even = codes & 0x0F0F0F0F, odd = codes >> 4 & 0x0F0F0F0F;
+
+    even = (even | even >> 4) & 0x00FF00FF;
+    odd = (odd | odd >> 4) & 0x00FF00FF;
+    return ((even | even >> 8) & 0xFFFF) | (odd | odd >> 8) << 16;
+}
+
+/* The same for four 8-bit codes. */
+static uint32_t bytes_ordered(uint32_t codes)
+{
+    return (codes & 0xFF0000FF) | (codes >> 8 & 0xFF00) | (codes << 8 & 0xFF0000);
+}
+
+/* Widths of one plane: a stored word is a permutation of 4 bytes of the row. first: a multiple of a word's codes. */
+static void words_store(uint8_t *codes, uint32_t bits, uint32_t lane, const uint8_t *row, uint64_t first,
+                        uint64_t bytes)
+{
+    uint8_t *out = codes + first * bits / 32 * 64 + lane * 4;
+
+    for (uint64_t i = 0; i < bytes; i += 4, out += 64) {
+        uint32_t word = 0;
+        memcpy(&word, row + i, bytes - i < 4 ? bytes - i : 4);
+        word = bits == 4 ? nibbles_ordered(word) : bytes_ordered(word);
+        memcpy(out, &word, sizeof word);
+    }
+}
+
 static void affine_codes_store(const affine_weight *a, uint8_t *panel, uint32_t lane, const tn_planes *planes,
                                uint64_t row_in_block)
 {
@@ -201,6 +222,10 @@ static void affine_codes_store(const affine_weight *a, uint8_t *panel, uint32_t 
     const uint8_t *row = (const uint8_t *)planes->plane[TN_PLANE_CODES] + row_in_block * row_bytes;
     uint64_t end = planes->k0 + planes->n_k;
 
+    if (a->bits == 4 || a->bits == 8) {
+        words_store(panel + a->code_at, a->bits, lane, row, planes->k0, row_bytes);
+        return;
+    }
     for (uint64_t k = planes->k0; k < end;) {
         uint8_t codes[K_BLOCK] = {0};
         uint32_t at = (uint32_t)(k % K_BLOCK);

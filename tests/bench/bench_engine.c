@@ -186,8 +186,8 @@ int main(int argc, char **argv)
     tn_runtime_close(runtime);
     uint32_t threads = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
     printf("\"limits\": {\"threads\": %u, \"read_bytes_per_s\": %.4g, \"f32_multiply_adds_per_s\": %.4g, "
-           "\"i16_multiply_adds_per_s\": %.4g}}\n",
+           "\"i16_multiply_adds_per_s\": %.4g, \"tile_multiply_adds_per_s\": %.4g}}\n",
            threads, machine_read_bandwidth(threads), machine_multiply_adds(threads),
-           machine_integer_multiply_adds(threads));
+           machine_integer_multiply_adds(threads), machine_tile_multiply_adds(threads));
     return 0;
 }

@@ -1,4 +1,4 @@
-/* tests/bench/machine_limits.h: the two ceilings of this machine, measured in the same run as the benchmark. */
+/* tests/bench/machine_limits.h: the ceilings of this machine, measured in the same run as the benchmark. */
 #ifndef BENCH_MACHINE_LIMITS_H
 #define BENCH_MACHINE_LIMITS_H
 
@@ -12,5 +12,7 @@ double machine_read_bandwidth(uint32_t threads);
 double machine_multiply_adds(uint32_t threads);
 /* 16-bit integer multiply-adds into 32 bits per second, likewise; 0 where the unit is missing. */
 double machine_integer_multiply_adds(uint32_t threads);
+/* bfloat16 multiply-adds per second in matrix tiles (AMX), likewise; 0 where there are none. */
+double machine_tile_multiply_adds(uint32_t threads);
 
 #endif
