@@ -52,17 +52,25 @@ void args_finish(args *args);
 /* Adds "name=value" as if by --set. */
 void args_set(args *args, const char *name, const char *value);
 
+/* Standard output, of which no byte is lost in silence. Start before anything is opened or printed. */
+void output_start(void);
+/* Pushes out what was printed. False: a write failed, now or before, and there is no use in going on. */
+bool output_flush(void);
+/* The end of printing: code, or, if something could not be written, EXIT_FAILURE and one sentence on stderr (none where
+ * the reader of a pipe has left). */
+int output_finish(int code);
+
 /* Prints "tenon: message" to stderr and returns EXIT_FAILURE. */
 int report(const tn_error *err);
 
 /* The front part of most commands: settings, and an instance through the stage asked for. On failure everything is
- * closed and the message printed; returns the exit code, or -1 to go on. */
+ * closed, args too, and the message printed; returns the exit code, or -1 to go on. */
 typedef enum stage { STAGE_PLUGINS, STAGE_TOKENIZER, STAGE_MODEL, STAGE_PLAN, STAGE_LOADED, STAGE_ENGINE } stage;
 typedef struct session {
     settings *settings;
     instance instance;
 } session;
-int session_open(session *session, const args *args, stage stage);
+int session_open(session *session, args *args, stage stage);
 tn_status session_advance(session *session, stage from, stage to, tn_error *err); /* stages in (from, to] */
 void session_close(session *session);
 

@@ -79,7 +79,7 @@ static void examine_port(void)
     close(fd);
 }
 
-static int examine_backend(const args *a)
+static int examine_backend(args *a)
 {
     session session;
     tn_error err = TN_ERROR_INIT;

@@ -15,7 +15,7 @@ static int run_inspect(const command *command, int argc, char **argv)
         return code;
     tn_status status = checkpoint_open(a.positional[0], &checkpoint, &err);
     if (status == TN_OK)
-        status = checkpoint_describe(checkpoint, stdout, json, &err);
+        checkpoint_describe(checkpoint, stdout, json);
     checkpoint_close(checkpoint);
     args_finish(&a);
     return status == TN_OK ? 0 : report(&err);

@@ -36,7 +36,7 @@ static int refuse(const char *name)
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         print_usage(stderr);
@@ -54,4 +54,10 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return commands[i]->run(commands[i], argc - 2, argv + 2);
     return refuse(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    output_start();
+    return output_finish(run(argc, argv));
 }

@@ -65,7 +65,8 @@ static tn_status stream(tn_client *client, bool verbose, tn_error *err)
                         (unsigned long long)event->generated_tokens);
             return event->status == TN_OK ? TN_OK : tn_fail(err, event->status, "%s", event->text);
         }
-        fflush(stdout);
+        if (!output_flush())
+            return TN_OK; /* nobody reads on: the request ends with its client, and main says why */
         if (count == 0)
             poll(&wait, 1, -1);
     }

@@ -45,7 +45,7 @@ tn_status session_advance(session *session, stage from, stage to, tn_error *err)
     return status;
 }
 
-int session_open(session *session, const args *args, stage stage)
+int session_open(session *session, args *args, stage stage)
 {
     tn_error err = TN_ERROR_INIT;
 
@@ -59,6 +59,7 @@ int session_open(session *session, const args *args, stage stage)
     if (status == TN_OK)
         return -1;
     session_close(session);
+    args_finish(args);
     return report(&err);
 }
 

@@ -216,8 +216,10 @@ static tn_status start_loop(tn_engine *engine, tn_error *err)
     pthread_condattr_destroy(&monotonic);
 
     int code = pthread_create(&engine->thread, NULL, step_loop, engine);
-    if (code == 0)
+    if (code == 0) {
+        pthread_setname_np(engine->thread, "tenon-engine"); /* what top and gdb show */
         return TN_OK;
+    }
     pthread_cond_destroy(&engine->drained);
     pthread_cond_destroy(&engine->wake);
     pthread_mutex_destroy(&engine->mutex);

@@ -190,13 +190,10 @@ static void describe_as_json(const checkpoint *view, FILE *to)
     fputs("]}\n", to);
 }
 
-tn_status checkpoint_describe(const checkpoint *view, FILE *to, bool json, tn_error *err)
+void checkpoint_describe(const checkpoint *view, FILE *to, bool json)
 {
     if (json)
         describe_as_json(view, to);
     else
         describe_as_text(view, to);
-    if (fflush(to) != 0 || ferror(to))
-        return tn_fail(err, TN_E_IO, "the description of %s could not be written", checkpoint_source(view)->path);
-    return TN_OK;
 }

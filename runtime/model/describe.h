@@ -11,7 +11,7 @@
  * Strings of the file are escaped, so that none can command a terminal or break the JSON. The JSON is one object:
  *   {"path", "container", "tensor_bytes", "metadata": {key: value}, "tensors": [{"name", "type", "shape", "bytes"}]}
  * where an array is {"element", "count", "first": [...]} and a string that was cut is {"bytes", "start"}.
- * TN_E_IO if `to` cannot be written. */
-tn_status checkpoint_describe(const checkpoint *checkpoint, FILE *to, bool json, tn_error *err);
+ * What cannot be written is for the owner of `to` to find (ferror). */
+void checkpoint_describe(const checkpoint *checkpoint, FILE *to, bool json);
 
 #endif
