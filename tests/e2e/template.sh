@@ -3,13 +3,7 @@
 # builds, checks and loads it with nothing but pkg-config's word.
 set -eu
 meson=$1 build=$2 source=$3
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-
-"$meson" install -C "$build" --no-rebuild --destdir "$folder/root" > "$folder/install.log" 2>&1 ||
-    { cat "$folder/install.log"; exit 1; }
-pc=$(find "$folder/root" -name tenon-sdk.pc)
-export PKG_CONFIG_LIBDIR="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$folder/root"
+. "$source/tests/e2e/installed.sh"
 
 cp -r "$source/sdk/template" "$folder/template"
 cd "$folder/template"
@@ -18,7 +12,6 @@ make check CFLAGS="-O2 -Wall -Wextra -Werror"
 symbols=$(nm -D --defined-only template.so | awk '{print $3}')
 [ "$symbols" = tn_plugin_entry ] || { echo "template.so exports: $symbols"; exit 1; }
 "$(find "$folder/root" -name tenon-check)" "$PWD/template.so"
-plugins=$(pkg-config --variable=plugin_dir tenon-sdk)
 make install DESTDIR=
 [ -f "$plugins/template.so" ]
 
@@ -26,7 +19,6 @@ cc -std=c11 -Wall -Wextra -Werror -o load_plugin "$source/tests/e2e/load_plugin.
     $(pkg-config --cflags --libs tenon-sdk) -ldl
 ./load_plugin "$PWD/template.so"
 
-tenon=$(find "$folder/root" -type f -name tenon -path '*/bin/*')
 "$tenon" plugins --set plugins.path="$plugins" | grep 'tn\.ops'
 if [ -n "${TENON_TEST_MODEL:-}" ]; then
     python3 "$source/tests/e2e/template_model.py" "$tenon" "$plugins" "$PWD/template.so" \
