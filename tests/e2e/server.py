@@ -3,6 +3,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,20 +27,20 @@ def free_port():
 
 
 class Server:
-    """`tenon serve` on a free port; `port`, `process`, `base` (URL), `log` (path of its standard error)."""
+    """`tenon serve` on a free port; `port`, `process`, `base` (URL). Its standard error is kept for messages, or goes to `log`."""
 
-    def __init__(self, *settings, model_path=None, wait=120):
+    def __init__(self, *settings, model_path=None, wait=120, log=None):
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.folder = tempfile.TemporaryDirectory()
-        self.log = os.path.join(self.folder.name, "log")
+        self.log_path = os.path.join(self.folder.name, "log")
         chosen = [f"plugins.path={os.environ['TENON_PLUGINS']}", f"model.path={model_path or model()}",
                   "model.served_model_name=smollm2,alias", f"http_frontend.listen=127.0.0.1:{self.port}", *settings]
         command = [os.environ["TENON"], "serve"]
         for setting in chosen:
             command += ["--set", setting]
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stderr=log)
+        with open(self.log_path, "w") as kept:
+            self.process = subprocess.Popen(command, stderr=log or kept)
         self.wait_ready(wait)
 
     def wait_ready(self, seconds):
@@ -54,7 +55,7 @@ class Server:
         raise AssertionError(f"not ready after {seconds} s:\n{self.read_log()}")
 
     def read_log(self):
-        with open(self.log) as log:
+        with open(self.log_path) as log:
             return log.read()
 
     def request(self, method, path, body=None, headers=None, timeout=120):
@@ -84,6 +85,12 @@ class Server:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def free_pages(self):
+        """KV pages that no request holds; those that keep a prefix for later are free too."""
+        text = self.request("GET", "/metrics")[2]
+        pages = int(re.search(r'tenon:cache_config_info{[^}]*num_gpu_blocks="(\d+)"', text)[1])
+        return round(pages * (1 - self.metric("tenon:kv_cache_usage_perc")))
 
     def metric(self, name):
         """Sum over the series of one metric."""
