@@ -13,6 +13,9 @@ static tn_status check_heads(const char *path, const model_config *config, tn_er
     if (config->kv_heads > config->heads || config->heads % config->kv_heads != 0)
         return tn_fail(err, TN_E_CORRUPT, "%s: %u key/value heads do not divide %u attention heads", path,
                        config->kv_heads, config->heads);
+    if (config->head_dim > MODEL_HEAD_DIM_MAX) /* one that is not given is width over heads */
+        return tn_fail(err, TN_E_CORRUPT, "%s: head width %u is beyond the limit of %d", path, config->head_dim,
+                       MODEL_HEAD_DIM_MAX);
     if (config->head_dim % 2 != 0)
         return tn_fail(err, TN_E_CORRUPT, "%s: head width %u is odd; rotary positions turn pairs of elements", path,
                        config->head_dim);

@@ -173,6 +173,23 @@ static void test_odd_head_width_is_refused(void **state)
     assert_non_null(strstr(err.msg, "63 is odd"));
 }
 
+static void test_a_head_width_that_follows_from_the_model_width_is_limited(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, "llama.embedding_length", fake_uint(MODEL_HEAD_DIM_MAX + 2));
+    fake_set(&fake, "llama.attention.head_count", fake_uint(1));
+    fake_set(&fake, "llama.attention.head_count_kv", fake_uint(1));
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "head width 4098 is beyond the limit of 4096"));
+    assert_hf_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 8192, \"intermediate_size\": 160, "
+                      "\"num_hidden_layers\": 3, \"num_attention_heads\": 1, \"vocab_size\": 320}",
+                      TN_E_CORRUPT, "head width 8192");
+}
+
 static void test_unknown_architecture_lists_the_known(void **state)
 {
     (void)state;
@@ -267,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_gguf_missing_keys_are_named),
         cmocka_unit_test(test_key_value_heads_must_divide_heads),
         cmocka_unit_test(test_odd_head_width_is_refused),
+        cmocka_unit_test(test_a_head_width_that_follows_from_the_model_width_is_limited),
         cmocka_unit_test(test_unknown_architecture_lists_the_known),
         cmocka_unit_test(test_hf_defaults_are_those_of_transformers),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
