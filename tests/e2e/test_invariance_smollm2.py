@@ -5,4 +5,4 @@ import sys
 
 from server import model
 
-sys.exit(subprocess.run([sys.argv[1], model(), sys.argv[2], "auto", "200", "40MiB"]).returncode)
+sys.exit(subprocess.run([sys.argv[1], model(), sys.argv[2], "auto", "200", "8MiB"]).returncode)
