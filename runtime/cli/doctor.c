@@ -12,6 +12,9 @@
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 enum { PORT = 8000 };
 
@@ -37,6 +40,16 @@ static void examine_system(void)
     print_line("cores", "%ld online, %d usable by this process", sysconf(_SC_NPROCESSORS_ONLN), usable);
 }
 
+#if defined(__x86_64__)
+/* Tiles of 8-bit and bfloat16 numbers. Compilers have no common name for them yet. */
+static bool has_amx(void)
+{
+    const unsigned all = 1u << 22 | 1u << 24 | 1u << 25;
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & all) == all;
+}
+#endif
+
 /* Instruction sets that kernel families use. */
 static void examine_instructions(void)
 {
@@ -44,8 +57,8 @@ static void examine_instructions(void)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    print_line("instructions", "AVX2+FMA %s, AVX-512 %s, VNNI %s", avx2 ? "yes" : "no", avx512 ? "yes" : "no",
-               __builtin_cpu_supports("avx512vnni") ? "yes" : "no");
+    print_line("instructions", "AVX2+FMA %s, AVX-512 %s, VNNI %s, AMX %s", avx2 ? "yes" : "no", avx512 ? "yes" : "no",
+               __builtin_cpu_supports("avx512vnni") ? "yes" : "no", has_amx() ? "yes" : "no");
     if (!avx2)
         print_line("", "without AVX2 the portable kernels run: right, but slow");
 #else

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""The commands as a person types them: help everywhere, good answers, and errors that name what is wrong and the fix."""
+"""The commands as a person types them: help everywhere, good answers, and errors that name what is wrong and the fix. What needs
+the real model's knowledge is left out with a tiny one."""
 import json
 import os
+import pty
 import subprocess
 
 from server import model
 
 COMMANDS = ["serve", "run", "plan", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
             "perplexity"]
+
+
+def is_real(path):
+    return os.path.getsize(path) > 50e6
 
 
 def tenon(*arguments, stdin="", code=0, plugins=True):
@@ -55,7 +61,7 @@ def test_settings_errors(folder="/tmp"):
 def test_files(path):
     assert "No such file" in tenon("inspect", path + ".missing", code=1)
     with open(path, "rb") as file:
-        start = file.read(3_000_000)
+        start = file.read(os.path.getsize(path) // 2)
     short = f"/tmp/tenon-test-{os.getpid()}.gguf"
     with open(short, "wb") as file:
         file.write(start)
@@ -64,34 +70,58 @@ def test_files(path):
     os.unlink(short)
     text = tenon("inspect", path)
     assert "blk.0.attn_q.weight" in text and "general.architecture" in text
-    assert len(json.loads(tenon("inspect", path, "--json"))["tensors"]) == 272
+    assert len(json.loads(tenon("inspect", path, "--json"))["tensors"]) == (272 if is_real(path) else 21)
 
 
 def test_tokens(path):
     ids = json.loads(tenon("tokenize", path, stdin="Hello wörld 😀"))
     assert tenon("detokenize", path, stdin=json.dumps(ids)) == "Hello wörld 😀"
-    assert json.loads(tenon("tokenize", path, "--parse-special", stdin="<|im_end|>")) == [2]
+    special = json.loads(tenon("tokenize", path, "--parse-special", stdin="<|im_end|>"))
+    assert special == [2] if is_real(path) else len(special) == 1
     assert len(json.loads(tenon("tokenize", path, stdin="<|im_end|>"))) > 1
     text = tenon("chat-template", path, stdin=json.dumps({"messages": [{"role": "user", "content": "hi"}],
                                                           "add_generation_prompt": True}))
     assert text.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"), text
 
 
+def test_doctor():
+    """Says of the CPU what the kernel says, and reports memory, devices and the port."""
+    text = tenon("doctor")
+    assert "cores" in text and "device" in text and "iB free" in text and "port 8000" in text, text
+    with open("/proc/cpuinfo") as info:
+        flags = next((line.split() for line in info if line.startswith("flags")), [])
+    for name, flag in [("AVX2+FMA", "avx2"), ("AVX-512", "avx512bw"), ("VNNI", "avx512_vnni"), ("AMX", "amx_int8")]:
+        assert not flags or f"{name} {'yes' if flag in flags else 'no'}" in text, (flag, text)
+
+
+def test_progress(path):
+    """A bar that is wiped away on a terminal; in a file no line that a terminal would have to interpret."""
+    command = [os.environ["TENON"], "run", path, "Hi", "--max-tokens", "1", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"]]
+    terminal, end = pty.openpty()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=end, check=True)
+    os.close(end)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"\rloading [" in shown and b"100 % of" in shown and b"\r\033[K" in shown, shown
+    plain = subprocess.run(command, capture_output=True, check=True).stderr
+    assert b"\r" not in plain and b"\033" not in plain, plain
+
+
 def test_machine(path):
     assert "tn.backend/0" in tenon("plugins") and "cpu.threads" in tenon("plugins", "--options")
-    text = tenon("doctor")
-    assert "cores" in text and "device" in text and "port 8000" in text
     plan = json.loads(tenon("plan", path, "--json", "--max-model-len", "2K"))
-    assert plan["max_model_len"] == 2048 and plan["peak"] > plan["resident"] > plan["bytes"]["weights"] > 50e6
+    assert plan["max_model_len"] == 2048 and plan["peak"] > plan["resident"] > plan["bytes"]["weights"] > (50e6 if is_real(path) else 1e6)
     assert "does not fit" in tenon("plan", path, "--util", "0.001", code=3)
 
 
 def test_run(path):
-    answer = tenon("run", path, "What is the capital of France?", "--max-tokens", "24")
-    assert "Paris" in answer, answer
     sampled = [tenon("run", path, "Say something.", "--temperature", "0.9", "--seed", seed, "--max-tokens", "12")
                for seed in ("1", "1", "2")]
     assert sampled[0] == sampled[1] != sampled[2]
+    if not is_real(path):
+        return
+    answer = tenon("run", path, "What is the capital of France?", "--max-tokens", "24")
+    assert "Paris" in answer, answer
     logits = json.loads(tenon("logits", path, "--top", "3", stdin="The capital of France is"))["positions"]
     assert len(logits) == 5 and logits[-1]["top"][0][0] == 7042
 
@@ -103,6 +133,8 @@ def main():
     test_settings_errors()
     test_files(path)
     test_tokens(path)
+    test_doctor()
+    test_progress(path)
     test_machine(path)
     test_run(path)
 
