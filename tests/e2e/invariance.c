@@ -47,8 +47,8 @@ static uint64_t mix(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
-/* Half of the prompts begin alike, with two pages that the prefix cache can find; every eighth is a long one, with pages
- * and chunks of its own. */
+/* Half of the prompts begin alike, with two pages that the prefix cache can find; every eighth is a long one, with
+ * pages and chunks of its own. */
 static uint32_t draw_length(uint32_t r)
 {
     if (r % 8 == 1)

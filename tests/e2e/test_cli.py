@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The commands as a person types them: help everywhere, good answers, and errors that name what is wrong and the fix. What needs
 the real model's knowledge is left out with a tiny one."""
+import contextlib
 import json
 import os
 import pty
@@ -98,10 +99,14 @@ def test_progress(path):
     """A bar that is wiped away on a terminal; in a file no line that a terminal would have to interpret."""
     command = [os.environ["TENON"], "run", path, "Hi", "--max-tokens", "1", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"]]
     terminal, end = pty.openpty()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=end, check=True)
-    os.close(end)
-    shown = os.read(terminal, 65536)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while piece := os.read(terminal, 65536):
+                shown += piece
     os.close(terminal)
+    assert process.returncode == 0
     assert b"\rloading [" in shown and b"100 % of" in shown and b"\r\033[K" in shown, shown
     plain = subprocess.run(command, capture_output=True, check=True).stderr
     assert b"\r" not in plain and b"\033" not in plain, plain
