@@ -259,6 +259,11 @@ static tn_status quant_reference(const tn_qmodel *qmodel, const char *name, uint
     return TN_OK;
 }
 
+static const char *quant_formats(void)
+{
+    return "GGUF";
+}
+
 /* ---- the handshake ---- */
 
 static const tn_quant_table table = {
@@ -269,6 +274,7 @@ static const tn_quant_table table = {
     .produces = quant_produces,
     .transcode = quant_transcode,
     .reference = quant_reference,
+    .formats = quant_formats,
 };
 
 static tn_status plugin_init(const tn_host *host, tn_error *err)

@@ -104,6 +104,7 @@ tn_status weights_choose(const weight_source *source, const tn_graph *graph, con
 
 /* ---- sizes ---- */
 
+/* Bytes of the planes that come in rows. */
 static uint64_t encoded_bytes(const tn_enc *enc, uint64_t rows, uint64_t k)
 {
     uint64_t bytes = 0;
@@ -112,12 +113,23 @@ static uint64_t encoded_bytes(const tn_enc *enc, uint64_t rows, uint64_t k)
     return bytes;
 }
 
+/* Rows are cut on multiples of this, so that neither a backend's tile nor a scale shared by rows is torn. */
+static uint64_t row_unit(const tn_enc *enc)
+{
+    uint64_t unit = enc->group_n > 1 ? enc->group_n : BLOCK_ROWS_MIN;
+    while (unit % BLOCK_ROWS_MIN)
+        unit += enc->group_n;
+    return unit;
+}
+
 static uint64_t block_rows(const tn_enc *enc, uint64_t n, uint64_t k)
 {
-    TN_ASSERT(encoded_bytes(enc, 1, k) > 0);
-    uint64_t rows = BLOCK_BYTES / encoded_bytes(enc, 1, k) / BLOCK_ROWS_MIN * BLOCK_ROWS_MIN;
-    if (rows < BLOCK_ROWS_MIN)
-        rows = BLOCK_ROWS_MIN;
+    uint64_t unit = row_unit(enc), unit_bytes = encoded_bytes(enc, unit, k);
+
+    TN_ASSERT(unit_bytes > 0);
+    uint64_t rows = BLOCK_BYTES / unit_bytes * unit;
+    if (rows < unit)
+        rows = unit;
     return rows < n ? rows : n;
 }
 
@@ -125,7 +137,7 @@ static uint64_t block_rows(const tn_enc *enc, uint64_t n, uint64_t k)
 static uint64_t block_bytes(const tn_enc *enc, uint64_t n, uint64_t k)
 {
     uint64_t bytes = 0;
-    for (uint32_t plane = 0; plane < TN_PLANE_COUNT; plane++)
+    for (uint32_t plane = 0; plane < TN_PLANE_LIMIT; plane++)
         bytes += (tn_plane_bytes(enc, plane, block_rows(enc, n, k), k) + 63) / 64 * 64;
     return bytes;
 }
@@ -192,6 +204,8 @@ static bool finite_plane(const void *plane, uint64_t bytes, uint32_t type)
 {
     uint32_t bad = 0;
 
+    if (type == TN_E8M0)
+        return !memchr(plane, 0xff, bytes);
     if (type == TN_F16 || type == TN_BF16) {
         const uint16_t *bits = plane;
         uint16_t exponent = type == TN_F16 ? 0x7c00 : 0x7f80;
@@ -225,17 +239,17 @@ static tn_status load_block(const loader *l, uint32_t id, uint64_t row0, uint64_
 {
     const tn_enc *enc = &l->enc[id];
     const char *name = model_graph_weight_name(l->graph, id);
-    void *plane[TN_PLANE_COUNT];
-    const void *read_plane[TN_PLANE_COUNT];
-    uint64_t bytes[TN_PLANE_COUNT];
+    void *plane[TN_PLANE_LIMIT];
+    const void *read_plane[TN_PLANE_LIMIT];
+    uint64_t bytes[TN_PLANE_LIMIT];
 
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         bytes[p] = tn_plane_bytes(enc, p, rows, k);
         read_plane[p] = plane[p] = bytes[p] ? staging : NULL;
         staging += (bytes[p] + 63) / 64 * 64;
     }
     tn_planes planes = {.struct_size = sizeof planes,
-                        .plane_count = TN_PLANE_COUNT,
+                        .plane_count = TN_PLANE_LIMIT,
                         .row0 = row0,
                         .n_rows = rows,
                         .n_k = k,

@@ -73,9 +73,10 @@ static const adopt_member ops_members[] = {
 };
 
 static const adopt_member quant_members[] = {
-    ADOPT_MANDATORY(tn_quant_table, open),      ADOPT_MANDATORY(tn_quant_table, close),
-    ADOPT_MANDATORY(tn_quant_table, shape),     ADOPT_MANDATORY(tn_quant_table, produces),
-    ADOPT_MANDATORY(tn_quant_table, transcode), ADOPT_MANDATORY(tn_quant_table, reference),
+    ADOPT_MANDATORY(tn_quant_table, open),         ADOPT_MANDATORY(tn_quant_table, close),
+    ADOPT_MANDATORY(tn_quant_table, shape),        ADOPT_MANDATORY(tn_quant_table, produces),
+    ADOPT_MANDATORY(tn_quant_table, transcode),    ADOPT_MANDATORY(tn_quant_table, reference),
+    ADOPT_OPTIONAL(tn_quant_table, formats, NULL),
 };
 
 static const adopt_member tokenizer_members[] = {

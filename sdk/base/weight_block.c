@@ -30,23 +30,46 @@ bool enc_equal(const tn_enc *left, const tn_enc *right)
     return left->family == right->family && left->qtype == right->qtype && left->bits == right->bits &&
            left->group_k == right->group_k && left->scale_type == right->scale_type &&
            left->zero_type == right->zero_type && left->group2_k == right->group2_k &&
-           left->scale2_type == right->scale2_type && left->flags == right->flags;
+           left->scale2_type == right->scale2_type && left->flags == right->flags && left->group_n == right->group_n &&
+           left->act_scheme == right->act_scheme && left->act_type == right->act_type;
+}
+
+/* True if [first, first + count) begins on a multiple of unit, and ends on one or at `total`. */
+static bool on_multiples(uint64_t first, uint64_t count, uint64_t unit, uint64_t total)
+{
+    return first % unit == 0 && (count % unit == 0 || first + count == total);
+}
+
+static tn_status check_groups(const weight_block *block, uint64_t unit, tn_error *err)
+{
+    const tn_enc *enc = block->enc;
+    uint64_t whole = enc->flags & TN_ENC_PERM_K ? block->columns : 1;
+    const uint64_t units[] = {unit, enc->group_k ? enc->group_k : 1, enc->group2_k ? enc->group2_k : 1, whole};
+
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (!on_multiples(block->k0, block->n_k, units[i], block->columns))
+            return tn_fail(err, TN_E_ARGUMENT,
+                           "block of columns %" PRIu64 "+%" PRIu64 " does not fall on multiples of %" PRIu64, block->k0,
+                           block->n_k, units[i]);
+    if (enc->group_n > 1 && !on_multiples(block->row0, block->n_rows, enc->group_n, block->rows))
+        return tn_fail(err, TN_E_ARGUMENT, "block of rows %" PRIu64 "+%" PRIu64 " does not fall on multiples of %u",
+                       block->row0, block->n_rows, enc->group_n);
+    return TN_OK;
 }
 
 tn_status weight_block_check(const weight_block *block, uint64_t unit, tn_error *err)
 {
-    TN_ASSERT(unit && (unit & (unit - 1)) == 0);
+    TN_ASSERT(unit);
     if (!block->n_rows || !block->n_k || !size_within(block->row0, block->n_rows, block->rows) ||
         !size_within(block->k0, block->n_k, block->columns))
         return tn_fail(err, TN_E_ARGUMENT,
                        "block of rows %" PRIu64 "+%" PRIu64 ", columns %" PRIu64 "+%" PRIu64
                        " is empty or outside the weight [%" PRIu64 ", %" PRIu64 "]",
                        block->row0, block->n_rows, block->k0, block->n_k, block->rows, block->columns);
-    if (block->k0 % unit || (block->n_k % unit && block->k0 + block->n_k != block->columns))
-        return tn_fail(err, TN_E_ARGUMENT,
-                       "block of columns %" PRIu64 "+%" PRIu64 " does not fall on multiples of %" PRIu64, block->k0,
-                       block->n_k, unit);
-    for (uint32_t plane = 0; plane < TN_PLANE_COUNT; plane++) {
+    tn_status status = check_groups(block, unit, err);
+    if (status != TN_OK)
+        return status;
+    for (uint32_t plane = 0; plane < TN_PLANE_LIMIT; plane++) {
         uint64_t needed = tn_plane_bytes(block->enc, plane, block->n_rows, block->n_k);
         if (block->plane_bytes[plane] != needed || (needed && !block->plane[plane]))
             return tn_fail(err, TN_E_ARGUMENT, "plane %u has %" PRIu64 " bytes; the block needs %" PRIu64, plane,

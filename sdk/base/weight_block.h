@@ -13,7 +13,7 @@ typedef struct weight_block {
     const tn_enc *enc;
     uint64_t rows, columns; /* of the whole weight [N, K] */
     uint64_t row0, n_rows, k0, n_k;
-    void *const *plane; /* TN_PLANE_COUNT destinations */
+    void *const *plane; /* TN_PLANE_LIMIT destinations */
     const uint64_t *plane_bytes;
 } weight_block;
 
@@ -25,8 +25,9 @@ tn_enc enc_float(uint32_t type);
 /* True if both describe the same planes; struct_size is not compared. */
 bool enc_equal(const tn_enc *left, const tn_enc *right);
 
-/* TN_E_ARGUMENT unless the block is not empty, lies within the weight, has its K range on multiples of `unit` (a power
- * of two) or at the row's end, and every plane has exactly the bytes that enc demands. */
+/* TN_E_ARGUMENT unless the block is not empty, lies within the weight, has its K range on multiples of `unit` and of
+ * enc's groups or at the row's end, its rows on multiples of group_n or at the last one, and every plane has exactly
+ * the bytes that enc demands. */
 tn_status weight_block_check(const weight_block *block, uint64_t unit, tn_error *err);
 
 /* Converts `count` little-endian floats at any alignment from one of the three types to another; equal types are

@@ -98,10 +98,10 @@ static tn_status send_weight(small_run *run, uint32_t id, tn_error *err)
     if (!codes)
         return tn_fail(err, TN_E_MEMORY, "out of memory: small model");
     fill_weight(id, rows, columns, codes);
-    const void *plane[TN_PLANE_COUNT] = {codes};
-    uint64_t plane_bytes[TN_PLANE_COUNT] = {rows * columns * sizeof *codes};
+    const void *plane[TN_PLANE_LIMIT] = {codes};
+    uint64_t plane_bytes[TN_PLANE_LIMIT] = {rows * columns * sizeof *codes};
     tn_planes planes = {.struct_size = sizeof planes,
-                        .plane_count = TN_PLANE_COUNT,
+                        .plane_count = TN_PLANE_LIMIT,
                         .n_rows = rows,
                         .n_k = columns,
                         .plane = plane,

@@ -195,14 +195,14 @@ static float noise(uint64_t *seed)
 static tn_status load_weight(const tn_backend *backend, tn_model *model, const tn_value *value, tn_error *err)
 {
     float values[WIDTH_MAX];
-    uint64_t bytes[TN_PLANE_COUNT] = {(uint64_t)value->dim[1] * sizeof(float)}, seed = value->weight_id + 1;
-    const void *plane[TN_PLANE_COUNT] = {values};
+    uint64_t bytes[TN_PLANE_LIMIT] = {(uint64_t)value->dim[1] * sizeof(float)}, seed = value->weight_id + 1;
+    const void *plane[TN_PLANE_LIMIT] = {values};
     float scale = value->dim[0] == 1 ? 2.0f : 4.0f / sqrtf((float)value->dim[1]);
     tn_status status = TN_OK;
 
     for (int64_t row = 0; row < value->dim[0] && status == TN_OK; row++) {
         tn_planes planes = {.struct_size = sizeof planes,
-                            .plane_count = TN_PLANE_COUNT,
+                            .plane_count = TN_PLANE_LIMIT,
                             .row0 = (uint64_t)row,
                             .n_rows = 1,
                             .n_k = (uint64_t)value->dim[1],

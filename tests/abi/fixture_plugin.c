@@ -69,10 +69,10 @@ static void never_called(void)
 /* tn_quant_table, with members of one type. */
 static const struct {
     uint32_t struct_size, flags;
-    void (*member[6])(void);
+    void (*member[7])(void);
 } table = {(uint32_t)FIXTURE_TABLE_SIZE,
            0,
-           {never_called, never_called, never_called, FIXTURE_PRODUCES, never_called, never_called}};
+           {never_called, never_called, never_called, FIXTURE_PRODUCES, never_called, never_called, never_called}};
 _Static_assert(sizeof table == sizeof(tn_quant_table), "the fixture's table is tn_quant_table");
 
 #ifdef FIXTURE_UNDEFINED

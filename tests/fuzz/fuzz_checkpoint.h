@@ -29,19 +29,19 @@ static inline void fuzz_describe(const checkpoint *opened)
 static inline void fuzz_row(const tn_quant_table *quant, const tn_qmodel *qmodel, const char *name, const tn_enc *enc,
                             uint64_t row, uint64_t columns)
 {
-    void *planes[TN_PLANE_COUNT] = {0};
-    uint64_t bytes[TN_PLANE_COUNT];
+    void *planes[TN_PLANE_LIMIT] = {0};
+    uint64_t bytes[TN_PLANE_LIMIT];
     float *values = malloc(columns * sizeof *values);
 
     TN_ASSERT(values);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         bytes[p] = tn_plane_bytes(enc, p, 1, columns);
         planes[p] = bytes[p] ? malloc(bytes[p]) : NULL;
     }
     tn_status status = quant->transcode(qmodel, name, enc, row, 1, 0, columns, planes, bytes, NULL);
     TN_ASSERT(status == TN_OK || status == TN_E_CORRUPT);
     TN_ASSERT(quant->reference(qmodel, name, row, 1, values, NULL) == TN_OK);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         free(planes[p]);
     free(values);
 }

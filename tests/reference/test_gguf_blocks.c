@@ -84,12 +84,12 @@ static void check_rows(const tn_quant_table *quant, const tn_qmodel *qmodel, con
                        uint64_t row0, uint64_t n_rows, uint64_t columns)
 {
     float *reference = malloc(n_rows * columns * sizeof *reference);
-    void *planes[TN_PLANE_COUNT];
-    uint64_t bytes[TN_PLANE_COUNT];
+    void *planes[TN_PLANE_LIMIT];
+    uint64_t bytes[TN_PLANE_LIMIT];
     tn_error err = TN_ERROR_INIT;
 
     assert_non_null(reference);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         bytes[p] = tn_plane_bytes(enc, p, n_rows, columns);
         planes[p] = bytes[p] ? malloc(bytes[p]) : NULL;
     }
@@ -101,7 +101,7 @@ static void check_rows(const tn_quant_table *quant, const tn_qmodel *qmodel, con
                 bits_from_float(reference[row * columns + k]))
                 fail_msg("%s: row %llu, column %llu differs", name, (unsigned long long)(row0 + row),
                          (unsigned long long)k);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         free(planes[p]);
     free(reference);
 }

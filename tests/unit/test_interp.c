@@ -188,8 +188,8 @@ static tn_status send_weight(rig *r, uint32_t id, uint64_t row0, uint64_t rows)
 {
     float values[(VOCAB + 1) * 48];
     uint64_t n, k, seed = id * 977 + 5;
-    const void *plane[TN_PLANE_COUNT] = {NULL};
-    uint64_t bytes[TN_PLANE_COUNT] = {0};
+    const void *plane[TN_PLANE_LIMIT] = {NULL};
+    uint64_t bytes[TN_PLANE_LIMIT] = {0};
 
     model_graph_weight_shape(r->graph, id, &n, &k);
     for (uint64_t i = 0; i < n * k; i++)
@@ -197,7 +197,7 @@ static tn_status send_weight(rig *r, uint32_t id, uint64_t row0, uint64_t rows)
     plane[0] = values + row0 * k;
     bytes[0] = rows * k * sizeof(float);
     tn_planes planes = {.struct_size = sizeof planes,
-                        .plane_count = TN_PLANE_COUNT,
+                        .plane_count = TN_PLANE_LIMIT,
                         .row0 = row0,
                         .n_rows = rows,
                         .n_k = k,

@@ -79,19 +79,19 @@ static fixture random_model(size_t type)
 
 /* Transcodes a block into exact-size planes; the caller frees them. */
 static tn_status transcode(const fixture *f, const char *name, const tn_enc *enc, uint64_t row0, uint64_t n_rows,
-                           uint64_t k0, uint64_t n_k, void *planes[TN_PLANE_COUNT], tn_error *err)
+                           uint64_t k0, uint64_t n_k, void *planes[TN_PLANE_LIMIT], tn_error *err)
 {
-    uint64_t bytes[TN_PLANE_COUNT];
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    uint64_t bytes[TN_PLANE_LIMIT];
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         bytes[p] = tn_plane_bytes(enc, p, n_rows, n_k);
         planes[p] = bytes[p] ? malloc(bytes[p]) : NULL;
     }
     return f->quant->transcode(f->qmodel, name, enc, row0, n_rows, k0, n_k, planes, bytes, err);
 }
 
-static void free_planes(void *planes[TN_PLANE_COUNT])
+static void free_planes(void *planes[TN_PLANE_LIMIT])
 {
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         free(planes[p]);
 }
 
@@ -100,7 +100,7 @@ static void assert_block_equals(const fixture *f, const char *name, const tn_enc
                                 uint64_t k0, uint64_t n_k, const float *reference, uint64_t columns)
 {
     tn_error err = TN_ERROR_INIT;
-    void *planes[TN_PLANE_COUNT];
+    void *planes[TN_PLANE_LIMIT];
 
     assert_int_equal(transcode(f, name, enc, row0, n_rows, k0, n_k, planes, &err), TN_OK);
     for (uint64_t row = 0; row < n_rows; row++) {
@@ -155,7 +155,7 @@ static void test_the_lossless_encoding_is_first_and_bf16_last(void **state)
         assert_int_equal(last.qtype, TN_BF16);
         /* Lossless without growing: the planes are as large as the file's blocks, and K-quants' 6-bit scales a byte. */
         uint64_t bytes = 0, file_bytes = (uint64_t)ROWS * COLUMNS / types[type].elements * types[type].block_bytes;
-        for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+        for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
             bytes += tn_plane_bytes(&first, p, ROWS, COLUMNS);
         assert_true(bytes >= file_bytes && bytes <= file_bytes + file_bytes / 32);
         fixture_close(&f);
@@ -170,7 +170,7 @@ static void test_infinite_scales_are_refused(void **state)
         for (uint32_t factor = 0; factor < 2; factor++) {
             fixture f = random_model(type);
             tn_error err = TN_ERROR_INIT;
-            void *planes[TN_PLANE_COUNT];
+            void *planes[TN_PLANE_LIMIT];
             uint64_t row_bytes = (uint64_t)COLUMNS / types[type].elements * types[type].block_bytes;
             uint8_t *data = f.file.data + f.file.size - ROWS * row_bytes;
             memcpy(data + 3 * row_bytes + types[type].block_bytes + types[type].factor_at[factor], &bad[type % 4], 2);
@@ -194,7 +194,7 @@ static void test_bad_requests_are_refused(void **state)
     fixture f = random_model(8);
     tn_enc enc = {.struct_size = sizeof enc}, other;
     tn_error err = TN_ERROR_INIT;
-    void *planes[TN_PLANE_COUNT];
+    void *planes[TN_PLANE_LIMIT];
     static const uint64_t blocks[][4] = {
         {0, ROWS + 1, 0, COLUMNS}, {ROWS, 1, 0, COLUMNS}, {0, 0, 0, COLUMNS},     {0, 1, 0, COLUMNS + 256},
         {0, 1, COLUMNS, 256},      {0, 1, 32, 256},       {0, 1, 0, COLUMNS - 1}, {UINT64_MAX, 1, 0, 256},
@@ -213,8 +213,8 @@ static void test_bad_requests_are_refused(void **state)
     assert_int_equal(transcode(&f, "absent", &enc, 0, 1, 0, 256, planes, &err), TN_E_NOT_FOUND);
     assert_non_null(strstr(err.msg, "no tensor 'absent'"));
     free_planes(planes);
-    void *no_planes[TN_PLANE_COUNT] = {0};
-    assert_int_equal(f.quant->transcode(f.qmodel, "w", &enc, 0, 1, 0, 256, no_planes, (uint64_t[4]){0}, &err),
+    void *no_planes[TN_PLANE_LIMIT] = {0};
+    assert_int_equal(f.quant->transcode(f.qmodel, "w", &enc, 0, 1, 0, 256, no_planes, (uint64_t[TN_PLANE_LIMIT]){0}, &err),
                      TN_E_ARGUMENT);
     float rows[COLUMNS];
     assert_int_equal(f.quant->reference(f.qmodel, "w", ROWS, 1, rows, &err), TN_E_ARGUMENT);

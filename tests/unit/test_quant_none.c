@@ -61,8 +61,8 @@ static void test_every_float_type_passes_as_the_list_promises(void **state)
         assert_int_equal(quant->reference(qmodel, "w", 0, ROWS, rows, &err), TN_OK);
         for (uint32_t i = 0; quant->produces(qmodel, "w", i, &enc, &err) == TN_OK; i++) {
             uint8_t plane[2 * 16 * 4];
-            void *planes[TN_PLANE_COUNT] = {plane};
-            uint64_t bytes[TN_PLANE_COUNT] = {tn_plane_bytes(&enc, 0, 2, 16)};
+            void *planes[TN_PLANE_LIMIT] = {plane};
+            uint64_t bytes[TN_PLANE_LIMIT] = {tn_plane_bytes(&enc, 0, 2, 16)};
             assert_true(i > 0 || enc.bits == (dtypes[d] == TN_DTYPE_F32 ? 32 : 16));
             assert_int_equal(quant->transcode(qmodel, "w", &enc, 1, 2, 8, 16, planes, bytes, &err), TN_OK);
             for (uint64_t k = 0; k < 32; k++) {
@@ -100,8 +100,8 @@ static void test_bad_requests_are_refused(void **state)
     tn_error err = TN_ERROR_INIT;
     uint8_t plane[COLUMNS * 4];
     float row[COLUMNS];
-    void *planes[TN_PLANE_COUNT] = {plane};
-    uint64_t bytes[TN_PLANE_COUNT] = {sizeof plane};
+    void *planes[TN_PLANE_LIMIT] = {plane};
+    uint64_t bytes[TN_PLANE_LIMIT] = {sizeof plane};
     assert_int_equal(quant->produces(qmodel, "w", 0, &enc, &err), TN_OK);
     assert_int_equal(quant->transcode(qmodel, "w", &enc, ROWS, 1, 0, COLUMNS, planes, bytes, &err), TN_E_ARGUMENT);
     assert_int_equal(quant->transcode(qmodel, "w", &enc, 0, 1, 4, 20, planes, bytes, &err), TN_E_ARGUMENT);

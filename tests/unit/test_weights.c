@@ -77,7 +77,7 @@ static tn_status fake_transcode(const tn_qmodel *qmodel, const char *name, const
     uint32_t id = id_of(qmodel->graph, name);
     uint64_t row_bytes = tn_plane_bytes(enc, TN_PLANE_CODES, 1, n_k);
     assert_int_equal(k0, 0);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         assert_int_equal(plane_bytes[p], tn_plane_bytes(enc, p, n_rows, n_k));
     for (uint64_t i = 0; i < plane_bytes[TN_PLANE_CODES]; i++)
         ((unsigned char *)plane[TN_PLANE_CODES])[i] = code(id, row0 + i / row_bytes, i % row_bytes);
@@ -115,7 +115,7 @@ static tn_status fake_weight(tn_model *model, uint32_t id, const tn_planes *plan
     wrong |= planes->row0 != model->next_row[id] || planes->n_k != k || planes->row0 % 16 != 0;
     model->next_row[id] += planes->n_rows;
     model->wrong |= wrong;
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         model->bytes += planes->plane_bytes[p];
     pthread_mutex_unlock(&model->lock);
     return model->fail_weight ? tn_fail(err, TN_E_MEMORY, "device is full") : TN_OK;

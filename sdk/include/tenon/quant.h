@@ -26,15 +26,18 @@ typedef struct tn_quant_table {
     tn_status (*shape)(const tn_qmodel *qmodel, const char *name, uint64_t *ret_n, uint64_t *ret_k, tn_error *err);
     /* The index-th encoding it can produce; TN_E_NOT_FOUND past the last. Mandatory. [any] */
     tn_status (*produces)(const tn_qmodel *qmodel, const char *name, uint32_t index, tn_enc *ret_enc, tn_error *err);
-    /* Writes the planes of a block (layout and bounds: tenon/encoding.h) into plane[p], plane_bytes[p] bytes each, which
-     * must equal tn_plane_bytes. Mandatory. [any] */
+    /* Writes the planes of a block (layout and bounds: tenon/encoding.h) into plane[p], plane_bytes[p] bytes each,
+     * which must equal tn_plane_bytes. Mandatory. [any] */
     tn_status (*transcode)(const tn_qmodel *qmodel, const char *name, const tn_enc *enc, uint64_t row0, uint64_t n_rows,
                            uint64_t k0, uint64_t n_k, void *const *plane, const uint64_t *plane_bytes, tn_error *err);
     /* The same rows as float32 [n_rows, K], straight from the checkpoint: the oracle for tests. Mandatory. [any] */
     tn_status (*reference)(const tn_qmodel *qmodel, const char *name, uint64_t row0, uint64_t n_rows, float *ret_rows,
                            tn_error *err);
+    /* The formats that open knows, for messages: "awq, gptq"; spelled as quant_method where they have one. NULL: not
+     * said. [any] */
+    const char *(*formats)(void);
 } tn_quant_table;
-TN_SEALED(tn_quant_table, reference);
+TN_SEALED(tn_quant_table, formats);
 
 TN_END_DECLS
 #endif
