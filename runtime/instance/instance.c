@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,8 +117,25 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
     return status;
 }
 
+/* No plugin takes it: names its format, as the last one that was asked worded it, and the formats that there are. */
+static tn_status refuse_format(const instance *in, const tn_error *refusal, tn_error *err)
+{
+    char known[256] = "";
+
+    for (uint32_t i = 0; i < in->quants.count; i++) {
+        const tn_quant_table *table;
+        const char *formats = plugin_descriptor(in->quants.at[i])->id;
+        if (plugin_quant(in->quants.at[i], &table, NULL) == TN_OK && table->formats)
+            formats = table->formats();
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", formats);
+    }
+    return tn_fail(err, TN_E_UNSUPPORTED, "%s; the plugins of quant.plugins read: %s", refusal->msg, known);
+}
+
 static tn_status open_quant_plugin(instance *in, tn_error *err)
 {
+    tn_error refusal = TN_ERROR_INIT;
     const char *wanted = settings_string(in->settings, "model", "quantization");
     bool any = strcmp(wanted, "auto") == 0;
 
@@ -127,15 +145,16 @@ static tn_status open_quant_plugin(instance *in, tn_error *err)
             continue;
         tn_status status = plugin_quant(in->quants.at[i], &table, err);
         if (status == TN_OK)
-            status = table->open(checkpoint_source(in->checkpoint), &in->weights.qmodel, err);
+            status = table->open(checkpoint_source(in->checkpoint), &in->weights.qmodel, &refusal);
         if (status == TN_E_NOT_FOUND)
             continue;
         in->weights.quant = status == TN_OK ? table : NULL;
-        return status;
+        return status == TN_OK ? TN_OK : tn_fail(err, status, "%s", refusal.msg);
     }
-    return tn_fail(err, TN_E_UNSUPPORTED, "%s: none of the quantization plugins (%s) knows this format",
-                   checkpoint_source(in->checkpoint)->path,
-                   any ? settings_string(in->settings, "quant", "plugins") : wanted);
+    if (refusal.msg[0])
+        return refuse_format(in, &refusal, err);
+    return tn_fail(err, TN_E_UNSUPPORTED, "%s: model.quantization=%s is none of quant.plugins (%s)",
+                   checkpoint_source(in->checkpoint)->path, wanted, settings_string(in->settings, "quant", "plugins"));
 }
 
 /* model.served_model_name, or the file's name without its ending. */

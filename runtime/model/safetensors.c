@@ -18,8 +18,8 @@
 enum { SHARDS_MAX = 4096 };
 
 static const char *const side_names[] = {
-    "config.json",           "generation_config.json", "tokenizer.json",
-    "tokenizer_config.json", "tokenizer.model",        "chat_template.jinja",
+    "config.json",     "generation_config.json", "tokenizer.json",       "tokenizer_config.json",
+    "tokenizer.model", "chat_template.jinja",    "quantize_config.json", "quant_config.json",
 };
 enum { SIDE_COUNT = sizeof side_names / sizeof side_names[0] };
 
