@@ -62,9 +62,9 @@ static tn_status find_weight(const tn_qmodel *qmodel, const char *name, weight_v
     if (!view.format)
         return tn_fail(
             err, TN_E_UNSUPPORTED,
-            "%s: tensor '%s' has GGUF type number %u, which quant_gguf does not read (it reads F32, F16, BF16, "
-            "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K)",
-            qmodel->source->path, name, tensor.dtype - TN_DTYPE_GGUF);
+            "%s: tensor '%s' has GGUF type %s, which quant_gguf does not read (it reads F32, F16, BF16, Q8_0, Q4_0, "
+            "Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4)",
+            qmodel->source->path, name, block_format_name(tensor.dtype));
     weight_shape(&tensor, &view.rows, &view.columns);
     view.row_bytes = view.columns / view.format->elements * view.format->bytes;
     view.data = tensor.data;
@@ -122,10 +122,15 @@ static bool is_produced(const weight_view *view, const tn_enc *enc)
     return false;
 }
 
-/* True if the binary16 factors of all blocks are finite numbers. */
+/* True if the factors of all blocks are finite numbers: binary16, or MX's power of two in the first byte. */
 static bool has_finite_factors(const block_format *format, const uint8_t *blocks, uint64_t count)
 {
     uint32_t infinite = 0;
+    if (format->enc.family == TN_ENC_MX) {
+        for (uint64_t i = 0; i < count; i++)
+            infinite |= blocks[i * format->bytes] == 0xff;
+        return !infinite;
+    }
     for (uint64_t i = 0; i < count; i++, blocks += format->bytes) {
         uint16_t first, second;
         memcpy(&first, blocks + format->factor_at[0], sizeof first);
@@ -171,6 +176,8 @@ static bool split_row(const weight_view *view, const weight_block *block, uint64
         if (halves && at[plane])
             finite = finite && is_finite_plane(at[plane], block->plane_bytes[plane] / block->n_rows);
     }
+    if (block->enc->scale_type == TN_E8M0)
+        finite = !memchr(at[TN_PLANE_SCALE], 0xff, block->plane_bytes[TN_PLANE_SCALE] / block->n_rows);
     return finite;
 }
 
@@ -234,6 +241,8 @@ static tn_status quant_transcode(const tn_qmodel *qmodel, const char *name, cons
         weight_block_from_floats(&block, view.format->enc.qtype, view.data);
         return TN_OK;
     }
+    if (enc->family == TN_ENC_LUT)
+        memcpy(plane[TN_PLANE_LUT], view.format->table, plane_bytes[TN_PLANE_LUT]);
     return transcode_blocks(qmodel, name, &view, &block, err);
 }
 

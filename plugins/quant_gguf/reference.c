@@ -7,6 +7,8 @@
 
 #include "base/half.h"
 
+#include <math.h>
+
 static float f16_at(const uint8_t *bytes)
 {
     return float_from_f16((uint16_t)(bytes[0] | bytes[1] << 8));
@@ -113,4 +115,57 @@ void decode_q6_k(const uint8_t *block, float *ret_values)
         float scale = f16_at(block + 208) * (float)(int8_t)block[192 + j / 16];
         ret_values[j] = scale * (float)(low + 16 * high - 32);
     }
+}
+
+/* Two halves of 128: four runs of 32, pairs of bits of the same 32 bytes. A scale and a minimum of four bits per 16. */
+void decode_q2_k(const uint8_t *block, float *ret_values)
+{
+    for (int j = 0; j < 256; j++) {
+        int half = j / 128, run = j % 128 / 32, within = j % 32;
+        int code = (block[16 + 32 * half + within] >> (2 * run)) & 3;
+        float scale = f16_at(block + 80) * (float)(block[j / 16] & 15);
+        float min = f16_at(block + 82) * (float)(block[j / 16] >> 4);
+        ret_values[j] = scaled(scale, code, -min);
+    }
+}
+
+void decode_q3_k(const uint8_t *block, float *ret_values)
+{
+    const uint8_t *packed = block + 96;
+
+    for (int j = 0; j < 256; j++) {
+        int half = j / 128, run = j % 128 / 32, within = j % 32, group = j / 16;
+        int low = (block[32 + 32 * half + within] >> (2 * run)) & 3;
+        int high = (block[within] >> (4 * half + run)) & 1;
+        int nibble_of = group < 8 ? packed[group] & 15 : packed[group - 8] >> 4;
+        int scale = nibble_of + 16 * ((packed[8 + group % 4] >> (2 * (group / 4))) & 3) - 32;
+        ret_values[j] = f16_at(block + 108) * (float)scale * (float)(low + 4 * high - 4);
+    }
+}
+
+static const int iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+void decode_iq4_nl(const uint8_t *block, float *ret_values)
+{
+    for (int j = 0; j < 32; j++)
+        ret_values[j] = f16_at(block) * (float)iq4_values[nibble(block + 2, j)];
+}
+
+void decode_iq4_xs(const uint8_t *block, float *ret_values)
+{
+    int high = block[2] + 256 * block[3];
+
+    for (int j = 0; j < 256; j++) {
+        int group = j / 32, low = group % 2 ? block[4 + group / 2] >> 4 : block[4 + group / 2] & 15;
+        int scale = low + 16 * ((high >> (2 * group)) & 3) - 32;
+        ret_values[j] = f16_at(block) * (float)scale * (float)iq4_values[nibble(block + 8 + 16 * group, j % 32)];
+    }
+}
+
+/* Twice the values, half the scale, as ggml has it. */
+void decode_mxfp4(const uint8_t *block, float *ret_values)
+{
+    static const int doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    for (int j = 0; j < 32; j++)
+        ret_values[j] = ldexpf((float)doubled[nibble(block + 1, j)], block[0] - 128);
 }

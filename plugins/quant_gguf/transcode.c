@@ -105,6 +105,23 @@ void split_q4_1(const uint8_t *blocks, uint64_t count, const block_planes *plane
     }
 }
 
+/* The file's value table has no negative zero, e2m1 has: code 8 becomes 0. */
+void split_mxfp4(const uint8_t *blocks, uint64_t count, const block_planes *planes)
+{
+    uint8_t *codes = planes->codes, *scales = planes->scales;
+    const uint64_t low = EACH_BYTE(0x0full);
+
+    for (uint64_t i = 0; i < count; i++, blocks += 17) {
+        words2 both = load16(blocks + 1), nibbles[2] = {both & low, (both >> 4) & low};
+        for (uint32_t half = 0; half < 2; half++) {
+            words2 zero = (words2)((bytes16)nibbles[half] == 8); /* all ones where the code is 8 */
+            nibbles[half] &= ~zero;
+        }
+        scales[i] = blocks[0];
+        store_nibbles(codes + 16 * i, nibbles[0], nibbles[1]);
+    }
+}
+
 /* As split_nibbles, with the fifth bit of code j in bit j of the word before the nibbles. */
 static inline void split_nibbles_and_bits(const uint8_t *from, uint8_t *to)
 {
@@ -137,6 +154,65 @@ void split_q5_1(const uint8_t *blocks, uint64_t count, const block_planes *plane
 }
 
 /* ---- super-blocks of 256 ---- */
+
+void split_q2_k(const uint8_t *blocks, uint64_t count, const block_planes *planes)
+{
+    const uint64_t nibbles = EACH_BYTE(0x0full), pairs = EACH_BYTE(0x03ull);
+
+    for (uint64_t i = 0; i < count; i++, blocks += 84) {
+        words2 both = load16(blocks), scales = both & nibbles, mins = (both >> 4) & nibbles;
+        uint32_t factors = load32(blocks + 80) ^ 0x80000000u; /* minimums are subtracted in the file, added in planes */
+        memcpy(planes->scales + 16 * i, &scales, sizeof scales);
+        memcpy(planes->mins + 16 * i, &mins, sizeof mins);
+        memcpy(planes->factors + 4 * i, &factors, sizeof factors);
+        for (uint32_t group = 0; group < 16; group++) { /* 16 codes: a pair of bits in each of 16 bytes */
+            words2 packed = load16(blocks + 16 + 32 * (group / 8) + 16 * (group % 2));
+            store_codes(planes->codes + 64 * i + 4 * group, (packed >> (group / 2 % 4 * 2)) & pairs, 2);
+        }
+    }
+}
+
+/* Sixteen 6-bit scales in 12 bytes: low nibbles of the first 8 bytes, then their high ones; pairs of bits in the last
+ * 4. 32 is taken off each. */
+static inline void split_q3_scales(const uint8_t *packed, uint8_t *to)
+{
+    uint32_t first = load32(packed), second = load32(packed + 4), top = load32(packed + 8);
+    const uint32_t low = 0x0f0f0f0fu, pair = 0x03030303u;
+    uint32_t scales[4] = {(first & low) | (top & pair) << 4, (second & low) | (top >> 2 & pair) << 4,
+                          (first >> 4 & low) | (top >> 4 & pair) << 4, (second >> 4 & low) | (top >> 6 & pair) << 4};
+
+    for (uint32_t i = 0; i < 4; i++) /* x - 32 in each byte: the sign is the complement of bit 5, spread upwards */
+        scales[i] = (scales[i] ^ 0x20202020u) | ((~scales[i] & 0x20202020u) * 6);
+    memcpy(to, scales, sizeof scales);
+}
+
+void split_q3_k(const uint8_t *blocks, uint64_t count, const block_planes *planes)
+{
+    const uint64_t pairs = EACH_BYTE(0x03ull), lowest = EACH_BYTE(0x01ull);
+
+    for (uint64_t i = 0; i < count; i++, blocks += 110) {
+        split_q3_scales(blocks + 96, planes->scales + 16 * i);
+        memcpy(planes->factors + 2 * i, blocks + 108, 2);
+        for (uint32_t group = 0; group < 16; group++) { /* as Q2_K; the third bit lies in its own 32 bytes */
+            words2 packed = load16(blocks + 32 + 32 * (group / 8) + 16 * (group % 2));
+            words2 third = (load16(blocks + 16 * (group % 2)) >> (group / 2)) & lowest;
+            store_codes(planes->codes + 96 * i + 6 * group, ((packed >> (group / 2 % 4 * 2)) & pairs) | third << 2, 3);
+        }
+    }
+}
+
+void split_iq4_xs(const uint8_t *blocks, uint64_t count, const block_planes *planes)
+{
+    for (uint64_t i = 0; i < count; i++, blocks += 136) {
+        uint32_t high = blocks[2] | (uint32_t)blocks[3] << 8, low = load32(blocks + 4);
+        memcpy(planes->factors + 2 * i, blocks, 2);
+        for (uint32_t group = 0; group < 8; group++) {
+            uint32_t scale = (low >> (4 * group) & 15) | (high >> (2 * group) & 3) << 4;
+            planes->scales[8 * i + group] = (uint8_t)(scale - 32);
+            split_nibbles(blocks + 8 + 16 * group, planes->codes + 128 * i + 16 * group);
+        }
+    }
+}
 
 /* The head of Q4_K and Q5_K: two F16 factors, then eight 6-bit scales and eight 6-bit minimums in 12 bytes: scales and
  * minimums 0..3 fill the low six bits of bytes 0..7, whose high two bits continue those of 4..7 in bytes 8..11. The

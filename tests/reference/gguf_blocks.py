@@ -31,7 +31,7 @@ SCALES = {
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2],
     T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0],
 }
-TYPES = [T.F16, T.BF16] + list(SCALES)
+TYPES = [T.F16, T.BF16] + list(SCALES) + [T.MXFP4]
 
 
 class TypeTraits(ctypes.Structure):
@@ -84,6 +84,9 @@ def random_block(t, rng):
         for at in SCALES[t]:
             scale = np.float16(rng.uniform(-2, 2))
             block[at:at + 2] = np.frombuffer(scale.tobytes(), np.uint8)
+        return block
+    if t == T.MXFP4:
+        block[0] = rng.integers(0, 255)  # 255 is NaN
         return block
     words = block.view(np.uint16)
     mant, exp = (0x3ff, 0x7c00) if t == T.F16 else (0x7f, 0x7f80)

@@ -68,7 +68,8 @@ static void check_block(const char *name, uint32_t type, json_t *block)
 static void test_reference_equals_other_implementations_on_every_type(void **state)
 {
     (void)state;
-    static const char *const names[] = {"F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
+    static const char *const names[] = {"F16",  "BF16", "Q8_0", "Q4_0", "Q4_1",   "Q5_0",   "Q5_1", "Q2_K",
+                                        "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         json_t *type = json_object_get(json_object_get(golden, "types"), names[i]), *block;
         size_t index;
