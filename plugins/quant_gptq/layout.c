@@ -6,6 +6,7 @@
 #include "quant_gptq.h"
 
 #include "quant/bit_stream.h"
+#include "quant/group_order.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -171,5 +172,5 @@ tn_status gptq_find(const void *settings, const tn_source *source, const char *n
     if (status != TN_OK)
         return status;
     weight->variant = zeros_of(gptq, weight);
-    return weight->part[GPTQ_G_IDX].data ? gptq_check_order(weight, groups, err) : TN_OK;
+    return weight->part[GPTQ_G_IDX].data ? group_order_check(weight, &weight->part[GPTQ_G_IDX], err) : TN_OK;
 }

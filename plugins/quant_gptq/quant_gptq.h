@@ -28,10 +28,6 @@ typedef struct gptq_settings {
 tn_status gptq_read_settings(const quant_config *config, void *ret_settings, tn_error *err);
 tn_status gptq_find(const void *settings, const tn_source *source, const char *name, packed_weight *ret_weight,
                     tn_error *err);
-/* What gptq_find needs of g_idx: sets TN_ENC_PERM_K where inputs are not in the order of their groups. */
-tn_status gptq_check_order(packed_weight *weight, uint64_t groups, tn_error *err); /* order.c */
-/* Fills perm [K], the inputs in the order of their groups. */
-tn_status gptq_make_order(const packed_weight *weight, uint32_t *ret_perm, tn_error *err);       /* order.c */
 tn_status gptq_transcode(const packed_weight *weight, const weight_block *block, tn_error *err); /* transcode.c */
 void gptq_decode(const packed_weight *weight, uint64_t row, float *ret_row);                     /* reference.c */
 

@@ -6,6 +6,7 @@
 #include "quant_gptq.h"
 
 #include "quant/bit_stream.h"
+#include "quant/group_order.h"
 
 #include <stdlib.h>
 
@@ -43,7 +44,7 @@ static tn_status permuted_codes(const packed_weight *weight, const weight_block 
 
     if (!codes)
         return tn_fail(err, TN_E_MEMORY, "a row of '%s'", weight->name);
-    tn_status status = gptq_make_order(weight, perm, err);
+    tn_status status = group_order_make(weight, &weight->part[GPTQ_G_IDX], perm, err);
     for (uint64_t i = 0; i < block->n_rows && status == TN_OK; i++) {
         const uint8_t *column = words + (block->row0 + i) * sizeof(uint32_t);
         for (uint64_t k = 0; k < weight->columns; k++)

@@ -31,7 +31,7 @@ const settings_option settings_options[] = {
      "The device backend: bare name or absolute path, sha256=... may follow."},
     {"backend", "tensor_parallel_size", "integer", "1", 1, 1024, "Devices that one copy of the model is spread over."},
 
-    {"quant", "plugins", "list", "quant_gguf,quant_awq,quant_gptq,quant_none", NO_RANGE,
+    {"quant", "plugins", "list", "quant_gguf,quant_awq,quant_gptq,quant_compressed,quant_none", NO_RANGE,
      "Quantization plugins, asked in this order."},
     {"tokenizer", "plugins", "list", "tokenizer_bpe", NO_RANGE, "Tokenizer plugins, asked in this order."},
     {"frontend", "plugins", "list", "http_frontend", NO_RANGE, "Front ends that `tenon serve` starts."},

@@ -160,3 +160,35 @@ write("tokenizer_json", "falcon.json", tokenizer_json(
 write("tokenizer_json", "oddities.json", tokenizer_json(
     [{"type": "WhitespaceSplit"}, split(r"\w+\b|[[:digit:]\S]|\h|(?m:.)\u00e9", "Removed", True), byte_level(False, False)],
     unk_token="aa"))
+
+
+def quant(tensors, config):
+    """tensors: eight of (dtype index, rows, columns, rank, small integers)."""
+    heads = b"".join(bytes([dtype, rows - 1, columns - 1, rank - 1 | 2 * small])
+                     for dtype, rows, columns, rank, small in tensors)
+    return heads + json.dumps({"quantization_config": config}, separators=(",", ":")).encode()
+
+
+I32, F16, U8, I8, F8, I64 = range(6)
+NONE = (I64, 1, 1, 1, 0)
+for version, shapes in (("gemm", [(I32, 32, 2, 2, 0), (I32, 2, 2, 2, 0), (F16, 2, 16, 2, 0)]),
+                        ("gemv", [(I32, 8, 4, 2, 0), (I32, 8, 1, 2, 0), (F16, 8, 8, 2, 0)])):
+    write("quant_awq", version, quant(shapes + [NONE] * 5,
+                                      {"quant_method": "awq", "bits": 4, "group_size": 16, "version": version}))
+for bits in (2, 3, 4, 8):
+    write("quant_gptq", "bits%d" % bits, quant(
+        [(I32, bits, 32, 2, 0), (I32, 2, bits, 2, 0), (F16, 2, 32, 2, 0), (I32, 32, 1, 1, 1)] + [NONE] * 4,
+        {"quant_method": "gptq", "bits": bits, "group_size": 16, "desc_act": True, "sym": False}))
+
+
+def weights(**settings):
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": settings}}}
+
+
+write("quant_compressed", "int8", quant([(I8, 8, 32, 2, 0), NONE, (F16, 8, 1, 2, 0)] + [NONE] * 5,
+                                        weights(num_bits=8, type="int", strategy="channel")))
+write("quant_compressed", "fp8_block", quant([(F8, 8, 32, 2, 0), NONE, NONE, (F16, 2, 2, 2, 0)] + [NONE] * 4,
+                                             {"quant_method": "fp8", "weight_block_size": [4, 16]}))
+write("quant_compressed", "int4", quant([NONE, (I32, 2, 1, 2, 0), (F16, 2, 1, 2, 0), NONE, (I32, 1, 1, 2, 0),
+                                         (I32, 2, 1, 1, 1), (I32, 2, 1, 1, 1), NONE],
+                                        weights(num_bits=4, type="int", strategy="group", group_size=16, symmetric=False)))

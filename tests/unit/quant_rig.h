@@ -98,8 +98,9 @@ static inline uint32_t rig_check_weight(const tn_quant_table *quant, const tn_qm
     for (; quant->produces(qmodel, name, count, &enc, &err) == TN_OK; count++) {
         uint64_t unit = enc.group_k > 8 ? enc.group_k : 8, step = enc.group_n > 1 ? enc.group_n : 1;
         rig_check_block(quant, qmodel, name, &enc, 0, rows, 0, columns, reference, columns);
-        if (rows > 2 * step)
-            rig_check_block(quant, qmodel, name, &enc, step, rows - 2 * step, 0, columns, reference, columns);
+        if (rows > 2 * step) /* inner rows, or all but the first group of rows */
+            rig_check_block(quant, qmodel, name, &enc, step, rows - (step > 1 ? step : 2), 0, columns, reference,
+                            columns);
         if (!enc.flags && unit % 8 == 0 && unit < columns)
             rig_check_block(quant, qmodel, name, &enc, 0, rows, unit, columns - unit, reference, columns);
         if (!enc.flags && unit % 8 == 0 && 2 * unit < columns)
