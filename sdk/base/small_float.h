@@ -18,6 +18,23 @@ static inline float float_from_e4m3(uint8_t code)
     return float_from_bits(sign | ((exponent + 120) << 23) | (mantissa << 20));
 }
 
+/* To the nearest, ties to even; beyond 448 it stays there. NaN is not asked for. */
+static inline uint8_t e4m3_from_float(float value)
+{
+    uint32_t bits = bits_from_float(value), magnitude = bits & 0x7fffffffu;
+    uint8_t sign = (uint8_t)(bits >> 24 & 0x80u);
+
+    if (magnitude >= 0x43e00000u) /* 448 */
+        return sign | 0x7eu;
+    if (magnitude < 0x3c800000u) { /* subnormal: let float addition round at 2^-9 */
+        float rounded = float_from_bits(magnitude) + 0x1p+14f;
+        return (uint8_t)(sign | (bits_from_float(rounded) - bits_from_float(0x1p+14f)));
+    }
+    magnitude += 0x7ffffu + ((magnitude >> 20) & 1u);
+    magnitude = (magnitude >> 20) - (120u << 3);
+    return (uint8_t)(sign | (magnitude > 0x7eu ? 0x7eu : magnitude));
+}
+
 /* OCP 4-bit e2m1, code below 16. */
 static inline float float_from_e2m1(uint8_t code)
 {

@@ -10,7 +10,7 @@ import subprocess
 from server import model
 
 COMMANDS = ["serve", "run", "plan", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
-            "perplexity"]
+            "perplexity", "quantize"]
 
 
 def is_real(path):

@@ -1,0 +1,227 @@
+/* runtime/quantize/quantize.c: shard by shard: kept if it is there, else written beside and renamed. */
+#include "quantize/quantize.h"
+
+#include "quantize/shards.h"
+#include "quantize/side_files.h"
+#include "quantize/whole_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OTHER_SETTINGS "%.200s/%.200s is of another model or made with other settings: give an empty directory"
+
+typedef struct quantizer {
+    const quantize_request *request;
+    checkpoint *checkpoint;
+    shard_plan plan;
+    uint64_t done; /* bytes of data */
+} quantizer;
+
+static void report(quantizer *q, uint64_t bytes)
+{
+    q->done += bytes;
+    if (q->request->progress.report)
+        q->request->progress.report(q->request->progress.ctx, q->done, q->plan.data_bytes);
+}
+
+/* ---- what an earlier run left ---- */
+
+/* True if the file begins with this header and is as long as it says. */
+static bool is_this_shard(int fd, const shard *shard)
+{
+    struct stat entry;
+    char *head = malloc(shard->header_bytes);
+    bool same = head && fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
+                pread(fd, head, shard->header_bytes, 0) == (ssize_t)shard->header_bytes &&
+                memcmp(head, shard->header, shard->header_bytes) == 0;
+    free(head);
+    return same;
+}
+
+static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_found, tn_error *err)
+{
+    char path[4096];
+
+    *ret_found = false;
+    snprintf(path, sizeof path, "%s/%s", q->request->destination, shard->name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? TN_OK : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+    *ret_found = is_this_shard(fd, shard);
+    close(fd);
+    if (*ret_found)
+        return TN_OK;
+    return tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, shard->name);
+}
+
+static bool is_planned(const quantizer *q, const char *name)
+{
+    for (uint32_t i = 0; i < q->plan.shard_count; i++)
+        if (strcmp(q->plan.shards[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Other settings cut other shards, whose names then differ; readers that take all files would mix them with ours. */
+static tn_status refuse_strangers(const quantizer *q, tn_error *err)
+{
+    static const char ending[] = ".safetensors";
+    DIR *directory = opendir(q->request->destination);
+    struct dirent *entry;
+    tn_status status = TN_OK;
+
+    if (!directory)
+        return tn_fail(err, TN_E_IO, "%s: %s", q->request->destination, strerror(errno));
+    while (status == TN_OK && (entry = readdir(directory))) {
+        size_t bytes = strlen(entry->d_name), tail = sizeof ending - 1;
+        if (bytes >= tail && strcmp(entry->d_name + bytes - tail, ending) == 0 && !is_planned(q, entry->d_name))
+            status = tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, entry->d_name);
+    }
+    closedir(directory);
+    return status;
+}
+
+/* ---- writing ---- */
+
+static tn_status write_quantized(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+{
+    const quantize_request *request = q->request;
+    uint64_t n = (uint64_t)item->tensor.dim[0], k = (uint64_t)item->tensor.dim[1];
+    float *row = malloc(k * sizeof *row);
+    void *data[PACK_PARTS_MAX] = {0};
+    bool enough = row != NULL;
+    tn_status status = TN_OK;
+
+    for (uint32_t p = 0; p < item->part_count; p++) {
+        data[p] = calloc(1, item->parts[p].bytes);
+        enough = enough && data[p];
+    }
+    if (!enough)
+        status = tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
+    else if (!pack_weight(request->method, request->group_size, item->type, item->tensor.data, n, k, row, data))
+        status = tn_fail(err, TN_E_CORRUPT, "tensor %s holds a value that is not a finite number", item->tensor.name);
+    for (uint32_t p = 0; p < item->part_count; p++) {
+        if (status == TN_OK)
+            status = whole_file_write(file, data[p], item->parts[p].bytes, err);
+        if (status == TN_OK)
+            report(q, item->parts[p].bytes);
+        free(data[p]);
+    }
+    free(row);
+    return status;
+}
+
+static tn_status write_item(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+{
+    tn_status status;
+
+    if (item->type) {
+        status = write_quantized(q, file, item, err);
+    } else {
+        status = whole_file_write(file, item->tensor.data, item->tensor.bytes, err);
+        report(q, item->tensor.bytes);
+    }
+    checkpoint_release(q->checkpoint, item->tensor.data, item->tensor.bytes);
+    return status;
+}
+
+static tn_status write_shard(quantizer *q, const shard *shard, tn_error *err)
+{
+    whole_file file;
+    tn_status status = whole_file_begin(&file, q->request->destination, shard->name, err);
+
+    if (status == TN_OK)
+        status = whole_file_write(&file, shard->header, shard->header_bytes, err);
+    for (uint32_t i = 0; i < shard->count && status == TN_OK; i++)
+        status = write_item(q, &file, &q->plan.items[shard->first + i], err);
+    if (status == TN_OK)
+        return whole_file_end(&file, err);
+    whole_file_abandon(&file);
+    return status;
+}
+
+static tn_status write_shards(quantizer *q, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < q->plan.shard_count && status == TN_OK; i++) {
+        bool found;
+        status = find_shard(q, &q->plan.shards[i], &found, err);
+        if (status == TN_OK && found)
+            report(q, q->plan.shards[i].data_bytes);
+        else if (status == TN_OK)
+            status = write_shard(q, &q->plan.shards[i], err);
+    }
+    return status;
+}
+
+static tn_status write_index(const quantizer *q, tn_error *err)
+{
+    whole_file file;
+    char *text = shard_plan_index(&q->plan);
+
+    if (!text)
+        return q->plan.shard_count < 2 ? TN_OK : tn_fail(err, TN_E_MEMORY, "index of shards");
+    tn_status status = whole_file_begin(&file, q->request->destination, "model.safetensors.index.json", err);
+    if (status == TN_OK)
+        status = whole_file_write(&file, text, strlen(text), err);
+    if (status == TN_OK)
+        status = whole_file_end(&file, err);
+    else
+        whole_file_abandon(&file);
+    free(text);
+    return status;
+}
+
+static tn_status make_destination(const quantize_request *request, tn_error *err)
+{
+    struct stat from, to;
+
+    if (mkdir(request->destination, 0755) != 0 && errno != EEXIST)
+        return tn_fail(err, TN_E_IO, "%s: %s", request->destination, strerror(errno));
+    if (stat(request->source, &from) != 0 || stat(request->destination, &to) != 0)
+        return tn_fail(err, TN_E_IO, "%s: %s", request->source, strerror(errno));
+    if (!S_ISDIR(from.st_mode) || !S_ISDIR(to.st_mode))
+        return tn_fail(err, TN_E_ARGUMENT, "%s and %s must be directories", request->source, request->destination);
+    if (from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+        return tn_fail(err, TN_E_ARGUMENT, "%s is the source: give another directory", request->destination);
+    return TN_OK;
+}
+
+tn_status quantize_checkpoint(const quantize_request *request, tn_error *err)
+{
+    quantizer q = {.request = request};
+
+    TN_ASSERT(request->method != QUANTIZE_INT4 || (request->group_size && request->group_size % 8 == 0));
+    tn_status status = checkpoint_open(request->source, &q.checkpoint, err);
+    if (status != TN_OK)
+        return status;
+    const tn_source *source = checkpoint_source(q.checkpoint);
+    if (strcmp(source->container, "safetensors") != 0)
+        status = tn_fail(err, TN_E_UNSUPPORTED, "%s: give a directory of safetensors, not %s", request->source,
+                         source->container);
+    if (status == TN_OK)
+        status = side_files_check_config(source, err);
+    if (status == TN_OK)
+        status = shard_plan_init(&q.plan, request, q.checkpoint, err);
+    if (status == TN_OK)
+        status = make_destination(request, err);
+    if (status == TN_OK)
+        status = refuse_strangers(&q, err);
+    if (status == TN_OK)
+        status = write_shards(&q, err);
+    if (status == TN_OK)
+        status = write_index(&q, err);
+    if (status == TN_OK)
+        status = side_files_copy(request, err);
+    if (status == TN_OK)
+        status = side_files_write_config(request, source, err);
+    shard_plan_finish(&q.plan);
+    checkpoint_close(q.checkpoint);
+    return status;
+}

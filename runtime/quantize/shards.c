@@ -1,0 +1,250 @@
+/* runtime/quantize/shards.c: see shards.h. */
+#include "quantize/shards.h"
+
+#include "model/config.h"
+#include "model/dtype.h"
+#include "model/graph.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t float_type(uint32_t dtype)
+{
+    return dtype == TN_DTYPE_F32 ? TN_F32 : dtype == TN_DTYPE_F16 ? TN_F16 : dtype == TN_DTYPE_BF16 ? TN_BF16 : 0;
+}
+
+/* ---- which weights ---- */
+
+/* The item of this name among those in the order of the source; linear, once per weight. */
+static shard_item *find_item(shard_plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->item_count; i++)
+        if (strcmp(plan->items[i].tensor.name, name) == 0)
+            return &plan->items[i];
+    return NULL;
+}
+
+static tn_status mark_weight(shard_plan *plan, const quantize_request *request, const char *name, const char *path,
+                             tn_error *err)
+{
+    shard_item *item = find_item(plan, name);
+    size_t bytes = strlen(name), tail = strlen(".weight");
+
+    if (!item)
+        return tn_fail(err, TN_E_CORRUPT, "%s: tensor %s is missing", path, name);
+    if (bytes <= tail || strcmp(name + bytes - tail, ".weight") != 0 || item->tensor.rank != 2)
+        return TN_OK; /* stacked experts: no standard layout holds them */
+    item->type = float_type(item->tensor.dtype);
+    if (!item->type)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", path, name);
+    uint64_t k = (uint64_t)item->tensor.dim[1];
+    if (request->method == QUANTIZE_INT4 && k % request->group_size)
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "%s: tensor %s has %" PRIu64 " inputs, which groups of %u do not divide: choose another "
+                       "--group-size",
+                       path, name, k, request->group_size);
+    item->part_count =
+        pack_parts(request->method, request->group_size, item->type, (uint64_t)item->tensor.dim[0], k, item->parts);
+    plan->quantized++;
+    return TN_OK;
+}
+
+/* Weights of LINEAR nodes; embeddings and the head stay as they are. */
+static tn_status mark_linear_weights(shard_plan *plan, const quantize_request *request, const tn_source *source,
+                                     tn_error *err)
+{
+    model_config config;
+    tn_graph *graph = NULL;
+    tn_status status = model_config_read(source, &config, err);
+
+    if (status == TN_OK)
+        status = model_graph_build(&config, &graph, err);
+    if (status != TN_OK)
+        return status;
+    const tn_graph_api *api = model_graph_api(graph);
+    for (uint32_t i = 0; i < api->node_count && status == TN_OK; i++) {
+        tn_node node = {.struct_size = sizeof node};
+        tn_value value = {.struct_size = sizeof value};
+        api->node(graph, i, &node);
+        if (node.op != TN_OP_LINEAR)
+            continue;
+        api->value(graph, node.in[1], &value);
+        status = mark_weight(plan, request, model_graph_weight_name(graph, value.weight_id), source->path, err);
+    }
+    model_graph_free(graph);
+    return status;
+}
+
+static tn_status list_items(shard_plan *plan, const tn_source *source, tn_error *err)
+{
+    plan->items = calloc(source->tensor_count ? source->tensor_count : 1, sizeof *plan->items);
+    if (!plan->items)
+        return tn_fail(err, TN_E_MEMORY, "%u tensors", source->tensor_count);
+    for (uint32_t i = 0; i < source->tensor_count; i++) {
+        tn_tensor_src tensor = {.struct_size = sizeof tensor};
+        tn_status status = source->tensor_at(source, i, &tensor);
+        TN_ASSERT(status == TN_OK);
+        plan->items[plan->item_count++].tensor = tensor;
+        plan->source_bytes += tensor.bytes;
+    }
+    return TN_OK;
+}
+
+/* ---- files ---- */
+
+static uint64_t item_bytes(const shard_item *item)
+{
+    uint64_t bytes = item->type ? 0 : item->tensor.bytes;
+    for (uint32_t p = 0; p < item->part_count; p++)
+        bytes += item->parts[p].bytes;
+    return bytes;
+}
+
+static tn_status cut_shards(shard_plan *plan, const quantize_request *request, tn_error *err)
+{
+    plan->shards = calloc(plan->item_count ? plan->item_count : 1, sizeof *plan->shards);
+    if (!plan->shards)
+        return tn_fail(err, TN_E_MEMORY, "%u shards", plan->item_count);
+    for (uint32_t i = 0; i < plan->item_count; i++) {
+        shard *last = plan->shard_count ? &plan->shards[plan->shard_count - 1] : NULL;
+        if (!last || last->data_bytes >= request->shard_bytes) {
+            last = &plan->shards[plan->shard_count++];
+            last->first = i;
+        }
+        last->count++;
+        last->data_bytes += item_bytes(&plan->items[i]);
+        plan->data_bytes += item_bytes(&plan->items[i]);
+    }
+    for (uint32_t i = 0; i < plan->shard_count; i++) {
+        if (plan->shard_count == 1)
+            snprintf(plan->shards[i].name, sizeof plan->shards[i].name, "model.safetensors");
+        else
+            snprintf(plan->shards[i].name, sizeof plan->shards[i].name, "model-%05u-of-%05u.safetensors", i + 1,
+                     plan->shard_count);
+    }
+    return TN_OK;
+}
+
+/* "x.weight" with its last word replaced. */
+static void part_name(const shard_item *item, const pack_part *part, char *ret_name, size_t capacity)
+{
+    snprintf(ret_name, capacity, "%.*s%s", (int)(strlen(item->tensor.name) - strlen("weight")), item->tensor.name,
+             part->suffix);
+}
+
+static bool add_entry(json_t *header, const char *name, const char *dtype, uint32_t rank, const uint64_t *dim,
+                      uint64_t bytes, uint64_t *at)
+{
+    json_t *shape = json_array();
+    for (uint32_t d = 0; d < rank; d++)
+        json_array_append_new(shape, json_integer((json_int_t)dim[d]));
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)*at,
+                              (json_int_t)(*at + bytes));
+    *at += bytes;
+    return json_object_set_new(header, name, entry) == 0;
+}
+
+static bool add_item(json_t *header, const shard_item *item, uint64_t *at)
+{
+    char name[512];
+    uint64_t dim[4];
+    bool whole = true;
+
+    for (uint32_t p = 0; p < item->part_count; p++) {
+        part_name(item, &item->parts[p], name, sizeof name);
+        whole = whole && add_entry(header, name, item->parts[p].dtype, item->parts[p].rank, item->parts[p].dim,
+                                   item->parts[p].bytes, at);
+    }
+    for (uint32_t d = 0; d < item->tensor.rank; d++)
+        dim[d] = (uint64_t)item->tensor.dim[d];
+    if (!item->type)
+        whole = whole && add_entry(header, item->tensor.name, dtype_find(item->tensor.dtype)->name, item->tensor.rank,
+                                   dim, item->tensor.bytes, at);
+    return whole;
+}
+
+/* The header names the settings, so that a shard of another run is not taken for one of this. */
+static tn_status write_header(const shard_plan *plan, const quantize_request *request, shard *shard, tn_error *err)
+{
+    static const char *const methods[] = {"int4", "int8", "fp8"};
+    char settings[96];
+    uint64_t at = 0;
+    json_t *header = json_object();
+
+    snprintf(settings, sizeof settings, "%s, groups of %u, from %" PRIu64 " bytes", methods[request->method],
+             request->method == QUANTIZE_INT4 ? request->group_size : 0, plan->source_bytes);
+    bool whole = header && json_object_set_new(header, "__metadata__",
+                                               json_pack("{s:s, s:s}", "format", "pt", "quantized", settings)) == 0;
+    for (uint32_t i = 0; i < shard->count && whole; i++)
+        whole = add_item(header, &plan->items[shard->first + i], &at);
+    char *text = whole ? json_dumps(header, JSON_COMPACT) : NULL;
+    json_decref(header);
+    uint64_t bytes = text ? strlen(text) : 0, padded = (bytes + 7) / 8 * 8;
+    shard->header = text ? malloc(8 + padded) : NULL;
+    if (shard->header) {
+        memcpy(shard->header, &padded, 8);
+        memset(shard->header + 8, ' ', padded);
+        memcpy(shard->header + 8, text, bytes);
+        shard->header_bytes = 8 + padded;
+    }
+    free(text);
+    return shard->header ? TN_OK : tn_fail(err, TN_E_MEMORY, "header of %s", shard->name);
+}
+
+tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
+                          tn_error *err)
+{
+    const tn_source *source = checkpoint_source(checkpoint);
+
+    *plan = (shard_plan){0};
+    tn_status status = list_items(plan, source, err);
+    if (status == TN_OK)
+        status = mark_linear_weights(plan, request, source, err);
+    if (status == TN_OK)
+        status = cut_shards(plan, request, err);
+    for (uint32_t i = 0; i < plan->shard_count && status == TN_OK; i++)
+        status = write_header(plan, request, &plan->shards[i], err);
+    if (status != TN_OK)
+        shard_plan_finish(plan);
+    return status;
+}
+
+void shard_plan_finish(shard_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->shard_count; i++)
+        free(plan->shards[i].header);
+    free(plan->shards);
+    free(plan->items);
+    *plan = (shard_plan){0};
+}
+
+static void map_item(json_t *map, const shard_item *item, const char *file)
+{
+    char name[512];
+    for (uint32_t p = 0; p < item->part_count; p++) {
+        part_name(item, &item->parts[p], name, sizeof name);
+        json_object_set_new(map, name, json_string(file));
+    }
+    if (!item->type)
+        json_object_set_new(map, item->tensor.name, json_string(file));
+}
+
+char *shard_plan_index(const shard_plan *plan)
+{
+    json_t *map = json_object();
+
+    if (plan->shard_count < 2) {
+        json_decref(map);
+        return NULL;
+    }
+    for (uint32_t s = 0; s < plan->shard_count; s++)
+        for (uint32_t i = 0; i < plan->shards[s].count; i++)
+            map_item(map, &plan->items[plan->shards[s].first + i], plan->shards[s].name);
+    json_t *index =
+        json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)plan->data_bytes, "weight_map", map);
+    char *text = json_dumps(index, JSON_INDENT(2));
+    json_decref(index);
+    return text;
+}

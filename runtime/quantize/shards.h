@@ -1,0 +1,38 @@
+/* runtime/quantize/shards.h: the tensors of the quantized checkpoint, and how they fall into files. Known from the
+ * source's headers alone, so every run with the same settings makes the same files.
+ */
+#ifndef QUANTIZE_SHARDS_H
+#define QUANTIZE_SHARDS_H
+
+#include "quantize/pack.h"
+
+/* One tensor of the source and what becomes of it. */
+typedef struct shard_item {
+    tn_tensor_src tensor; /* borrowed from the checkpoint */
+    uint32_t type;        /* TN_* of a weight to quantize; 0: copied as it is */
+    uint32_t part_count;
+    pack_part parts[PACK_PARTS_MAX]; /* of a weight to quantize */
+} shard_item;
+
+typedef struct shard {
+    uint32_t first, count; /* items */
+    uint64_t data_bytes, header_bytes;
+    char name[64];
+    char *header; /* the file up to its data, owned */
+} shard;
+
+typedef struct shard_plan {
+    shard_item *items; /* [item_count] in the source's order, owned */
+    shard *shards;     /* [shard_count], owned */
+    uint32_t item_count, shard_count, quantized;
+    uint64_t source_bytes, data_bytes;
+} shard_plan;
+
+/* Reads the model's config and graph to see which weights are quantized. Errors name the weight. */
+tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
+                          tn_error *err);
+void shard_plan_finish(shard_plan *plan);
+/* model.safetensors.index.json for more than one shard; malloc'ed text, NULL when there is one or memory is short. */
+char *shard_plan_index(const shard_plan *plan);
+
+#endif

@@ -1,0 +1,20 @@
+/* runtime/quantize/whole_file.h: files that exist under their name only when they are complete and on the disk. */
+#ifndef QUANTIZE_WHOLE_FILE_H
+#define QUANTIZE_WHOLE_FILE_H
+
+#include "tenon/error.h"
+
+typedef struct whole_file {
+    int fd;
+    char path[4096], partial[4096 + 16]; /* the name, and the one it is written under */
+} whole_file;
+
+/* Begins directory/name; what a killed run left of it is overwritten. */
+tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err);
+tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err);
+/* Syncs and renames. The file is closed in any case. */
+tn_status whole_file_end(whole_file *file, tn_error *err);
+/* Closes and removes an unfinished file. */
+void whole_file_abandon(whole_file *file);
+
+#endif
