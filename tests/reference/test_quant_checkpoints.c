@@ -104,7 +104,7 @@ static void check_case(json_t *test)
     char *config = json_dumps(json_object_get(test, "quantization_config"), 0);
     tn_qmodel *qmodel = NULL;
     tn_error err = TN_ERROR_INIT;
-    uint64_t rows, columns;
+    uint64_t rows = 0, columns = 0;
     size_t i;
     json_t *tensor;
 
