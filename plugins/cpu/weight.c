@@ -38,6 +38,10 @@ static tn_status affine_check(const tn_enc *enc, uint64_t k, const char *name, t
     bool two_level = enc->group2_k != 0;
     uint32_t scale = enc->scale_type;
 
+    if (enc->flags)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: columns in another order (flags 0x%x)", name, enc->flags);
+    if (enc->group_n > 1)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales shared by %u rows", name, enc->group_n);
     if (enc->qtype != TN_Q_UNSIGNED && enc->qtype != TN_Q_SIGNED)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: affine codes of type %u; the CPU takes integer codes", name,
                        enc->qtype);
