@@ -2,15 +2,15 @@
  *
  * Two models of one layer, loaded twice: over the table and over host memory. Before each node the table's model gets
  * the host's inputs, so errors do not add up and a wrong kernel is named. The second model has sizes that no vector
- * width divides, biases, a window, sinks, soft caps and paired rotation; batches mix a prompt's later chunk with a new
- * sequence.
+ * width divides, biases, a window, sinks, soft caps, paired rotation and experts; batches mix a prompt's later chunk
+ * with a new sequence.
  */
 #include <math.h>
 #include <string.h>
 
 #include "interp/model.h"
 
-enum { NODES_MAX = 24, VALUES_MAX = 48, CHECK_TOKENS = 40, CHECK_ROWS_MAX = 32, WIDTH_MAX = 256, OP_COUNT = 10 };
+enum { NODES_MAX = 24, VALUES_MAX = 64, CHECK_TOKENS = 40, CHECK_ROWS_MAX = 32, WIDTH_MAX = 256, OP_COUNT = 12 };
 
 typedef struct geometry {
     uint32_t width, ff_width, vocab, heads, kv_heads, head_dim, rotated, style, window, activation;
@@ -135,15 +135,35 @@ static uint32_t attention(check_graph *g, const geometry *s, uint32_t x)
     q = rope(g, s, q, inv_freq, s->heads, "attn_q.rope");
     k = rope(g, s, k, inv_freq, s->kv_heads, "attn_k.rope");
     uint32_t sinks = s->extras ? weight(g, 1, s->heads, "attn_sinks") : UINT32_MAX;
-    return add_node(g, TN_OP_ATTENTION, "attention", TN_DIM_TOKENS, q_width, (uint32_t[]){q, k, v, sinks},
+    return add_node(g, TN_OP_ATTENTION, "attention", TN_DIM_TOKENS, q_width, (uint32_t[]){q, k, v, sinks, UINT32_MAX},
                     (int64_t[7]){0, 0, s->heads, s->kv_heads, s->head_dim, s->head_dim, s->window},
                     (double[2]){0.25, s->extras ? 5.0 : 0.0});
 }
 
-static uint32_t pair(check_graph *g, uint32_t op, const char *name, uint32_t a, uint32_t b, int64_t activation)
+/* activation: of GATED; scale: of ADD_SCALED */
+static uint32_t pair(check_graph *g, uint32_t op, const char *name, uint32_t a, uint32_t b, int64_t activation,
+                     double scale)
 {
     return add_node(g, op, name, TN_DIM_OUTPUTS, g->value[a].dim[1], (uint32_t[]){a, b, UINT32_MAX},
-                    (int64_t[7]){activation}, NULL);
+                    (int64_t[7]){activation}, (double[2]){scale});
+}
+
+/* Three of five experts, clamped, with biases. */
+static uint32_t mixture(check_graph *g, const geometry *s, uint32_t x)
+{
+    const int64_t experts = 5, chosen = 3, width = s->width, hidden = 16;
+    uint32_t in[INTERP_INPUTS_MAX] = {x};
+
+    in[TN_MOE_IN_ROUTER] = weight(g, experts, width, "router");
+    in[TN_MOE_IN_GATE] = weight(g, experts * hidden, width, "expert_gate");
+    in[TN_MOE_IN_UP] = weight(g, experts * hidden, width, "expert_up");
+    in[TN_MOE_IN_DOWN] = weight(g, experts * width, hidden, "expert_down");
+    in[TN_MOE_IN_ROUTER_BIAS] = weight(g, 1, experts, "router.bias");
+    in[TN_MOE_IN_GATE_BIAS] = weight(g, experts, hidden, "expert_gate.bias");
+    in[TN_MOE_IN_UP_BIAS] = weight(g, experts, hidden, "expert_up.bias");
+    in[TN_MOE_IN_DOWN_BIAS] = weight(g, experts, width, "expert_down.bias");
+    return add_node(g, TN_OP_MOE, "mixture", TN_DIM_OUTPUTS, width, in,
+                    (int64_t[7]){experts, chosen, TN_ACT_SWIGLU_CLAMPED, 1}, (double[2]){1.0, 1.7});
 }
 
 static uint32_t chosen(check_graph *g, uint32_t x, const char *name)
@@ -172,12 +192,14 @@ static void build(check_graph *g, const geometry *s)
                           (double[2]){s->extras ? 3.0 : 1.0});
     uint32_t mixed = attention(g, s, norm(g, s, x, TN_DIM_TOKENS, "attn_norm"));
     mixed = linear(g, s, chosen(g, mixed, "attention.select"), TN_DIM_OUTPUTS, s->width, "attn_output");
-    x = pair(g, TN_OP_ADD, "attention.add", chosen(g, x, "residual.select"), mixed, 0);
+    x = pair(g, TN_OP_ADD, "attention.add", chosen(g, x, "residual.select"), mixed, 0, 0);
     uint32_t normed = norm(g, s, x, TN_DIM_OUTPUTS, "ffn_norm");
     uint32_t gate = linear(g, s, normed, TN_DIM_OUTPUTS, s->ff_width, "ffn_gate");
     uint32_t up = linear(g, s, normed, TN_DIM_OUTPUTS, s->ff_width, "ffn_up");
-    uint32_t hidden = pair(g, TN_OP_GATED, "gated", gate, up, s->activation);
-    x = pair(g, TN_OP_ADD, "ffn.add", x, linear(g, s, hidden, TN_DIM_OUTPUTS, s->width, "ffn_down"), 0);
+    uint32_t hidden = pair(g, TN_OP_GATED, "gated", gate, up, s->activation, 0);
+    x = pair(g, TN_OP_ADD, "ffn.add", x, linear(g, s, hidden, TN_DIM_OUTPUTS, s->width, "ffn_down"), 0, 0);
+    if (s->extras)
+        x = pair(g, TN_OP_ADD_SCALED, "mixture.add", x, mixture(g, s, x), 0, 0.5);
     uint32_t head = weight(g, s->vocab, s->width, "output");
     add_node(g, TN_OP_LOGITS, "logits", TN_DIM_OUTPUTS, s->vocab, (uint32_t[]){x, head, UINT32_MAX}, NULL,
              (double[2]){s->extras ? 0.5 : 1.0, s->extras ? 8.0 : 0.0});
@@ -398,8 +420,8 @@ static tn_status check_devices(const tn_backend *backend, const tn_backend *refe
 tn_status tn_interp_check_ops(const tn_ops_table *ops, double tolerance,
                               void (*report)(void *ctx, const tn_interp_finding *finding), void *ctx, tn_error *err)
 {
-    static const char *const names[OP_COUNT] = {"",          "EMBED", "LINEAR", "RMS_NORM", "ROPE",
-                                                "ATTENTION", "GATED", "ADD",    "SELECT",   "LOGITS"};
+    static const char *const names[OP_COUNT] = {"",      "EMBED", "LINEAR", "RMS_NORM", "ROPE",       "ATTENTION",
+                                                "GATED", "ADD",   "SELECT", "LOGITS",   "ADD_SCALED", "MOE"};
     tn_interp_finding found[OP_COUNT] = {{0}};
     const tn_backend *backend = NULL, *reference = NULL;
 

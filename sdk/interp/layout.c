@@ -58,15 +58,21 @@ tn_status interp_node_check(const tn_graph *graph, const tn_graph_api *api, uint
     tn_node node = {.struct_size = sizeof node};
 
     TN_ASSERT(api->node(graph, index, &node) == TN_OK);
-    if (node.op < TN_OP_EMBED || node.op > TN_OP_LOGITS)
+    if (node.op < TN_OP_EMBED || node.op > TN_OP_MOE)
         return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u has op %u, which this version does not know", index,
                        node.op);
     if (node.in_count > INTERP_INPUTS_MAX || node.out_count != 1)
         return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u has %u inputs and %u outputs", index, node.in_count,
                        node.out_count);
-    if (node.op == TN_OP_GATED && (node.attr[0] < TN_ACT_SILU || node.attr[0] > TN_ACT_GELU))
-        return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u has activation %lld", index,
-                       (long long)node.attr[0]);
+    int64_t activation = node.op == TN_OP_GATED ? node.attr[TN_GATED_A_ACTIVATION]
+                         : node.op == TN_OP_MOE ? node.attr[TN_MOE_A_ACTIVATION]
+                                                : TN_ACT_SILU;
+    if (activation < TN_ACT_SILU || activation > (node.op == TN_OP_MOE ? TN_ACT_SWIGLU_CLAMPED : TN_ACT_GELU))
+        return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u has activation %lld", index, (long long)activation);
+    if (node.op == TN_OP_MOE &&
+        (node.attr[TN_MOE_A_CHOSEN] < 1 || node.attr[TN_MOE_A_CHOSEN] > node.attr[TN_MOE_A_EXPERTS]))
+        return tn_fail(err, TN_E_UNSUPPORTED, "interpreter: node %u chooses %lld of %lld experts", index,
+                       (long long)node.attr[TN_MOE_A_CHOSEN], (long long)node.attr[TN_MOE_A_EXPERTS]);
     return TN_OK;
 }
 
@@ -186,6 +192,23 @@ static void carve_attention(tn_model *model, interp_carver *carver)
     model->page = interp_carve(carver, model->mapped ? 0 : page);
 }
 
+/* What the largest MOE node needs for a row. */
+static void carve_moe(tn_model *model, interp_carver *carver)
+{
+    uint64_t floats = 0, experts = 0;
+
+    for (uint32_t i = 0; i < model->api->node_count; i++) {
+        tn_node node = interp_node(model, i);
+        if (node.op != TN_OP_MOE)
+            continue;
+        uint64_t count = (uint64_t)node.attr[TN_MOE_A_EXPERTS];
+        experts = count > experts ? count : experts;
+        floats = interp_moe_floats(model, &node) > floats ? interp_moe_floats(model, &node) : floats;
+    }
+    model->moe = interp_carve(carver, floats * sizeof *model->moe);
+    model->moe_chosen = interp_carve(carver, experts * sizeof *model->moe_chosen);
+}
+
 /* Room to fetch a node's activations, each the largest at its place, and one block of a weight. */
 static void carve_fetch(tn_model *model, interp_carver *carver)
 {
@@ -227,6 +250,7 @@ void interp_model_carve(tn_model *model, interp_carver *carver, uint64_t *ret_lo
     model->token = interp_carve(carver, limits->max_tokens * sizeof *model->token);
     model->slot_seen = interp_carve(carver, limits->max_seqs * sizeof *model->slot_seen);
     carve_attention(model, carver);
+    carve_moe(model, carver);
     carve_fetch(model, carver);
 
     uint64_t before = carver->used;

@@ -23,7 +23,7 @@ enum {
     INTERP_TOP_MAX = 128,           /* top_logprobs of a batch */
     INTERP_BLOCK_BYTES = 256 << 10, /* of a weight fetched at a time; at least one row */
     INTERP_ROW_TILE = 32,           /* token rows that attend at a time */
-    INTERP_INPUTS_MAX = 4
+    INTERP_INPUTS_MAX = 9
 };
 
 /* Marks bytes of an arena; with base NULL it only counts. */
@@ -98,7 +98,9 @@ struct tn_model {
     double *attention_acc; /* [INTERP_ROW_TILE * H * Dv] */
     void *attention_state; /* [INTERP_ROW_TILE * H] interp_attention_state */
     float *page;           /* one fetched KV page */
-    float *sample_row;     /* [V] */
+    float *moe;            /* one row's router logits, gate, up and expert output */
+    uint32_t *moe_chosen;
+    float *sample_row; /* [V] */
     void *sample_scratch;
 
     pthread_mutex_t load_lock; /* guards ops->put and weight_block while weights arrive */
@@ -138,6 +140,24 @@ tn_status interp_read(tn_model *model, tn_buf buf, uint64_t bytes, void *scratch
  */
 tn_status interp_run_attention(tn_model *model, const tn_node *node, const tn_batch *batch, const float *const *x,
                                float *y, tn_error *err);
+
+/* ---- moe.c ---- */
+
+/* Rows of a weight matrix, or as many of them as fit into scratch if the device is not mapped. */
+typedef struct interp_matrix {
+    tn_model *model;
+    tn_buf buf;
+    uint64_t k; /* columns */
+    tn_error *err;
+} interp_matrix;
+/* y[r, i] = x[r] . w[row0 + i] + bias[i] for i < count; x: [rows, k]; y's rows are y_stride apart. */
+tn_status interp_matrix_multiply(const interp_matrix *matrix, const float *x, uint32_t rows, uint64_t row0,
+                                 uint64_t count, const float *bias, float *y, uint64_t y_stride);
+/* Floats of tn_model.moe that a MOE node needs, and elements of moe_chosen. */
+uint64_t interp_moe_floats(const tn_model *model, const tn_node *node);
+/* x, y: [rows, M]; router_bias: [E] or NULL; in: where all inputs live. [step] */
+tn_status interp_run_moe(tn_model *model, const tn_node *node, const tn_buf *in, const float *x,
+                         const float *router_bias, uint32_t rows, float *y, tn_error *err);
 
 /* ---- batch.c ---- */
 

@@ -103,24 +103,14 @@ static tn_status host_embed(node_call *call)
 static tn_status host_linear(node_call *call)
 {
     uint64_t n = (uint64_t)call->value_in[1].dim[0], k = (uint64_t)call->value_in[1].dim[1];
-    const float *bias = call->node.in_count > 2 ? call->x[2] : NULL;
-    uint64_t block = call->model->mapped ? n : INTERP_BLOCK_BYTES / (k * sizeof(float));
+    interp_matrix matrix = {call->model, call->in[1], k, call->err};
 
-    block = block ? block : 1;
-    for (uint64_t n0 = 0; n0 < n; n0 += block) {
-        uint64_t count = n - n0 < block ? n - n0 : block;
-        tn_buf at = {call->in[1].handle, call->in[1].offset + n0 * k * sizeof(float)};
-        const void *w = NULL;
-        tn_status status =
-            interp_read(call->model, at, count * k * sizeof(float), call->model->weight_block, &w, call->err);
-        if (status != TN_OK)
-            return status;
-        interp_linear(call->x[0], call->rows, k, w, bias ? bias + n0 : NULL, count, call->y + n0, n);
-    }
-    if (call->node.op == TN_OP_LOGITS)
+    tn_status status = interp_matrix_multiply(&matrix, call->x[0], call->rows, 0, n,
+                                              call->node.in_count > 2 ? call->x[2] : NULL, call->y, n);
+    if (status == TN_OK && call->node.op == TN_OP_LOGITS)
         interp_softcap(call->y, call->rows * n, call->node.fattr[TN_LOGITS_F_SCALE],
                        call->node.fattr[TN_LOGITS_F_SOFTCAP]);
-    return TN_OK;
+    return status;
 }
 
 static void host_rope(node_call *call)
@@ -173,6 +163,12 @@ static tn_status host_kernel(node_call *call)
     case TN_OP_ADD:
         interp_add(call->x[0], call->x[1], call->rows * width, call->y);
         return TN_OK;
+    case TN_OP_ADD_SCALED:
+        interp_add_scaled(call->x[0], call->x[1], fattr[TN_ADD_SCALED_F_SCALE], call->rows * width, call->y);
+        return TN_OK;
+    case TN_OP_MOE:
+        return interp_run_moe(call->model, &call->node, call->in, call->x[0], call->x[TN_MOE_IN_ROUTER_BIAS],
+                              call->rows, call->y, call->err);
     default:
         TN_ASSERT(call->node.op == TN_OP_SELECT); /* others were refused when the model was compiled */
         host_select(call);

@@ -744,7 +744,7 @@ static void test_check_passes_a_right_kernel(void **state)
     uint32_t ran[2] = {0, 0};
     assert_int_equal(tn_interp_check_ops(&awkward_ops, 1e-5, count_ops, ran, &err), TN_OK);
     assert_int_equal(ran[0], 2 * 2 * 3); /* nodes, models, batches */
-    assert_int_equal(ran[1], 9);
+    assert_int_equal(ran[1], 11);
 }
 
 static void ignore_finding(void *ctx, const tn_interp_finding *finding)

@@ -3,7 +3,8 @@
  * The core builds one graph per model; a backend reads it in `check`, `plan` and `compile` and fuses as it likes.
  * Values are numbered 0..value_count-1, nodes are in execution order, every activation is written by one node.
  * Symbolic extents: TN_DIM_TOKENS is the batch's token rows (T), TN_DIM_OUTPUTS its output rows (O).
- * Glossary: M model width, H query heads, G key/value heads, D head width, F feed-forward width, V vocabulary.
+ * Glossary: M model width, H query heads, G key/value heads, D head width, F feed-forward width, V vocabulary,
+ * E experts.
  */
 #ifndef TENON_GRAPH_H
 #define TENON_GRAPH_H
@@ -36,6 +37,15 @@ enum { TN_DIM_TOKENS = -1, TN_DIM_OUTPUTS = -2 };
  * SELECT     in: x [T, C]                                         out: [O, C]      rows tn_batch.out_row
  * LOGITS     in: x [O, M], weight [V, M], [bias]                  out: [O, V]      fattr: scale, softcap (0: none)
  *            y = softcap * tanh(scale * (x W^T + b) / softcap); the graph's last node
+ * ADD_SCALED in: a, b                                             out: a + scale * b                fattr: scale
+ * MOE        in: x [R, M], router weight [E, M], gate weight [E*F, M], up weight [E*F, M], down weight [E*M, F],
+ *                [router bias weight [1, E], gate bias weight [E, F], up bias weight [E, F], down bias weight [E, M]]
+ *            attr: E, chosen, activation, normalised;  fattr: limit, alpha                     out: [R, M]
+ *            p = softmax(x router^T + bias) in float32 or better; the `chosen` experts of largest p, the lower number
+ *            among equals, each give p_e * (down_e h_e + bias), h_e = act(gate_e x + bias) * (up_e x + bias); normalised
+ *            (1): the chosen p are divided by their sum. Expert e's matrices are rows e*F.. (gate, up) and e*M.. (down).
+ *            Activations are those of GATED, and TN_ACT_SWIGLU_CLAMPED: with g = min(gate, limit) and
+ *            u = clamp(up, -limit, limit), h = g * sigmoid(alpha * g) * (u + 1)
  */
 enum {
     TN_OP_EMBED = 1,
@@ -46,7 +56,9 @@ enum {
     TN_OP_GATED = 6,
     TN_OP_ADD = 7,
     TN_OP_SELECT = 8,
-    TN_OP_LOGITS = 9
+    TN_OP_LOGITS = 9,
+    TN_OP_ADD_SCALED = 10,
+    TN_OP_MOE = 11
 };
 
 /* Position of each attribute in tn_node.attr / fattr. */
@@ -73,8 +85,25 @@ enum {
     TN_ATTENTION_F_SOFTCAP = 1
 };
 enum { TN_GATED_A_ACTIVATION = 0 };
-enum { TN_ACT_SILU = 1, TN_ACT_GELU_TANH = 2, TN_ACT_GELU = 3 };
+enum { TN_ACT_SILU = 1, TN_ACT_GELU_TANH = 2, TN_ACT_GELU = 3, TN_ACT_SWIGLU_CLAMPED = 4 };
 enum { TN_LOGITS_F_SCALE = 0, TN_LOGITS_F_SOFTCAP = 1 };
+enum { TN_ADD_SCALED_F_SCALE = 0 };
+enum {
+    TN_MOE_IN_ROUTER = 1,
+    TN_MOE_IN_GATE = 2,
+    TN_MOE_IN_UP = 3,
+    TN_MOE_IN_DOWN = 4,
+    TN_MOE_IN_ROUTER_BIAS = 5,
+    TN_MOE_IN_GATE_BIAS = 6,
+    TN_MOE_IN_UP_BIAS = 7,
+    TN_MOE_IN_DOWN_BIAS = 8,
+    TN_MOE_A_EXPERTS = 0,
+    TN_MOE_A_CHOSEN = 1,
+    TN_MOE_A_ACTIVATION = 2,
+    TN_MOE_A_NORMALISED = 3,
+    TN_MOE_F_LIMIT = 0,
+    TN_MOE_F_ALPHA = 1
+};
 
 typedef struct tn_graph tn_graph;
 
