@@ -191,6 +191,17 @@ static tn_status check_vocabulary(const instance *in, tn_error *err)
     return TN_OK;
 }
 
+/* Rotations that depend on the length of sequences are made for those that will be served. */
+static void limit_sequences(instance *in)
+{
+    int64_t longest = in->config.context;
+
+    if (!settings_is_auto(in->settings, "model", "max_model_len"))
+        longest = settings_integer(in->settings, "model", "max_model_len");
+    if (longest > 0 && longest < in->config.sequence_max)
+        in->config.sequence_max = (uint32_t)longest;
+}
+
 tn_status instance_open_model(instance *in, tn_error *err)
 {
     if (strcmp(settings_string(in->settings, "model", "dtype"), "bfloat16") == 0)
@@ -202,9 +213,10 @@ tn_status instance_open_model(instance *in, tn_error *err)
         status = check_vocabulary(in, err);
     if (status == TN_OK)
         status = name_model(in, err);
-    if (status == TN_OK)
-        status = model_graph_build(&in->config, &in->graph, err);
-    return status;
+    if (status != TN_OK)
+        return status;
+    limit_sequences(in);
+    return model_graph_build(&in->config, &in->graph, err);
 }
 
 /* The device with the highest score. */

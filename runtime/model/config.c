@@ -3,7 +3,6 @@
  * After this nothing downstream needs to doubt a dimension: the graph builder asserts what is checked here.
  */
 #include "model/config.h"
-#include "model/graph.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,12 +32,37 @@ static tn_status check_rope(const char *path, const model_config *config, tn_err
     if (config->rope_scaling == ROPE_SCALING_LLAMA3 && config->rope_high_freq_factor <= config->rope_low_freq_factor)
         return tn_fail(err, TN_E_CORRUPT, "%s: rope high_freq_factor %g must be above low_freq_factor %g", path,
                        (double)config->rope_high_freq_factor, (double)config->rope_low_freq_factor);
+    if (config->rope_scaling == ROPE_SCALING_DYNAMIC && config->rope_dim < 4)
+        return tn_fail(err, TN_E_CORRUPT, "%s: dynamic rope scaling needs more than one rotated pair", path);
     for (uint32_t i = 0; config->rope_factors && i < config->rope_dim / 2; i++) {
         if (!(isfinite(config->rope_factors[i]) && config->rope_factors[i] >= 1e-6f))
             return tn_fail(err, TN_E_CORRUPT, "%s: rope frequency factor %u is %g, must be finite and positive", path,
                            i, (double)config->rope_factors[i]);
     }
     return TN_OK;
+}
+
+static tn_status check_experts(const char *path, const model_config *config, tn_error *err)
+{
+    uint64_t width = config->expert_width ? config->expert_width : config->ff_width;
+
+    if (config->experts_chosen > config->experts)
+        return tn_fail(err, TN_E_CORRUPT, "%s: %u experts are chosen of %u", path, config->experts_chosen,
+                       config->experts);
+    if (width < config->model_width)
+        width = config->model_width;
+    if (width * config->experts >= 1u << 30)
+        return tn_fail(err, TN_E_CORRUPT, "%s: %u experts of width %llu are beyond the limit of 2^30 rows", path,
+                       config->experts, (unsigned long long)width);
+    return TN_OK;
+}
+
+/* A window that no sequence outgrows is none. */
+static void settle(model_config *config)
+{
+    config->sequence_max = config->context;
+    if (config->window >= config->context)
+        config->window = 0;
 }
 
 tn_status model_config_read(const tn_source *source, model_config *ret_config, tn_error *err)
@@ -52,6 +76,10 @@ tn_status model_config_read(const tn_source *source, model_config *ret_config, t
     if (status == TN_OK)
         status = check_rope(source->path, &config, err);
     if (status == TN_OK)
-        *ret_config = config;
-    return status;
+        status = check_experts(source->path, &config, err);
+    if (status != TN_OK)
+        return status;
+    settle(&config);
+    *ret_config = config;
+    return TN_OK;
 }

@@ -1,21 +1,18 @@
-/* config_hf.c: model dimensions from a checkpoint directory's config.json, as Hugging Face transformers writes it.
+/* config_hf.c: model dimensions from a checkpoint directory's config.json, as Hugging Face transformers writes it: the
+ * keys that families share; what only one has is read in its file.
  *
- * Rope settings are read from `rope_scaling` beside a flat `rope_theta` (transformers 4) or from `rope_parameters` that
- * holds both (transformers 5). Defaults of absent keys are those of LlamaConfig. Unknown keys are ignored, as there are
- * hundreds that say nothing about inference; those that would change an answer are refused by name.
+ * Defaults of absent keys are those of LlamaConfig, unless the family has others. Unknown keys are ignored, as there
+ * are hundreds that say nothing about inference; those that would change an answer are refused by name. A model that is
+ * the text part of a larger one has its config in `text_config` and "language_model." before its tensors' names.
  */
-#include "model/config.h"
-#include "model/config_reader.h"
-#include "model/graph.h"
+#include "model/config_hf_rope.h"
+#include "model/decoder.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <string.h>
 
-static tn_status lookup(const config_reader *reader, const char *key, tn_meta *ret_meta)
+static tn_status convert(const json_t *value, tn_meta *ret_meta)
 {
-    const json_t *value = json_object_get(reader->ctx, key);
-
     if (!value || json_is_null(value))
         return TN_E_NOT_FOUND;
     ret_meta->count = 1;
@@ -32,10 +29,23 @@ static tn_status lookup(const config_reader *reader, const char *key, tn_meta *r
         ret_meta->kind = TN_META_STRING;
         ret_meta->string = json_string_value(value);
         ret_meta->count = json_string_length(value);
-    } else {
+    } else if (json_is_array(value)) {
         ret_meta->kind = TN_META_ARRAY;
+        ret_meta->count = json_array_size(value);
+    } else {
+        ret_meta->kind = 0; /* an object: of no kind that a reader takes */
     }
     return TN_OK;
+}
+
+static tn_status lookup(const config_reader *reader, const char *key, tn_meta *ret_meta)
+{
+    return convert(json_object_get(reader->ctx, key), ret_meta);
+}
+
+static tn_status element(const config_reader *reader, const char *key, uint64_t index, tn_meta *ret_meta)
+{
+    return convert(json_array_get(json_object_get(reader->ctx, key), index), ret_meta);
 }
 
 static tn_status parse(const tn_source *source, json_t **ret_root, tn_error *err)
@@ -57,117 +67,130 @@ static tn_status parse(const tn_source *source, json_t **ret_root, tn_error *err
     return TN_OK;
 }
 
-static tn_status read_family(const tn_source *source, const json_t *root, model_config *config, tn_error *err)
+static tn_status read_family(const tn_source *source, const json_t *root, const model_family **ret_family,
+                             tn_error *err)
 {
     const char *name = json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
 
     if (!name)
         return tn_fail(err, TN_E_CORRUPT, "%s: config.json architectures: must name the model's architecture",
                        source->path);
-    const model_family *family = model_family_find(NULL, name);
-    if (!family)
-        return model_family_unknown(source->path, name, err);
-    snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
-    return TN_OK;
-}
-
-static void read_llama3(config_reader *rope, model_config *config)
-{
-    config_real(rope, "low_freq_factor", 1e-3, 1e6, NAN, &config->rope_low_freq_factor);
-    config_real(rope, "high_freq_factor", 1e-3, 1e6, NAN, &config->rope_high_freq_factor);
-    config_count(rope, "original_max_position_embeddings", 1, MODEL_CONTEXT_MAX, 0, &config->rope_original_context);
-}
-
-static void read_rope_scaling(config_reader *rope, model_config *config)
-{
-    char type[32], legacy[32];
-
-    config_text(rope, "type", "default", legacy, sizeof legacy);
-    config_text(rope, "rope_type", rope->status == TN_OK ? legacy : "", type, sizeof type);
-    if (rope->status != TN_OK || strcmp(type, "default") == 0)
-        return;
-    if (strcmp(type, "linear") == 0) {
-        config->rope_scaling = ROPE_SCALING_LINEAR;
-    } else if (strcmp(type, "llama3") == 0) {
-        config->rope_scaling = ROPE_SCALING_LLAMA3;
-        read_llama3(rope, config);
-    } else {
-        config_refuse(rope, TN_E_UNSUPPORTED, "rope_type", "\"%s\" is not supported; known: default, linear, llama3",
-                      type);
-    }
-    config_real(rope, "factor", 1e-3, 1e6, NAN, &config->rope_factor);
-}
-
-static void read_rope(config_reader *reader, model_config *config)
-{
-    const json_t *flat = json_object_get(reader->ctx, "rope_scaling");
-    const json_t *nested = json_object_get(reader->ctx, "rope_parameters");
-    const json_t *scaling = json_is_object(nested) ? nested : flat;
-    float partial = 1.0f;
-
-    config->rope_factor = 1.0f;
-    config_real(reader, "rope_theta", 1.0, 1e15, 10000.0, &config->rope_theta);
-    config_real(reader, "partial_rotary_factor", 0.0, 1.0, 1.0, &partial);
-    if (json_is_object(scaling) && reader->status == TN_OK) {
-        config_reader rope = *reader;
-        rope.prefix = scaling == nested ? "config.json rope_parameters." : "config.json rope_scaling.";
-        rope.ctx = scaling;
-        config_real(&rope, "rope_theta", 1.0, 1e15, (double)config->rope_theta, &config->rope_theta);
-        config_real(&rope, "partial_rotary_factor", 0.0, 1.0, (double)partial, &partial);
-        read_rope_scaling(&rope, config);
-        reader->status = rope.status;
-    } else if (scaling && !json_is_null(scaling) && !json_is_object(scaling)) {
-        config_refuse(reader, TN_E_CORRUPT, "rope_scaling", "must be an object or null");
-    }
-    if (partial != 1.0f)
-        config_refuse(reader, TN_E_UNSUPPORTED, "partial_rotary_factor", "%g is not supported, only 1",
-                      (double)partial);
-    config->rope_dim = config->head_dim;
+    *ret_family = model_family_find(NULL, name);
+    return *ret_family ? TN_OK : model_family_unknown(source->path, name, true, err);
 }
 
 static void read_heads(config_reader *reader, model_config *config)
 {
-    config_count(reader, "num_attention_heads", 1, MODEL_HEADS_MAX, 0, &config->heads);
-    config_count(reader, "num_key_value_heads", 1, MODEL_HEADS_MAX, config->heads, &config->kv_heads);
+    config_count(reader, "num_attention_heads", 1, MODEL_HEADS_MAX, config->heads, &config->heads);
+    config_count(reader, "num_key_value_heads", 1, MODEL_HEADS_MAX, config->kv_heads ? config->kv_heads : config->heads,
+                 &config->kv_heads);
     if (reader->status != TN_OK)
         return;
     uint32_t divided = config->model_width % config->heads == 0 ? config->model_width / config->heads : 0;
-    config_count(reader, "head_dim", 2, MODEL_HEAD_DIM_MAX, divided, &config->head_dim);
+    config_count(reader, "head_dim", 2, MODEL_HEAD_DIM_MAX, config->head_dim ? config->head_dim : divided,
+                 &config->head_dim);
 }
 
-static tn_status read_root(const tn_source *source, const json_t *root, model_config *config, tn_error *err)
+/* layer_types, where there is one, is the last word on which layers have the window. */
+static void read_window(config_reader *reader, model_config *config)
 {
-    config_reader reader = {.path = source->path, .prefix = "config.json ", .ctx = root, .lookup = lookup, .err = err};
-    char activation[32];
+    uint32_t window = 0, count = config_length(reader, "layer_types");
 
-    config_count(&reader, "num_hidden_layers", 1, MODEL_LAYERS_MAX, 0, &config->layers);
-    config_count(&reader, "hidden_size", 1, MODEL_WIDTH_MAX, 0, &config->model_width);
-    config_count(&reader, "intermediate_size", 1, MODEL_WIDTH_MAX, 0, &config->ff_width);
-    config_count(&reader, "vocab_size", 1, MODEL_VOCAB_MAX, 0, &config->vocab);
-    config_count(&reader, "max_position_embeddings", 1, MODEL_CONTEXT_MAX, 2048, &config->context);
-    read_heads(&reader, config);
-    config_real(&reader, "rms_norm_eps", 1e-20, 1.0, 1e-6, &config->norm_eps);
-    read_rope(&reader, config);
-    config_flag(&reader, "tie_word_embeddings", false, &config->tied_embeddings);
-    config_flag(&reader, "attention_bias", false, &config->attention_bias);
-    config_flag(&reader, "mlp_bias", false, &config->mlp_bias);
-    config_text(&reader, "hidden_act", "silu", activation, sizeof activation);
-    if (reader.status == TN_OK && strcmp(activation, "silu") != 0)
-        config_refuse(&reader, TN_E_UNSUPPORTED, "hidden_act", "\"%s\" is not supported, only silu", activation);
+    config_count(reader, "sliding_window", 0, MODEL_CONTEXT_MAX, config->window ? config->window : UINT32_MAX, &window);
+    config->window = window == UINT32_MAX ? 0 : window;
+    if (count != 0 && count != config->layers)
+        config_refuse(reader, TN_E_CORRUPT, "layer_types", "has %u elements, num_hidden_layers is %u", count,
+                      config->layers);
+    for (uint32_t i = 0; i < count && reader->status == TN_OK; i++) {
+        char type[32];
+        config_text_at(reader, "layer_types", i, type, sizeof type);
+        config->layer_kind[i] &= (uint8_t)~LAYER_WINDOW;
+        if (strcmp(type, "sliding_attention") == 0)
+            config->layer_kind[i] |= LAYER_WINDOW;
+        else if (reader->status == TN_OK && strcmp(type, "full_attention") != 0)
+            config_refuse(reader, TN_E_UNSUPPORTED, "layer_types",
+                          "\"%s\" is not supported; known: full_attention, sliding_attention", type);
+    }
+}
+
+static void read_activation(config_reader *reader, model_config *config)
+{
+    static const struct {
+        const char *name;
+        uint32_t activation;
+    } known[] = {{"silu", TN_ACT_SILU},
+                 {"swish", TN_ACT_SILU},
+                 {"gelu_pytorch_tanh", TN_ACT_GELU_TANH},
+                 {"gelu_new", TN_ACT_GELU_TANH},
+                 {"gelu", TN_ACT_GELU}};
+    const char *key = config_has(reader, "hidden_activation") ? "hidden_activation" : "hidden_act";
+    char name[32];
+
+    if (!config_has(reader, key))
+        return;
+    config_text(reader, key, NULL, name, sizeof name);
+    for (size_t i = 0; i < sizeof known / sizeof *known && reader->status == TN_OK; i++) {
+        if (strcmp(name, known[i].name) == 0) {
+            config->activation = known[i].activation;
+            return;
+        }
+    }
+    config_refuse(reader, TN_E_UNSUPPORTED, key,
+                  "\"%s\" is not supported; known: silu, gelu, gelu_new, gelu_pytorch_tanh", name);
+}
+
+static void read_common(config_reader *reader, model_config *config)
+{
+    config_count(reader, "num_hidden_layers", 1, MODEL_LAYERS_MAX, 0, &config->layers);
+    config_count(reader, "hidden_size", 1, MODEL_WIDTH_MAX, 0, &config->model_width);
+    config_count(reader, "intermediate_size", 1, MODEL_WIDTH_MAX, 0, &config->ff_width);
+    config_count(reader, "vocab_size", 1, MODEL_VOCAB_MAX, config->vocab, &config->vocab);
+    config_count(reader, "max_position_embeddings", 1, MODEL_CONTEXT_MAX, config->context ? config->context : 2048,
+                 &config->context);
+    read_heads(reader, config);
+    config_real(reader, "rms_norm_eps", 1e-20, 1.0, 1e-6, &config->norm_eps);
+    config_hf_read_rope(reader, config);
+    read_window(reader, config);
+    config_flag(reader, "tie_word_embeddings", config->tied_embeddings, &config->tied_embeddings);
+    config_flag(reader, "attention_bias", config->attention_bias, &config->attention_bias);
+    config_flag(reader, "mlp_bias", false, &config->mlp_bias);
+    read_activation(reader, config);
     config->attention_output_bias = config->attention_bias;
     config->hf_names = true;
+}
+
+static tn_status read_root(const tn_source *source, const json_t *root, const model_family *family,
+                           model_config *config, tn_error *err)
+{
+    config_reader reader = {
+        .path = source->path, .prefix = "config.json ", .ctx = root, .lookup = lookup, .element = element, .err = err};
+    const json_t *text = json_object_get(root, "text_config");
+
+    snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
+    if (family->prepare)
+        family->prepare(config);
+    if (json_is_object(text)) {
+        config_flag(&reader, "tie_word_embeddings", config->tied_embeddings, &config->tied_embeddings);
+        reader.prefix = "config.json text_config.";
+        reader.ctx = text;
+        snprintf(config->hf_prefix, sizeof config->hf_prefix, "language_model.");
+    }
+    read_common(&reader, config);
+    if (family->read_hf && reader.status == TN_OK)
+        family->read_hf(&reader, config);
     return reader.status;
 }
 
 tn_status config_hf_read(const tn_source *source, model_config *config, tn_error *err)
 {
+    const model_family *family = NULL;
     json_t *root = NULL;
 
     tn_status status = parse(source, &root, err);
     if (status == TN_OK)
-        status = read_family(source, root, config, err);
+        status = read_family(source, root, &family, err);
     if (status == TN_OK)
-        status = read_root(source, root, config, err);
+        status = read_root(source, root, family, config, err);
     json_decref(root);
     return status;
 }

@@ -5,11 +5,12 @@
  * no-op that returns GRAPH_NO_VALUE. Shapes are asserted, since they follow from a config that has been checked.
  */
 #include "model/graph.h"
+#include "model/decoder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODE_INPUTS_MAX = 4, NODE_ATTRS_MAX = 7, NODE_FATTRS_MAX = 2 };
+enum { NODE_INPUTS_MAX = 9, NODE_ATTRS_MAX = 7, NODE_FATTRS_MAX = 2 };
 
 typedef struct graph_node {
     uint32_t op, in_count, attr_count, fattr_count;
@@ -21,8 +22,10 @@ typedef struct graph_node {
 typedef struct graph_value {
     uint32_t kind, weight_id, shard, shard_unit;
     int64_t dim[2];
-    float *constant; /* owned */
-    char *name;      /* owned */
+    float *constant;    /* owned */
+    char *name;         /* owned */
+    weight_part *parts; /* owned, tensor names too; NULL: one tensor of the value's name */
+    uint32_t part_count;
 } graph_value;
 
 struct tn_graph {
@@ -108,6 +111,42 @@ uint32_t graph_weight(graph_builder *b, const char *name, uint64_t rows, uint64_
         const graph_value *first = &graph->values[graph->weight_value[added->weight_id]];
         TN_ASSERT(first->dim[0] == added->dim[0] && first->dim[1] == added->dim[1]);
     }
+    return value;
+}
+
+uint32_t graph_out_of_memory(graph_builder *b)
+{
+    b->failed = true;
+    return GRAPH_NO_VALUE;
+}
+
+/* Copies the parts; false when there is no memory. What was copied is freed with the value. */
+static bool set_parts(graph_value *value, const weight_part *parts, uint32_t part_count)
+{
+    value->parts = calloc(part_count, sizeof *value->parts);
+    for (uint32_t i = 0; value->parts && i < part_count; i++) {
+        char *tensor = strdup(parts[i].tensor);
+        if (!tensor)
+            return false;
+        value->parts[i] = parts[i];
+        value->parts[i].tensor = tensor;
+        value->part_count = i + 1;
+    }
+    return value->parts != NULL;
+}
+
+uint32_t graph_weight_of_parts(graph_builder *b, const char *name, uint64_t rows, uint64_t columns, uint32_t shard,
+                               uint32_t shard_unit, const weight_part *parts, uint32_t part_count)
+{
+    uint32_t value = graph_weight(b, name, rows, columns, shard, shard_unit);
+    uint64_t covered = 0;
+
+    TN_ASSERT(part_count > 0);
+    for (uint32_t i = 0; i < part_count; i++)
+        covered += parts[i].rows;
+    TN_ASSERT(covered == rows);
+    if (value != GRAPH_NO_VALUE && !set_parts(&b->graph->values[value], parts, part_count))
+        b->failed = true;
     return value;
 }
 
@@ -309,6 +348,47 @@ uint32_t graph_add(graph_builder *b, uint32_t left, uint32_t right)
     return add_pair_node(b, (graph_node){.op = TN_OP_ADD}, left, right, ".add");
 }
 
+uint32_t graph_add_scaled(graph_builder *b, uint32_t left, uint32_t right, double scale)
+{
+    if (b->failed)
+        return GRAPH_NO_VALUE;
+    graph_node node = {.op = TN_OP_ADD_SCALED, .fattr_count = 1, .fattr = {scale}};
+    return add_pair_node(b, node, left, right, ".add");
+}
+
+static void assert_shape(const graph_builder *b, uint32_t value, uint64_t rows, int64_t columns)
+{
+    const graph_value *v = value_at(b, value);
+    TN_ASSERT(v->dim[0] == (int64_t)rows && v->dim[1] == columns);
+}
+
+uint32_t graph_moe(graph_builder *b, uint32_t x, const graph_moe_spec *spec)
+{
+    if (b->failed)
+        return GRAPH_NO_VALUE;
+    const graph_value *in = value_at(b, x);
+    uint64_t e = spec->experts;
+    int64_t width = in->dim[1], hidden = value_at(b, spec->weight[3])->dim[1];
+
+    TN_ASSERT(spec->chosen >= 1 && spec->chosen <= spec->experts);
+    assert_shape(b, spec->weight[0], e, width);
+    assert_shape(b, spec->weight[1], e * (uint64_t)hidden, width);
+    assert_shape(b, spec->weight[2], e * (uint64_t)hidden, width);
+    assert_shape(b, spec->weight[3], e * (uint64_t)width, hidden);
+    graph_node node = {.op = TN_OP_MOE,
+                       .attr_count = 4,
+                       .attr = {spec->experts, spec->chosen, spec->activation, spec->normalised},
+                       .fattr_count = 2,
+                       .fattr = {spec->limit, spec->alpha}};
+    add_input(&node, x);
+    for (uint32_t i = 0; i < 4; i++)
+        add_input(&node, spec->weight[i]);
+    for (uint32_t i = 0; i < 4; i++)
+        add_input(&node, spec->bias[i]);
+    TN_ASSERT(node.in_count == 5 || node.in_count == 9);
+    return add_node(b, node, value_at(b, spec->weight[3])->name, "", in->dim[0], width);
+}
+
 uint32_t graph_select(graph_builder *b, uint32_t x)
 {
     if (b->failed)
@@ -387,6 +467,27 @@ void model_graph_weight_shape(const tn_graph *graph, uint32_t id, uint64_t *ret_
     *ret_k = (uint64_t)value->dim[1];
 }
 
+uint32_t model_graph_part_count(const tn_graph *graph, uint32_t id)
+{
+    const graph_value *value = &graph->values[model_graph_weight_value(graph, id)];
+    return value->parts ? value->part_count : 1;
+}
+
+void model_graph_part(const tn_graph *graph, uint32_t id, uint32_t index, weight_part *ret_part)
+{
+    const graph_value *value = &graph->values[model_graph_weight_value(graph, id)];
+    uint64_t rows = (uint64_t)value->dim[0], columns = (uint64_t)value->dim[1];
+
+    TN_ASSERT(index < model_graph_part_count(graph, id));
+    *ret_part = value->parts ? value->parts[index]
+                             : (weight_part){.tensor = value->name,
+                                             .tensor_rows = rows,
+                                             .tensor_columns = columns,
+                                             .rows = rows,
+                                             .row_step = 1,
+                                             .column_step = 1};
+}
+
 /* ---- life ---- */
 
 tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err)
@@ -399,7 +500,7 @@ tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn
         return tn_fail(err, TN_E_MEMORY, "no memory for the model graph");
     builder.graph->api = (tn_graph_api){
         .struct_size = sizeof(tn_graph_api), .node = node_get, .value = value_get, .kv_group = kv_group_get};
-    family->build(&builder, config);
+    decoder_build(&builder, config, family);
     if (builder.failed) {
         model_graph_free(builder.graph);
         return tn_fail(err, TN_E_MEMORY, "no memory for the model graph of %u layers", config->layers);
@@ -413,6 +514,9 @@ void model_graph_free(tn_graph *graph)
     if (!graph)
         return;
     for (uint32_t i = 0; i < graph->api.value_count; i++) {
+        for (uint32_t j = 0; j < graph->values[i].part_count; j++)
+            free((char *)graph->values[i].parts[j].tensor);
+        free(graph->values[i].parts);
         free(graph->values[i].constant);
         free(graph->values[i].name);
     }

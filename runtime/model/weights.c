@@ -5,7 +5,7 @@
  * second-level cache, and at least 16 rows, so that a backend can repack row tiles without carrying rows over. File
  * pages are dropped behind the reader in spans of 4 MiB. Cost: one read and one write of every byte.
  */
-#include "model/weights.h"
+#include "model/weight_parts.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -18,23 +18,6 @@
 enum { BLOCK_BYTES = 256 << 10, BLOCK_ROWS_MIN = 16, RELEASE_BYTES = 4 << 20, THREADS_MAX = 64 };
 
 /* ---- choosing ---- */
-
-static tn_status check_shape(const weight_source *source, const tn_graph *graph, uint32_t id, tn_error *err)
-{
-    const char *name = model_graph_weight_name(graph, id);
-    uint64_t n, k, wanted_n, wanted_k;
-
-    tn_status status = source->quant->shape(source->qmodel, name, &n, &k, err);
-    model_graph_weight_shape(graph, id, &wanted_n, &wanted_k);
-    if (status == TN_E_NOT_FOUND)
-        return tn_fail(err, TN_E_CORRUPT, "tensor %s is missing; the model's configuration needs it as %llu x %llu",
-                       name, (unsigned long long)wanted_n, (unsigned long long)wanted_k);
-    if (status == TN_OK && (n != wanted_n || k != wanted_k))
-        return tn_fail(err, TN_E_CORRUPT, "tensor %s is %llu x %llu, the model's configuration needs %llu x %llu", name,
-                       (unsigned long long)n, (unsigned long long)k, (unsigned long long)wanted_n,
-                       (unsigned long long)wanted_k);
-    return status;
-}
 
 /* A weight with several uses (tied embeddings) must be acceptable to each. */
 static tn_status accepted(const tn_graph *graph, uint32_t id, const tn_backend *backend, const tn_devinfo *device,
@@ -71,7 +54,7 @@ static tn_status choose_one(const weight_source *source, const tn_graph *graph, 
 
     for (uint32_t index = 0;; index++) {
         tn_enc enc = {.struct_size = sizeof enc};
-        tn_status status = source->quant->produces(source->qmodel, name, index, &enc, err);
+        tn_status status = weight_parts_produces(source, graph, id, index, &enc, err);
         if (status == TN_E_NOT_FOUND)
             return tn_fail(err, TN_E_UNSUPPORTED, "tensor %s: the backend accepts none of its %u encodings (%s)", name,
                            index, refusal.msg);
@@ -93,7 +76,7 @@ tn_status weights_choose(const weight_source *source, const tn_graph *graph, con
                          const tn_devinfo *device, tn_enc *enc, tn_error *err)
 {
     for (uint32_t id = 0; id < model_graph_api(graph)->weight_count; id++) {
-        tn_status status = check_shape(source, graph, id, err);
+        tn_status status = weight_parts_check(source, graph, id, err);
         if (status == TN_OK)
             status = choose_one(source, graph, id, backend, device, &enc[id], err);
         if (status != TN_OK)
@@ -133,10 +116,12 @@ static uint64_t block_rows(const tn_enc *enc, uint64_t n, uint64_t k)
     return rows < n ? rows : n;
 }
 
-/* Each plane of a block starts on a cache line. */
-static uint64_t block_bytes(const tn_enc *enc, uint64_t n, uint64_t k)
+/* Each plane of a block starts on a cache line; what its parts are picked from lies behind. */
+static uint64_t block_bytes(const tn_graph *graph, uint32_t id, const tn_enc *enc)
 {
-    uint64_t bytes = 0;
+    uint64_t n, k;
+    model_graph_weight_shape(graph, id, &n, &k);
+    uint64_t bytes = weight_parts_scratch_bytes(graph, id, enc, block_rows(enc, n, k));
     for (uint32_t plane = 0; plane < TN_PLANE_LIMIT; plane++)
         bytes += (tn_plane_bytes(enc, plane, block_rows(enc, n, k), k) + 63) / 64 * 64;
     return bytes;
@@ -146,9 +131,7 @@ static uint64_t staging_bytes(const tn_graph *graph, const tn_enc *enc)
 {
     uint64_t most = 64;
     for (uint32_t id = 0; id < model_graph_api(graph)->weight_count; id++) {
-        uint64_t n, k;
-        model_graph_weight_shape(graph, id, &n, &k);
-        uint64_t bytes = block_bytes(&enc[id], n, k);
+        uint64_t bytes = block_bytes(graph, id, &enc[id]);
         most = bytes > most ? bytes : most;
     }
     return most;
@@ -255,7 +238,7 @@ static tn_status load_block(const loader *l, uint32_t id, uint64_t row0, uint64_
                         .n_k = k,
                         .plane = read_plane,
                         .plane_bytes = bytes};
-    tn_status status = l->source->quant->transcode(l->source->qmodel, name, enc, row0, rows, 0, k, plane, bytes, err);
+    tn_status status = weight_parts_read(l->source, l->graph, id, enc, row0, rows, plane, staging, err);
     if (status == TN_OK)
         status = check_scales(name, enc, &planes, err);
     if (status == TN_OK)
@@ -263,8 +246,7 @@ static tn_status load_block(const loader *l, uint32_t id, uint64_t row0, uint64_
     return status;
 }
 
-/* Drops the pages of rows [from, to) of a tensor of n rows. Weights that a quantization plugin assembles from several
- * tensors have no tensor of their own name; their pages leave when the checkpoint closes. */
+/* Drops the pages of rows [from, to) of a tensor of n rows. */
 static void release_rows(const loader *l, const tn_tensor_src *tensor, uint64_t from, uint64_t to, uint64_t n)
 {
     if (!tensor->data || from == to)
@@ -272,6 +254,35 @@ static void release_rows(const loader *l, const tn_tensor_src *tensor, uint64_t 
     uint64_t row_bytes = tensor->bytes / n;
     uint64_t end = to == n ? tensor->bytes : to * row_bytes;
     checkpoint_release(l->checkpoint, (const unsigned char *)tensor->data + from * row_bytes, end - from * row_bytes);
+}
+
+/* The tensor whose rows are the weight's, for dropping pages on the way. Weights that a quantization plugin assembles
+ * have no tensor of their own name, and those of several parts drop theirs at the end: data stays NULL. */
+static tn_tensor_src find_tensor(const loader *l, uint32_t id, uint64_t n)
+{
+    tn_tensor_src tensor = {.struct_size = sizeof tensor};
+    weight_part part;
+
+    model_graph_part(l->graph, id, 0, &part);
+    if (!l->checkpoint || part.rows != n || part.tensor_rows != n || part.transposed ||
+        checkpoint_source(l->checkpoint)->tensor(checkpoint_source(l->checkpoint), part.tensor, &tensor) != TN_OK)
+        return (tn_tensor_src){0};
+    return tensor;
+}
+
+/* Drops what a weight of several parts was read from. A tensor that another weight still reads comes back from disk. */
+static void release_parts(const loader *l, uint32_t id)
+{
+    uint32_t count = model_graph_part_count(l->graph, id);
+
+    for (uint32_t i = 0; l->checkpoint && count > 1 && i < count; i++) {
+        tn_tensor_src tensor = {.struct_size = sizeof tensor};
+        weight_part part;
+        model_graph_part(l->graph, id, i, &part);
+        if (checkpoint_source(l->checkpoint)->tensor(checkpoint_source(l->checkpoint), part.tensor, &tensor) == TN_OK &&
+            part.rows == part.tensor_rows)
+            release_rows(l, &tensor, 0, part.rows, part.rows);
+    }
 }
 
 static void report(loader *l, uint64_t bytes)
@@ -285,14 +296,11 @@ static void report(loader *l, uint64_t bytes)
 
 static tn_status load_weight(loader *l, uint32_t id, unsigned char *staging, tn_error *err)
 {
-    const tn_source *source = l->checkpoint ? checkpoint_source(l->checkpoint) : NULL;
-    tn_tensor_src tensor = {.struct_size = sizeof tensor};
     uint64_t n, k, released = 0;
     tn_status status = TN_OK;
 
     model_graph_weight_shape(l->graph, id, &n, &k);
-    if (!source || source->tensor(source, model_graph_weight_name(l->graph, id), &tensor) != TN_OK)
-        tensor = (tn_tensor_src){0};
+    tn_tensor_src tensor = find_tensor(l, id, n);
     uint64_t step = block_rows(&l->enc[id], n, k);
     for (uint64_t row = 0; row < n && status == TN_OK && !atomic_load(&l->stop); row += step) {
         uint64_t rows = step < n - row ? step : n - row;
@@ -305,6 +313,7 @@ static tn_status load_weight(loader *l, uint32_t id, unsigned char *staging, tn_
             released = row + rows;
         }
     }
+    release_parts(l, id);
     return status;
 }
 

@@ -232,18 +232,27 @@ static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64
                    plan_format_bytes(input->device->mem_total, total), input->device->name, advice);
 }
 
-/* Elements of all matrices that a token row is multiplied with. */
+static uint64_t weight_elements(const plan_input *input, uint32_t value)
+{
+    tn_value weight = {.struct_size = sizeof weight};
+    if (input->graph_api->value(input->graph, value, &weight) != TN_OK)
+        return 0;
+    return (uint64_t)weight.dim[0] * (uint64_t)weight.dim[1];
+}
+
+/* Elements of all matrices that a token row is multiplied with: of experts, the chosen ones. */
 static uint64_t count_multiply_adds(const plan_input *input)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < input->graph_api->node_count; i++) {
         tn_node node = {.struct_size = sizeof node};
-        tn_value weight = {.struct_size = sizeof weight};
-        if (input->graph_api->node(input->graph, i, &node) != TN_OK ||
-            (node.op != TN_OP_LINEAR && node.op != TN_OP_LOGITS) ||
-            input->graph_api->value(input->graph, node.in[1], &weight) != TN_OK)
+        if (input->graph_api->node(input->graph, i, &node) != TN_OK)
             continue;
-        sum += (uint64_t)weight.dim[0] * (uint64_t)weight.dim[1];
+        if (node.op == TN_OP_LINEAR || node.op == TN_OP_LOGITS || node.op == TN_OP_MOE)
+            sum += weight_elements(input, node.in[1]);
+        for (uint32_t j = TN_MOE_IN_GATE; node.op == TN_OP_MOE && j <= TN_MOE_IN_DOWN; j++)
+            sum += weight_elements(input, node.in[j]) / (uint64_t)node.attr[TN_MOE_A_EXPERTS] *
+                   (uint64_t)node.attr[TN_MOE_A_CHOSEN];
     }
     return sum;
 }

@@ -1,0 +1,46 @@
+/* families/gpt_oss.c: gpt-oss: experts with biases and a clamped SwiGLU, attention sinks, a window in every other
+ * layer, YaRN.
+ *
+ * Hugging Face keeps gate and up rows of all experts alternating in one tensor: [E, K, N] when unquantized, [E, N, K]
+ * in MXFP4. GGUF has them apart, and calls the norm before the experts post_attention_norm.
+ */
+#include "model/decoder.h"
+
+static const char *const architectures[] = {"GptOssForCausalLM", NULL};
+
+static const decoder_names gguf_names = {[TENSOR_FFN_NORM] = "post_attention_norm.weight"};
+static const decoder_names hf_names = {
+    [TENSOR_ROUTER] = "mlp.router.weight",
+    [TENSOR_EXPERT_DOWN] = "mlp.experts.down_proj",
+};
+
+static void prepare(model_config *config)
+{
+    config->attention_bias = true;
+    config->attention_sinks = true;
+    config->expert_bias = true;
+    config->activation = TN_ACT_SWIGLU_CLAMPED;
+    config->swiglu_limit = 7.0f;
+    config->swiglu_alpha = 1.702f;
+    config->rope_untruncated = true;
+    config->window = 128;
+    family_mark_layers(config, LAYER_WINDOW, 2, false);
+}
+
+static void read_hf(config_reader *reader, model_config *config)
+{
+    config_count(reader, "num_local_experts", 1, MODEL_EXPERTS_MAX, 0, &config->experts);
+    config_count(reader, "num_experts_per_tok", 1, MODEL_EXPERTS_MAX, 0, &config->experts_chosen);
+    config_real(reader, "swiglu_limit", 1e-3, 1e6, 7.0, &config->swiglu_limit);
+    config_real(reader, "swiglu_alpha", 1e-3, 1e6, 1.702, &config->swiglu_alpha);
+    config->activation = TN_ACT_SWIGLU_CLAMPED;
+    config->fused_experts = true;
+    config->experts_transposed = !config_has(reader, "quantization_config");
+}
+
+const model_family gpt_oss_family = {.architecture = "gpt-oss",
+                                     .hf_architectures = architectures,
+                                     .gguf_names = &gguf_names,
+                                     .hf_names = &hf_names,
+                                     .prepare = prepare,
+                                     .read_hf = read_hf};

@@ -1,0 +1,15 @@
+/* families/phi3.c: Phi-3, 3.5 and 4: q, k, v in one tensor, gate and up in another; LongRoPE, and in Phi-4-mini only a
+ * part of each head rotates.
+ */
+#include "model/decoder.h"
+
+static const char *const architectures[] = {"Phi3ForCausalLM", NULL};
+
+static void prepare(model_config *config)
+{
+    config->fused_qkv = true;
+    config->fused_gate_up = true;
+    family_mark_layers(config, LAYER_WINDOW, 0, false);
+}
+
+const model_family phi3_family = {.architecture = "phi3", .hf_architectures = architectures, .prepare = prepare};

@@ -1,0 +1,73 @@
+/* families/qwen.c: Qwen2 and 2.5 (biases on q, k and v), Qwen3 (a norm on every head of q and k instead) and its
+ * mixtures of experts. DeepSeek-R1's distilled Qwens are Qwen2.
+ */
+#include "model/decoder.h"
+
+static const char *const qwen2_architectures[] = {"Qwen2ForCausalLM", NULL};
+static const char *const qwen3_architectures[] = {"Qwen3ForCausalLM", NULL};
+static const char *const qwen3_moe_architectures[] = {"Qwen3MoeForCausalLM", NULL};
+
+static void prepare_qwen2(model_config *config)
+{
+    config->attention_bias = true;
+}
+
+static void prepare_qwen3(model_config *config)
+{
+    config->qk_norm = QK_NORM_HEAD;
+}
+
+/* A window is in the config of every Qwen, but in force only if use_sliding_window says so, and from a layer on. */
+static void read_window(config_reader *reader, model_config *config)
+{
+    bool used = false;
+    uint32_t full = 0;
+
+    config_flag(reader, "use_sliding_window", false, &used);
+    config_count(reader, "max_window_layers", 0, UINT32_MAX - 1, MODEL_LAYERS_MAX, &full);
+    if (reader->status != TN_OK)
+        return;
+    if (!used)
+        config->window = 0;
+    for (uint32_t i = full; i < config->layers && !config_has(reader, "layer_types"); i++)
+        config->layer_kind[i] |= LAYER_WINDOW;
+}
+
+static void read_qwen2_hf(config_reader *reader, model_config *config)
+{
+    read_window(reader, config);
+    config->attention_bias = true;
+    config->attention_output_bias = false;
+}
+
+/* The number of experts has another name in the files of transformers 5. Layers that are dense among the experts are in
+ * no model that has been published. */
+static void read_qwen3_moe_hf(config_reader *reader, model_config *config)
+{
+    uint32_t step = 1;
+    bool normalized = false;
+
+    read_window(reader, config);
+    config_count(reader, config_has(reader, "num_local_experts") ? "num_local_experts" : "num_experts", 1,
+                 MODEL_EXPERTS_MAX, 0, &config->experts);
+    config_count(reader, "num_experts_per_tok", 1, MODEL_EXPERTS_MAX, 0, &config->experts_chosen);
+    config_count(reader, "moe_intermediate_size", 1, MODEL_WIDTH_MAX, 0, &config->expert_width);
+    config_count(reader, "decoder_sparse_step", 1, UINT32_MAX - 1, 1, &step);
+    config_flag(reader, "norm_topk_prob", false, &normalized);
+    if (step != 1)
+        config_refuse(reader, TN_E_UNSUPPORTED, "decoder_sparse_step", "%u is not supported, only 1", step);
+    if (config_length(reader, "mlp_only_layers") > 0)
+        config_refuse(reader, TN_E_UNSUPPORTED, "mlp_only_layers", "dense layers among experts are not supported");
+    config->experts_unnormalized = !normalized;
+}
+
+const model_family qwen2_family = {.architecture = "qwen2",
+                                   .hf_architectures = qwen2_architectures,
+                                   .prepare = prepare_qwen2,
+                                   .read_hf = read_qwen2_hf};
+const model_family qwen3_family = {
+    .architecture = "qwen3", .hf_architectures = qwen3_architectures, .prepare = prepare_qwen3, .read_hf = read_window};
+const model_family qwen3_moe_family = {.architecture = "qwen3moe",
+                                       .hf_architectures = qwen3_moe_architectures,
+                                       .prepare = prepare_qwen3,
+                                       .read_hf = read_qwen3_moe_hf};

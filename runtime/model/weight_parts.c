@@ -1,0 +1,220 @@
+/* weight_parts.c: see weight_parts.h.
+ *
+ * Planes are row-major, so rows of several tensors land behind each other in one block. Whole columns only exist in the
+ * FLOAT family; a part that takes some columns, or a transposed one, is read as a block of its tensor into scratch and
+ * picked from there.
+ */
+#include "model/weight_parts.h"
+
+#include <string.h>
+
+enum { COLUMN_UNIT = 8 }; /* what tenon/encoding.h cuts K at */
+
+/* Some rows of one part: the first is row `from` of the part. */
+typedef struct part_rows {
+    const weight_source *source;
+    const tn_enc *enc;
+    weight_part part;
+    uint64_t columns; /* of the weight */
+    uint64_t from, count;
+} part_rows;
+
+static bool is_picked(const weight_part *part, uint64_t columns)
+{
+    return part->transposed || part->column0 != 0 || part->column_step != 1 || part->tensor_columns != columns;
+}
+
+tn_status weight_parts_check(const weight_source *source, const tn_graph *graph, uint32_t id, tn_error *err)
+{
+    for (uint32_t i = 0; i < model_graph_part_count(graph, id); i++) {
+        weight_part part;
+        uint64_t n, k;
+        model_graph_part(graph, id, i, &part);
+        tn_status status = source->quant->shape(source->qmodel, part.tensor, &n, &k, err);
+        if (status == TN_E_NOT_FOUND)
+            return tn_fail(err, TN_E_CORRUPT, "tensor %s is missing; the model's configuration needs it as %llu x %llu",
+                           part.tensor, (unsigned long long)part.tensor_rows, (unsigned long long)part.tensor_columns);
+        if (status != TN_OK)
+            return status;
+        if (n != part.tensor_rows || k != part.tensor_columns)
+            return tn_fail(err, TN_E_CORRUPT, "tensor %s is %llu x %llu, the model's configuration needs %llu x %llu",
+                           part.tensor, (unsigned long long)n, (unsigned long long)k,
+                           (unsigned long long)part.tensor_rows, (unsigned long long)part.tensor_columns);
+    }
+    return TN_OK;
+}
+
+/* ---- encodings ---- */
+
+static bool is_same(const tn_enc *a, const tn_enc *b)
+{
+    return a->family == b->family && a->qtype == b->qtype && a->bits == b->bits && a->group_k == b->group_k &&
+           a->scale_type == b->scale_type && a->zero_type == b->zero_type && a->group2_k == b->group2_k &&
+           a->scale2_type == b->scale2_type && a->flags == b->flags;
+}
+
+static tn_status part_produces(const weight_source *source, const char *tensor, const tn_enc *wanted, bool *ret_found,
+                               tn_error *err)
+{
+    *ret_found = false;
+    for (uint32_t index = 0; !*ret_found; index++) {
+        tn_enc enc = {.struct_size = sizeof enc};
+        tn_status status = source->quant->produces(source->qmodel, tensor, index, &enc, err);
+        if (status == TN_E_NOT_FOUND)
+            return TN_OK;
+        if (status != TN_OK)
+            return status;
+        *ret_found = is_same(&enc, wanted);
+    }
+    return TN_OK;
+}
+
+/* True if every part can be had in enc. */
+static tn_status all_produce(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_enc *enc,
+                             bool *ret_all, tn_error *err)
+{
+    uint64_t n, k;
+    tn_status status = TN_OK;
+
+    model_graph_weight_shape(graph, id, &n, &k);
+    *ret_all = true;
+    for (uint32_t i = 0; i < model_graph_part_count(graph, id) && *ret_all && status == TN_OK; i++) {
+        weight_part part;
+        model_graph_part(graph, id, i, &part);
+        if (is_picked(&part, k) && enc->family != TN_ENC_FLOAT)
+            *ret_all = false;
+        else if (i > 0)
+            status = part_produces(source, part.tensor, enc, ret_all, err);
+    }
+    return status;
+}
+
+tn_status weight_parts_produces(const weight_source *source, const tn_graph *graph, uint32_t id, uint32_t index,
+                                tn_enc *ret_enc, tn_error *err)
+{
+    weight_part first;
+
+    model_graph_part(graph, id, 0, &first);
+    for (uint32_t of_first = 0, found = 0;; of_first++) {
+        tn_enc enc = {.struct_size = sizeof enc};
+        bool all;
+        tn_status status = source->quant->produces(source->qmodel, first.tensor, of_first, &enc, err);
+        if (status == TN_OK)
+            status = all_produce(source, graph, id, &enc, &all, err);
+        if (status != TN_OK)
+            return status;
+        if (!all || found++ < index)
+            continue;
+        *ret_enc = enc;
+        return TN_OK;
+    }
+}
+
+/* ---- reading ---- */
+
+/* The block of the tensor that holds what a picked part needs for `count` rows from `from` on. */
+typedef struct tensor_block {
+    uint64_t row0, n_rows, k0, n_k;
+} tensor_block;
+
+static tensor_block block_of(const weight_part *part, uint64_t columns, uint64_t from, uint64_t count)
+{
+    uint64_t across = part->transposed ? count : columns, start = part->transposed ? from : 0;
+    uint64_t first = part->column0 + start * part->column_step;
+    uint64_t end = first + (across - 1) * part->column_step + 1;
+    tensor_block block = {.row0 = part->transposed ? part->row0 : part->row0 + from,
+                          .n_rows = part->transposed ? columns : count,
+                          .k0 = first / COLUMN_UNIT * COLUMN_UNIT};
+
+    end = (end + COLUMN_UNIT - 1) / COLUMN_UNIT * COLUMN_UNIT;
+    end = end < part->tensor_columns ? end : part->tensor_columns;
+    block.n_k = end - block.k0;
+    return block;
+}
+
+uint64_t weight_parts_scratch_bytes(const tn_graph *graph, uint32_t id, const tn_enc *enc, uint64_t n_rows)
+{
+    uint64_t n, k, most = 0;
+
+    model_graph_weight_shape(graph, id, &n, &k);
+    for (uint32_t i = 0; i < model_graph_part_count(graph, id); i++) {
+        weight_part part;
+        model_graph_part(graph, id, i, &part);
+        if (!is_picked(&part, k))
+            continue;
+        uint64_t rows = part.transposed ? k : n_rows, across = part.transposed ? n_rows : k;
+        uint64_t bytes = rows * (across * part.column_step + 2 * COLUMN_UNIT) * tn_scalar_bytes(enc->qtype);
+        most = bytes > most ? bytes : most;
+    }
+    return (most + 63) / 64 * 64;
+}
+
+static tn_status read_picked(const part_rows *rows, void *codes, void *scratch, tn_error *err)
+{
+    const weight_part *part = &rows->part;
+    uint64_t width = tn_scalar_bytes(rows->enc->qtype);
+    tensor_block block = block_of(part, rows->columns, rows->from, rows->count);
+    void *plane[TN_PLANE_COUNT] = {scratch};
+    uint64_t bytes[TN_PLANE_COUNT] = {block.n_rows * block.n_k * width};
+
+    tn_status status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc, block.row0,
+                                                      block.n_rows, block.k0, block.n_k, plane, bytes, err);
+    if (status != TN_OK)
+        return status;
+    for (uint64_t r = 0; r < rows->count; r++) {
+        for (uint64_t c = 0; c < rows->columns; c++) {
+            uint64_t row = part->transposed ? c : r, across = part->transposed ? rows->from + r : c;
+            uint64_t column = part->column0 + across * part->column_step - block.k0;
+            memcpy((unsigned char *)codes + (r * rows->columns + c) * width,
+                   (const unsigned char *)scratch + (row * block.n_k + column) * width, width);
+        }
+    }
+    return TN_OK;
+}
+
+/* Rows that lie step by step are read one by one. */
+static tn_status read_rows(const part_rows *rows, void *const *plane, tn_error *err)
+{
+    const weight_part *part = &rows->part;
+    uint64_t run = part->row_step == 1 ? rows->count : 1, bytes[TN_PLANE_COUNT];
+    void *at[TN_PLANE_COUNT];
+    tn_status status = TN_OK;
+
+    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+        bytes[p] = tn_plane_bytes(rows->enc, p, run, rows->columns);
+    for (uint64_t done = 0; done < rows->count && status == TN_OK; done += run) {
+        for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+            at[p] = bytes[p] ? (unsigned char *)plane[p] + done / run * bytes[p] : NULL;
+        status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc,
+                                                part->row0 + (rows->from + done) * part->row_step, run, 0,
+                                                rows->columns, at, bytes, err);
+    }
+    return status;
+}
+
+tn_status weight_parts_read(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_enc *enc,
+                            uint64_t row0, uint64_t n_rows, void *const *plane, void *scratch, tn_error *err)
+{
+    part_rows rows = {.source = source, .enc = enc};
+    uint64_t n, start = 0;
+    tn_status status = TN_OK;
+
+    model_graph_weight_shape(graph, id, &n, &rows.columns);
+    for (uint32_t i = 0; i < model_graph_part_count(graph, id) && status == TN_OK; i++, start += rows.part.rows) {
+        void *at[TN_PLANE_COUNT];
+        model_graph_part(graph, id, i, &rows.part);
+        uint64_t end = start + rows.part.rows, first = row0 > start ? row0 : start;
+        uint64_t last = row0 + n_rows < end ? row0 + n_rows : end;
+        if (first >= last)
+            continue;
+        rows.from = first - start;
+        rows.count = last - first;
+        for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+            at[p] = plane[p] ? (unsigned char *)plane[p] + tn_plane_bytes(enc, p, first - row0, rows.columns) : NULL;
+        if (is_picked(&rows.part, rows.columns))
+            status = read_picked(&rows, at[TN_PLANE_CODES], scratch, err);
+        else
+            status = read_rows(&rows, at, err);
+    }
+    return status;
+}
