@@ -23,7 +23,8 @@ static tn_compile compile_request(const model_rig *rig)
                         .max_tokens = rig->limits.max_tokens,
                         .max_seqs = rig->limits.max_seqs,
                         .max_outputs = rig->limits.max_outputs,
-                        .max_model_len = rig->limits.max_model_len};
+                        .max_model_len = rig->limits.max_model_len,
+                        .kv_dtype = rig->limits.kv_dtype};
 }
 
 static void open_files(model_rig *rig, const char *path, const tn_quant_table *quant)
@@ -33,6 +34,10 @@ static void open_files(model_rig *rig, const char *path, const tn_quant_table *q
     rig->weights.quant = quant;
     ASSERT_OK(quant->open(source, &rig->weights.qmodel, &err));
     ASSERT_OK(model_config_read(source, &rig->config, &err));
+    if (rig->config.sequence_max > rig->limits.max_model_len)
+        rig->config.sequence_max = rig->limits.max_model_len;
+    if (rig->limits.edit)
+        rig->limits.edit(&rig->config);
     ASSERT_OK(model_graph_build(&rig->config, &rig->graph, &err));
     rig->api = model_graph_api(rig->graph);
 }

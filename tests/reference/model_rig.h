@@ -12,6 +12,8 @@ enum { RIG_GROUPS_MAX = 4, RIG_SLOTS_MAX = 8 };
 
 typedef struct rig_limits {
     uint32_t max_tokens, max_seqs, max_outputs, max_model_len;
+    uint32_t kv_dtype;                  /* 0: the backend's choice */
+    void (*edit)(model_config *config); /* NULL, or changes what was read */
 } rig_limits;
 
 typedef struct model_rig {

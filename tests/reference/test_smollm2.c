@@ -48,7 +48,9 @@ static int open_model(void **state)
     golden = json_load_file(GOLDEN_DIR "/smollm2_greedy.json", 0, NULL);
     if (!golden || !backend)
         return -1;
-    rig_open(&rig, getenv("TENON_TEST_MODEL"), quant, backend, (rig_limits){TOKENS_MAX, 1, TOKENS_MAX, TOKENS_MAX});
+    rig_limits limits = {
+        .max_tokens = TOKENS_MAX, .max_seqs = 1, .max_outputs = TOKENS_MAX, .max_model_len = TOKENS_MAX};
+    rig_open(&rig, getenv("TENON_TEST_MODEL"), quant, backend, limits);
     logits = malloc((size_t)TOKENS_MAX * rig.api->vocab_size * sizeof *logits);
     return logits ? 0 : -1;
 }

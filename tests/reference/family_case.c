@@ -1,0 +1,170 @@
+/* family_case.c: see family_case.h. */
+#include "family_case.h"
+#ifdef TEST_CPU
+#include "backend.h"
+#else
+#include "tenon/interp.h"
+#endif
+#include "unit/cmocka_test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static json_t *golden;
+static int32_t prompt[FAMILY_PROMPT];
+
+int family_golden_load(void **state)
+{
+    (void)state;
+    golden = json_load_file(GOLDEN_DIR "/families.json", 0, NULL);
+    json_t *ids = json_object_get(golden, "prompt_ids");
+    if (json_array_size(ids) != FAMILY_PROMPT)
+        return -1;
+    for (size_t i = 0; i < FAMILY_PROMPT; i++)
+        prompt[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    return 0;
+}
+
+int family_golden_drop(void **state)
+{
+    (void)state;
+    json_decref(golden);
+    return 0;
+}
+
+static json_t *case_at(uint32_t index)
+{
+    return json_array_get(json_object_get(golden, "cases"), index);
+}
+
+uint32_t family_count(void)
+{
+    return (uint32_t)json_array_size(json_object_get(golden, "cases"));
+}
+
+const char *family_name(uint32_t index)
+{
+    return json_string_value(json_object_get(case_at(index), "name"));
+}
+
+const int32_t *family_prompt(void)
+{
+    return prompt;
+}
+
+static json_t *find_case(const char *name)
+{
+    for (uint32_t i = 0; i < family_count(); i++) {
+        if (strcmp(family_name(i), name) == 0)
+            return case_at(i);
+    }
+    fail_msg("no case %s in families.json", name);
+    return NULL;
+}
+
+/* ---- directories ---- */
+
+/* Members of `edit` take the place of those of `config`; null takes away; objects within are edited likewise. */
+static void merge(json_t *config, json_t *edit)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(edit, key, value)
+    {
+        json_t *old = json_object_get(config, key);
+        if (json_is_null(value))
+            json_object_del(config, key);
+        else if (json_is_object(value) && json_is_object(old))
+            merge(old, value);
+        else
+            json_object_set(config, key, value);
+    }
+}
+
+void family_directory_make(const char *name, const char *edit, char *path)
+{
+    json_t *found = find_case(name), *changes = edit ? json_loads(edit, 0, NULL) : json_object();
+    const char *files = json_string_value(json_object_get(found, "files")), *parent = getenv("TMPDIR");
+    char from[256], to[300];
+
+    assert_non_null(changes);
+    snprintf(from, sizeof from, "%s/families/%s/config.json", GOLDEN_DIR, files);
+    json_t *config = json_load_file(from, 0, NULL);
+    assert_non_null(config);
+    json_object_update(config, json_object_get(found, "edit"));
+    merge(config, changes);
+
+    snprintf(path, 256, "%s/tenon_family_XXXXXX", parent ? parent : "/tmp");
+    assert_non_null(mkdtemp(path));
+    snprintf(to, sizeof to, "%s/config.json", path);
+    assert_int_equal(json_dump_file(config, to, JSON_INDENT(1)), 0);
+    snprintf(from, sizeof from, "%s/families/%s/model.safetensors", GOLDEN_DIR, files);
+    snprintf(to, sizeof to, "%s/model.safetensors", path);
+    assert_int_equal(symlink(from, to), 0);
+    json_decref(config);
+    json_decref(changes);
+}
+
+void family_directory_remove(const char *path)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
+    char file[300];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        unlink(file);
+    }
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* ---- logits ---- */
+
+double family_error(const char *name, const float *logits)
+{
+    json_t *rows = json_object_get(find_case(name), "logits"), *positions = json_object_get(golden, "positions");
+    double largest = 0, worst = 0;
+
+    assert_true(json_array_size(rows) == json_array_size(positions) && json_array_size(rows) > 0);
+    for (size_t r = 0; r < json_array_size(rows); r++) {
+        json_t *row = json_array_get(rows, r);
+        size_t position = (size_t)json_integer_value(json_array_get(positions, r));
+        assert_true(json_array_size(row) == FAMILY_VOCAB && position < FAMILY_PROMPT);
+        for (size_t i = 0; i < FAMILY_VOCAB; i++) {
+            double want = json_number_value(json_array_get(row, i));
+            double difference = fabs((double)logits[position * FAMILY_VOCAB + i] - want);
+            largest = fmax(largest, fabs(want));
+            worst = difference > worst || isnan(difference) ? difference : worst;
+            if (isnan(difference))
+                return NAN;
+        }
+    }
+    return worst / largest;
+}
+
+const tn_backend *family_backend(void)
+{
+#ifdef TEST_CPU
+    return cpu_backend();
+#else
+    const tn_backend *backend = NULL;
+    assert_int_equal(tn_interp_backend(tn_interp_host_ops(), &backend, NULL), TN_OK);
+    return backend;
+#endif
+}
+
+void family_open(model_rig *rig, const char *path, uint32_t kv_dtype, void (*edit)(model_config *config))
+{
+    const tn_quant_table *quant = tn_plugin_entry()->get_interface(TN_QUANT_ID);
+    rig_limits limits = {FAMILY_PROMPT, 4, FAMILY_PROMPT, FAMILY_PROMPT, kv_dtype, edit};
+
+    rig_open(rig, path, quant, family_backend(), limits);
+    assert_int_equal(rig->api->vocab_size, FAMILY_VOCAB);
+}
+
+void family_run(model_rig *rig, float *logits)
+{
+    rig_step(rig, &(rig_run){.slot = 0, .count = FAMILY_PROMPT, .token = prompt}, 1, logits);
+}

@@ -1,0 +1,35 @@
+/* tests/reference/family_case.h: the tiny models of all families (golden/families.json), as directories that a test may
+ * change, and their logits by transformers.
+ */
+#ifndef TESTS_FAMILY_CASE_H
+#define TESTS_FAMILY_CASE_H
+
+#include "model_rig.h"
+
+#include <jansson.h>
+
+enum { FAMILY_PROMPT = 300, FAMILY_VOCAB = 96 };
+
+/* Group set-up and tear-down: the golden file. */
+int family_golden_load(void **state);
+int family_golden_drop(void **state);
+uint32_t family_count(void);
+const char *family_name(uint32_t index);
+const int32_t *family_prompt(void);
+
+/* A directory under TMPDIR with the case's config.json, changed by `edit` (an object whose members replace the
+ * config's, null: taken away; NULL: nothing), and a link to its weights. path: at least 256 bytes. */
+void family_directory_make(const char *name, const char *edit, char *path);
+void family_directory_remove(const char *path);
+
+/* max |difference| / max |logit| over the positions that the golden file has. logits: [FAMILY_PROMPT, FAMILY_VOCAB] */
+double family_error(const char *name, const float *logits);
+
+/* The backend that this program was built for, and where its KV cache is exact. */
+const tn_backend *family_backend(void);
+/* Opens the directory with room for the whole prompt in one batch. */
+void family_open(model_rig *rig, const char *path, uint32_t kv_dtype, void (*edit)(model_config *config));
+/* The prompt as one batch in slot 0. */
+void family_run(model_rig *rig, float *logits);
+
+#endif

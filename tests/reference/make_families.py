@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Make a tiny random checkpoint of every model family and its logits by transformers.
+
+Writes under --out (golden/):
+  families/NAME/   config.json and bfloat16 weights as save_pretrained makes
+                   them; most configs rewritten to the spelling of published
+                   models (rope_theta and rope_scaling side by side)
+  families.json    the prompt, and for each case its files, what it changes in
+                   config.json, and the logits at some positions
+
+Every parameter is random: gains, biases, sinks and routers too. The prompt is
+longer than the windows and than the original contexts of scaled rotations.
+All logits are those of the saved directory as from_pretrained reads it,
+computed in float32 from the bfloat16 weights.
+
+Made with: torch 2.15.0, transformers 5.24.0 or near (the exact versions are
+recorded in the JSON file).
+Usage: make_families.py --out golden [--only NAME]
+"""
+import argparse
+import json
+import os
+import shutil
+import tempfile
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM
+
+from hf_model import versions
+
+VOCAB, WIDTH, PROMPT = 96, 32, 300
+POSITIONS = [0, 6, 41, 100, 255, 256, 271, 299]
+
+COMMON = dict(
+    vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=48,
+    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=512,
+    bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False)
+
+LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 10000.0,
+    "original_max_position_embeddings": 64,
+    "long_factor": [1.0, 1.3, 1.9, 2.7, 4.2, 6.1, 7.7, 8.0],
+    "short_factor": [1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5]}
+
+# name: (class of the config, what differs from COMMON, keep the config as saved)
+FAMILIES = {
+    "llama": ("LlamaConfig", dict(attention_bias=True, mlp_bias=True), False),
+    "mistral": ("MistralConfig", dict(head_dim=8, sliding_window=24), False),
+    "mixtral": ("MixtralConfig", dict(
+        head_dim=8, intermediate_size=16, num_local_experts=4,
+        num_experts_per_tok=2, sliding_window=None), False),
+    "gemma": ("GemmaConfig", dict(head_dim=8, tie_word_embeddings=True,
+                                  hidden_act="gelu_pytorch_tanh"), False),
+    "gemma2": ("Gemma2Config", dict(
+        num_hidden_layers=3, tie_word_embeddings=True, sliding_window=24,
+        query_pre_attn_scalar=20, attn_logit_softcapping=3.0,
+        final_logit_softcapping=6.0), False),
+    "gemma3": ("Gemma3TextConfig", dict(
+        num_hidden_layers=3, tie_word_embeddings=True, sliding_window=24,
+        query_pre_attn_scalar=20, layer_types=[
+            "sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0,
+                               "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default",
+                                  "rope_theta": 10000.0}}), True),
+    "qwen2": ("Qwen2Config", dict(head_dim=8), False),
+    "qwen3": ("Qwen3Config", dict(), True),
+    "qwen3_moe": ("Qwen3MoeConfig", dict(
+        head_dim=8, intermediate_size=16, moe_intermediate_size=16,
+        num_experts=6, num_experts_per_tok=3, norm_topk_prob=True,
+        decoder_sparse_step=1, mlp_only_layers=[]), False),
+    "phi3": ("Phi3Config", dict(
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        sliding_window=40, original_max_position_embeddings=64,
+        rope_parameters=LONGROPE), False),
+    "smollm3": ("SmolLM3Config", dict(
+        head_dim=8, num_hidden_layers=3, no_rope_layers=[1, 0, 1],
+        tie_word_embeddings=True), False),
+    "olmo2": ("Olmo2Config", dict(head_dim=8), False),
+    "granite": ("GraniteConfig", dict(
+        head_dim=8, embedding_multiplier=3.0, residual_multiplier=0.4,
+        attention_multiplier=0.2, logits_scaling=2.5), False),
+    "gpt_oss": ("GptOssConfig", dict(
+        head_dim=16, intermediate_size=16, num_local_experts=4,
+        num_experts_per_tok=2, sliding_window=24, swiglu_limit=1.25,
+        attention_bias=True,
+        layer_types=["sliding_attention", "full_attention"],
+        rope_parameters={
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0,
+            "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
+            "original_max_position_embeddings": 64}), True),
+}
+
+# case: (family, what it changes in config.json)
+VARIANTS = {
+    "llama_linear": ("llama", {
+        "max_position_embeddings": 64,
+        "rope_scaling": {"type": "linear", "factor": 8.0}}),
+    "llama_dynamic": ("llama", {
+        "max_position_embeddings": 64,
+        "rope_scaling": {"type": "dynamic", "factor": 8.0}}),
+    "llama_llama3": ("llama", {
+        "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0,
+                         "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}}),
+    "llama_yarn": ("llama", {
+        "max_position_embeddings": 64,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
+                         "beta_fast": 4.0, "beta_slow": 1.0,
+                         "original_max_position_embeddings": 64}}),
+    "phi3_partial": ("phi3", {
+        "partial_rotary_factor": 0.75,
+        "rope_scaling": {"type": "longrope",
+                         "long_factor": [1.0, 1.3, 1.9, 2.7, 4.2, 6.1],
+                         "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.4]}}),
+    "qwen2_window": ("qwen2", {
+        "use_sliding_window": True, "sliding_window": 24,
+        "max_window_layers": 1}),
+    "qwen3_moe_unnormalized": ("qwen3_moe", {"norm_topk_prob": False}),
+}
+
+
+def randomise(model, seed):
+    """Give every parameter random values of a size that keeps it felt."""
+    gen = torch.Generator().manual_seed(seed)
+    less_one = model.config.model_type.startswith("gemma")
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=gen)
+            if "norm" in name:
+                p.copy_((0.0 if less_one else 1.0) + 0.3 * noise)
+            elif "bias" in name:
+                p.copy_(0.3 * noise)
+            elif "sinks" in name:
+                p.copy_(1.0 + noise)
+            elif "embed" in name:
+                p.copy_(0.5 * noise)
+            else:
+                fan_in = p.shape[1] if p.dim() == 2 else WIDTH
+                p.copy_(noise * (1.4 / fan_in ** 0.5))
+
+
+def published(config):
+    """The same config in the spelling of transformers 4."""
+    config = dict(config)
+    rope = config.pop("rope_parameters", None) or {}
+    config.pop("layer_types", None)
+    config["rope_theta"] = rope.pop("rope_theta", 10000.0)
+    partial = rope.pop("partial_rotary_factor", None)
+    if partial is not None:
+        config["partial_rotary_factor"] = partial
+    original = rope.pop("original_max_position_embeddings", None)
+    if rope.get("rope_type", "default") == "default":
+        config["rope_scaling"] = None
+        return config
+    if original and "original_max_position_embeddings" not in config:
+        rope["original_max_position_embeddings"] = original
+    rope["type"] = rope.pop("rope_type")
+    config["rope_scaling"] = rope
+    return config
+
+
+def save(name, folder, seed):
+    class_name, differs, as_saved = FAMILIES[name]
+    settings = dict(COMMON, **differs)
+    config = getattr(transformers, class_name)(**settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    randomise(model.float(), seed)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    for extra in os.listdir(folder):
+        if extra not in ("config.json", "model.safetensors"):
+            os.remove(os.path.join(folder, extra))
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        saved = json.load(f)
+    if not as_saved:
+        saved = published(saved)
+    with open(path, "w") as f:
+        json.dump(saved, f, indent=1)
+        f.write("\n")
+
+
+def stored_logits(folder, edit, ids):
+    """Logits of a saved checkpoint whose config.json is changed by `edit`."""
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copy(os.path.join(folder, "model.safetensors"), copy)
+        with open(os.path.join(folder, "config.json")) as f:
+            config = dict(json.load(f), **edit)
+        with open(os.path.join(copy, "config.json"), "w") as f:
+            json.dump(config, f)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            copy, dtype=torch.float32, attn_implementation="eager",
+            output_loading_info=True)
+        if info["missing_keys"] or info["unexpected_keys"]:
+            raise SystemExit("%s: %s" % (folder, info))
+        with torch.no_grad():
+            return model.eval()(torch.tensor([ids])).logits[0]
+
+
+def rounded(rows):
+    return [[float("%.6g" % x) for x in row] for row in rows.tolist()]
+
+
+def make_case(name, files, edit, folder, ids):
+    logits = stored_logits(folder, edit, ids)
+    print("%-24s largest logit %6.2f" % (name, logits.abs().max()))
+    return {"name": name, "files": files, "edit": edit,
+            "logits": rounded(logits[POSITIONS])}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap.add_argument("--out", required=True, help="folder to write into")
+    ap.add_argument("--seed", type=int, default=20261127)
+    ap.add_argument("--only", help="one family, printed and not kept")
+    args = ap.parse_args()
+    root = os.path.join(args.out, "families")
+    gen = torch.Generator().manual_seed(args.seed)
+    ids = torch.randint(3, VOCAB, (PROMPT,), generator=gen).tolist()
+    cases = []
+    for number, name in enumerate(FAMILIES):
+        if args.only not in (None, name):
+            continue
+        folder = os.path.join(root, name)
+        save(name, folder, args.seed + 1 + number)
+        cases.append(make_case(name, name, {}, folder, ids))
+        for variant, (files, edit) in VARIANTS.items():
+            if files == name:
+                cases.append(make_case(variant, files, edit, folder, ids))
+    if args.only:
+        return
+    out = {"versions": versions("torch", "transformers", "safetensors"),
+           "prompt_ids": ids, "positions": POSITIONS,
+           "cases": cases}
+    with open(os.path.join(args.out, "families.json"), "w") as f:
+        json.dump(out, f, separators=(",", ":"))
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()
