@@ -39,6 +39,17 @@ typedef struct attend_cut {
     uint32_t unit;  /* queries of one partial result */
 } attend_cut;
 
+/* Some rows of choices that go to one expert. */
+typedef struct moe_task {
+    uint32_t expert, row0, rows;
+} moe_task;
+
+/* How the experts of a step are cut into items. */
+typedef struct moe_cut {
+    uint32_t panels; /* per item */
+    uint32_t groups; /* items per task */
+} moe_cut;
+
 struct tn_model {
     tn_dev *dev;
     const kernels *k;
@@ -57,6 +68,12 @@ struct tn_model {
     uint32_t *row_slot;     /* [max_tokens] */
     uint32_t *row_position; /* [max_tokens] */
     uint32_t *slot_mark;    /* [max_seqs] ticket low bits + 1 of the last batch that used the slot */
+    uint32_t *moe_expert;   /* [choices_max] of row r at r * chosen + i */
+    float *moe_weight;      /* [choices_max] */
+    uint32_t *moe_place;    /* [choices_max] row of the choice among those sorted by expert */
+    uint32_t *moe_row;      /* [choices_max] at that place, the row it came from */
+    uint32_t *moe_start;    /* [experts_max + 1] first place of each expert */
+    moe_task *moe_task;     /* [experts_max + choices_max / ROW_CHUNK] */
     uint32_t *want;         /* [max_outputs] */
     int32_t *id;            /* [max_outputs] */
     float *logprob, *target_logprob;
@@ -69,6 +86,8 @@ struct tn_model {
     uint32_t rows, row_some; /* of the open step; rows drawn at a time */
     linear_cut linear;
     attend_cut attend;
+    uint32_t moe_tasks;
+    moe_cut moe;
 };
 
 /* Runs the program over a checked batch, samples included. [step] */
@@ -112,8 +131,8 @@ static inline uint8_t *model_thread(const tn_model *m, uint32_t thread, uint64_t
     return m->threads + thread * m->layout.bytes + offset;
 }
 
-/* ---- steps (step_linear.c, step_rows.c, step_attention.c). *_begin cuts the step into items and returns how many;
- * m->rows is set. ---- */
+/* ---- steps (step_linear.c, step_rows.c, step_attention.c, step_moe.c). *_begin cuts the step into items and returns
+ * how many; m->rows is set. ---- */
 uint32_t linear_begin(tn_model *m, const step *s);
 void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
 void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
@@ -122,6 +141,12 @@ void rows_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
 void kv_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
 void rope_tables_item(tn_model *m, uint32_t item);
 void sample_item(tn_model *m, uint32_t row, uint32_t thread);
+void moe_route_row(tn_model *m, const step *s, uint32_t row, float *scratch);
+uint32_t moe_gather_begin(tn_model *m, const step *s);
+uint32_t moe_linear_begin(tn_model *m, const step *s);
+void moe_gated_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+void moe_down_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
+void moe_combine_row(tn_model *m, const step *s, uint32_t row, float *out);
 uint32_t attend_begin(tn_model *m, const step *s);
 void attend_item(tn_model *m, const step *s, uint32_t item, uint32_t thread);
 uint32_t attend_end_begin(tn_model *m, const step *s);

@@ -1,29 +1,12 @@
 /* plugins/cpu/program.c: see program.h. One pass over the nodes in order: each is either swallowed by an earlier step
  * or becomes one. Then buffers get lifetimes and offsets.
  */
-#include "program.h"
+#include "program_builder.h"
 
 #include "base/sampler.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct builder {
-    program *p;
-    const tn_compile *compile;
-    const tn_graph_api *api;
-    tn_node *node;                    /* [node_count] */
-    tn_value *value;                  /* [value_count] */
-    uint32_t *uses;                   /* [value_count] nodes that read it */
-    uint32_t *writer;                 /* [value_count] node, NONE */
-    uint32_t *reader;                 /* [value_count] last node that reads it, NONE */
-    uint32_t *buffer_of;              /* [value_count] float32 buffer, NONE */
-    uint32_t (*quant_of)[FORM_COUNT]; /* [value_count] prepared buffers */
-    bool *done;                       /* [node_count] swallowed by an earlier step */
-    uint32_t step_capacity, buffer_capacity;
-    bool failed; /* out of memory */
-    tn_error *err;
-} builder;
 
 static uint32_t round_up(uint32_t x, uint32_t unit)
 {
@@ -37,7 +20,7 @@ static uint64_t round_up64(uint64_t x)
 
 /* ---- buffers ---- */
 
-static bool is_outputs(const builder *b, uint32_t value)
+bool is_outputs(const builder *b, uint32_t value)
 {
     return b->value[value].dim[0] == TN_DIM_OUTPUTS;
 }
@@ -82,7 +65,7 @@ static uint32_t tile_stride_of(uint32_t k_pad, uint32_t form)
     return (lines | 1) * 64;
 }
 
-static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t form, bool outputs)
+uint32_t buffer_add_rows(builder *b, uint32_t columns, uint32_t form, uint32_t rows)
 {
     program *p = b->p;
 
@@ -100,25 +83,30 @@ static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t form, bool out
     *n = (buffer){.form = form,
                   .columns = columns,
                   .stride = round_up(columns, form == FORM_FLOAT ? LANES : K_BLOCK),
-                  .rows = outputs ? p->limits.max_outputs : p->limits.max_tokens,
+                  .rows = rows,
                   .first = NONE};
     if (p->limits.tiles) /* the last tile of rows is read whole */
         n->rows = round_up(n->rows, TILE_ROWS);
     if (p->limits.tiles && form != FORM_FLOAT)
         n->tile_stride = tile_stride_of(n->stride, form);
-    quant_rows rows;
-    n->bytes = form == FORM_FLOAT ? round_up64((uint64_t)n->stride * 4 * n->rows) : rows_carve(n, NULL, &rows);
+    quant_rows counted;
+    n->bytes = form == FORM_FLOAT ? round_up64((uint64_t)n->stride * 4 * n->rows) : rows_carve(n, NULL, &counted);
     return p->buffer_count++;
 }
 
-static uint32_t buffer_for(builder *b, uint32_t value)
+static uint32_t buffer_add(builder *b, uint32_t columns, uint32_t form, bool outputs)
+{
+    return buffer_add_rows(b, columns, form, outputs ? b->p->limits.max_outputs : b->p->limits.max_tokens);
+}
+
+uint32_t buffer_for(builder *b, uint32_t value)
 {
     if (b->buffer_of[value] == NONE)
         b->buffer_of[value] = buffer_add(b, (uint32_t)b->value[value].dim[1], FORM_FLOAT, is_outputs(b, value));
     return b->buffer_of[value];
 }
 
-static step *step_add(builder *b, uint32_t kind, bool outputs)
+step *step_add(builder *b, uint32_t kind, bool outputs)
 {
     static step sink; /* written, never read, after memory ran out */
     program *p = b->p;
@@ -149,8 +137,7 @@ static step *step_add(builder *b, uint32_t kind, bool outputs)
 
 /* ---- what a value is needed as ---- */
 
-/* The form in which a product with `weight_id` reads its rows. */
-static uint32_t form_of(const builder *b, uint32_t weight_id)
+uint32_t form_of(const builder *b, uint32_t weight_id)
 {
     const weight *w = &b->p->weights[weight_id];
 
@@ -176,8 +163,7 @@ static void forms_of(const builder *b, uint32_t value, bool ret_wants[FORM_COUNT
     }
 }
 
-/* Gives a step that computes `value` the buffers its readers want. */
-static void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[FORM_COUNT])
+void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[FORM_COUNT])
 {
     bool wants[FORM_COUNT + 1];
 
@@ -190,8 +176,7 @@ static void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32
     }
 }
 
-/* The buffer a product with `weight` reads: prepared on the spot if no step has done so. */
-static uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
+uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
 {
     uint32_t which = form_of(b, weight_id);
     if (which == FORM_FLOAT)
@@ -208,7 +193,7 @@ static uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
 
 /* ---- matching ---- */
 
-static uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input)
+uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input)
 {
     return input < n->in_count ? b->value[n->in[input]].weight_id : NONE;
 }
@@ -474,6 +459,13 @@ static void add_node(builder *b, uint32_t index)
     case TN_OP_ADD:
         add_rows(b, n, STEP_ADD, 2);
         break;
+    case TN_OP_ADD_SCALED:
+        s = add_rows(b, n, STEP_ADD_SCALED, 2);
+        s->scale = (float)n->fattr[TN_ADD_SCALED_F_SCALE];
+        break;
+    case TN_OP_MOE:
+        add_moe(b, n);
+        break;
     case TN_OP_SELECT:
         add_rows(b, n, STEP_SELECT, 1);
         break;
@@ -543,9 +535,12 @@ static tn_status node_check(builder *b, uint32_t index, tn_error *err)
     case TN_OP_LINEAR:
     case TN_OP_RMS_NORM:
     case TN_OP_ADD:
+    case TN_OP_ADD_SCALED:
     case TN_OP_SELECT:
     case TN_OP_LOGITS:
         return TN_OK;
+    case TN_OP_MOE:
+        return moe_check(b, n, err);
     default:
         return tn_fail(err, TN_E_UNSUPPORTED, "node %u is op %u, which this backend does not know", index, n->op);
     }
@@ -576,6 +571,7 @@ static bool is_vector(const builder *b, const tn_node *n, uint32_t input)
 {
     return b->value[n->in[input]].kind == TN_VALUE_WEIGHT &&
            ((n->op == TN_OP_RMS_NORM && input == 1) || (n->op == TN_OP_ATTENTION && input == 3) ||
+            (n->op == TN_OP_MOE && input >= TN_MOE_IN_ROUTER_BIAS) ||
             ((n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS) && input == 2));
 }
 

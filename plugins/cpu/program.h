@@ -59,7 +59,13 @@ enum {
     STEP_GATED,
     STEP_ADD,
     STEP_SELECT,
-    STEP_LOGITS
+    STEP_LOGITS,
+    STEP_ADD_SCALED,
+    STEP_MOE_ROUTE,  /* router logits to experts and weights */
+    STEP_MOE_GATHER, /* rows in the order of their experts, once per choice */
+    STEP_MOE_GATED,  /* part[0] gate, part[1] up of each expert; in[0], in[1]: what they read */
+    STEP_MOE_DOWN,
+    STEP_MOE_COMBINE /* the weighted sum of a row's choices */
 };
 
 typedef struct step {
@@ -76,6 +82,9 @@ typedef struct step {
     linear_part part[PARTS_MAX];
     rope_use q_rope, k_rope;
     uint32_t group, layer, heads, kv_heads, head_dim, v_dim, window;
+    uint32_t experts, chosen; /* MOE */
+    bool normalised;
+    float limit, alpha;
 } step;
 
 /* A rotation table [max_tokens][rotated / 2] of cosines and one of sines, filled once per batch. */
@@ -117,6 +126,7 @@ typedef struct program {
     uint32_t logits;      /* buffer */
     uint32_t attend_rows; /* rows of one attention task */
     uint32_t queries_max, v_pad_max, head_dim_max, columns_max;
+    uint32_t experts_max, choices_max; /* of a mixture; rows times chosen experts */
     uint64_t weight_bytes, activation_bytes, logits_bytes; /* of the three arenas */
     uint64_t logits_at;                                    /* always 0: the logits buffer starts its arena */
 } program;

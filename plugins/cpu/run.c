@@ -22,6 +22,11 @@ static uint32_t begin_step(void *context, uint32_t index)
         return attend_begin(m, s);
     case STEP_ATTEND_END:
         return attend_end_begin(m, s);
+    case STEP_MOE_GATHER:
+        return moe_gather_begin(m, s);
+    case STEP_MOE_GATED:
+    case STEP_MOE_DOWN:
+        return moe_linear_begin(m, s);
     default:
         return rows_begin(m);
     }
@@ -56,6 +61,12 @@ static void run_item(void *context, uint32_t index, uint32_t item, uint32_t thre
         break;
     case STEP_ATTEND_END:
         attend_end_item(m, s, item);
+        break;
+    case STEP_MOE_GATED:
+        moe_gated_item(m, s, item, thread);
+        break;
+    case STEP_MOE_DOWN:
+        moe_down_item(m, s, item, thread);
         break;
     default:
         rows_item(m, s, item, thread);

@@ -1,4 +1,4 @@
-/* plugins/cpu/step_rows.c: steps that treat each row on its own: embed, normalise, rotate, gate, add, select, sample.
+/* plugins/cpu/step_rows.c: steps that treat each row on its own: embed, normalise, rotate, gate, add, select, route, sample.
  */
 #include "model.h"
 
@@ -76,6 +76,20 @@ static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
         break;
     case STEP_ADD:
         m->k->add(model_row(m, s->in[0], row), model_row(m, s->in[1], row), s->columns, out);
+        break;
+    case STEP_ADD_SCALED:
+        memcpy(out, model_row(m, s->in[1], row), s->columns * sizeof *out);
+        m->k->scale_cap(out, s->columns, s->scale, 0);
+        m->k->add(model_row(m, s->in[0], row), out, s->columns, out);
+        break;
+    case STEP_MOE_ROUTE:
+        moe_route_row(m, s, row, scratch);
+        break;
+    case STEP_MOE_GATHER:
+        out = model_row(m, s->in[0], m->moe_row[row]);
+        break;
+    case STEP_MOE_COMBINE:
+        moe_combine_row(m, s, row, out);
         break;
     case STEP_SELECT:
         memcpy(out, model_row(m, s->in[0], m->batch->out_row[row]), s->columns * sizeof *out);

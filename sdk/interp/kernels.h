@@ -9,8 +9,6 @@
 
 #include "tenon/graph.h"
 
-#include <stdbool.h>
-
 /* y[r, n] = x[r] . w[n] + bias[n] for `n_rows` rows of the weight; x: [rows, k]; y's rows are y_stride apart. bias:
  * NULL or [n_rows]. */
 void interp_linear(const float *x, uint32_t rows, uint64_t k, const float *w, const float *bias, uint64_t n_rows,
@@ -28,10 +26,6 @@ void interp_rope_row(const float *x, const interp_rope_spec *spec, int32_t posit
 void interp_gated(const float *gate, const float *up, uint64_t count, uint32_t activation, float *y);
 /* A gate of TN_ACT_SWIGLU_CLAMPED, in tenon/graph.h. */
 void interp_gated_clamped(const float *gate, const float *up, uint64_t count, double limit, double alpha, float *y);
-/* chosen: the `count` experts of largest logit, the lower number among equals, in descending order; weight: their share
- * of the softmax over all, or over the chosen if `normalised`. logits: [experts]. */
-void interp_route(const float *logits, uint32_t experts, uint32_t count, bool normalised, uint32_t *ret_chosen,
-                  double *ret_weight);
 void interp_add(const float *a, const float *b, uint64_t count, float *y);
 void interp_add_scaled(const float *a, const float *b, double scale, uint64_t count, float *y);
 /* In place: x = cap * tanh(scale * x / cap); cap 0: scale only. */

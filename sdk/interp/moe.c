@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "base/expert_route.h"
+
 tn_status interp_matrix_multiply(const interp_matrix *matrix, const float *x, uint32_t rows, uint64_t row0,
                                  uint64_t count, const float *bias, float *y, uint64_t y_stride)
 {
@@ -101,7 +103,7 @@ static tn_status run_row(const moe_call *call, const float *x, const float *rout
         interp_matrix_multiply(&router, x, 1, 0, call->experts, router_bias, call->logits, call->experts);
     if (status != TN_OK)
         return status;
-    interp_route(call->logits, call->experts, call->chosen, call->node->attr[TN_MOE_A_NORMALISED] != 0, chosen,
+    expert_route(call->logits, call->experts, call->chosen, call->node->attr[TN_MOE_A_NORMALISED] != 0, chosen,
                  call->weight);
     memset(y, 0, call->width * sizeof *y);
     for (uint32_t i = 0; i < call->chosen && status == TN_OK; i++) {
