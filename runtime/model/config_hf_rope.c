@@ -115,7 +115,7 @@ static void read_scaling(config_reader *outer, config_reader *rope, model_config
 static void read_rotated(config_reader *reader, float partial, model_config *config)
 {
     config->rope_dim = (uint32_t)((float)config->head_dim * partial);
-    if (reader->status == TN_OK && (config->rope_dim < 2 || config->rope_dim % 2 != 0))
+    if (partial != 1.0f && reader->status == TN_OK && (config->rope_dim < 2 || config->rope_dim % 2 != 0))
         config_refuse(reader, TN_E_CORRUPT, "partial_rotary_factor",
                       "%g of the head width %u is %u elements, which are no pairs to rotate", (double)partial,
                       config->head_dim, config->rope_dim);
