@@ -12,13 +12,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef FAMILY_GOLDEN
+#define FAMILY_GOLDEN "/families.json"
+#endif
+
 static json_t *golden;
 static int32_t prompt[FAMILY_PROMPT];
 
 int family_golden_load(void **state)
 {
     (void)state;
-    golden = json_load_file(GOLDEN_DIR "/families.json", 0, NULL);
+    golden = json_load_file(GOLDEN_DIR FAMILY_GOLDEN, 0, NULL);
     json_t *ids = json_object_get(golden, "prompt_ids");
     if (json_array_size(ids) != FAMILY_PROMPT)
         return -1;
@@ -60,7 +64,7 @@ static json_t *find_case(const char *name)
         if (strcmp(family_name(i), name) == 0)
             return case_at(i);
     }
-    fail_msg("no case %s in families.json", name);
+    fail_msg("no case %s in " FAMILY_GOLDEN, name);
     return NULL;
 }
 

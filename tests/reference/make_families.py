@@ -33,7 +33,7 @@ VOCAB, WIDTH, PROMPT = 96, 32, 300
 POSITIONS = [0, 6, 41, 100, 255, 256, 271, 299]
 
 COMMON = dict(
-    vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=48,
+    vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=64,
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=512,
     bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False)
@@ -49,7 +49,7 @@ FAMILIES = {
     "llama": ("LlamaConfig", dict(attention_bias=True, mlp_bias=True), False),
     "mistral": ("MistralConfig", dict(head_dim=8, sliding_window=24), False),
     "mixtral": ("MixtralConfig", dict(
-        head_dim=8, intermediate_size=16, num_local_experts=4,
+        head_dim=8, intermediate_size=32, num_local_experts=4,
         num_experts_per_tok=2, sliding_window=None), False),
     "gemma": ("GemmaConfig", dict(head_dim=8, tie_word_embeddings=True,
                                   hidden_act="gelu_pytorch_tanh"), False),
@@ -69,8 +69,8 @@ FAMILIES = {
     "qwen2": ("Qwen2Config", dict(head_dim=8), False),
     "qwen3": ("Qwen3Config", dict(), True),
     "qwen3_moe": ("Qwen3MoeConfig", dict(
-        head_dim=8, intermediate_size=16, moe_intermediate_size=16,
-        num_experts=6, num_experts_per_tok=3, norm_topk_prob=True,
+        head_dim=8, intermediate_size=32, moe_intermediate_size=32,
+        num_experts=5, num_experts_per_tok=3, norm_topk_prob=True,
         decoder_sparse_step=1, mlp_only_layers=[]), False),
     "phi3": ("Phi3Config", dict(
         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
@@ -84,7 +84,7 @@ FAMILIES = {
         head_dim=8, embedding_multiplier=3.0, residual_multiplier=0.4,
         attention_multiplier=0.2, logits_scaling=2.5), False),
     "gpt_oss": ("GptOssConfig", dict(
-        head_dim=16, intermediate_size=16, num_local_experts=4,
+        head_dim=16, intermediate_size=32, num_local_experts=4,
         num_experts_per_tok=2, sliding_window=24, swiglu_limit=1.25,
         attention_bias=True,
         layer_types=["sliding_attention", "full_attention"],

@@ -3,8 +3,8 @@
  * Tolerance: 1e-5 of the largest logit. The golden logits are float32 sums rounded to 7 digits; ours are float64 sums,
  * so what is measured is mostly the reference's own rounding.
  */
-#include "tenon/interp.h"
 #include "model_rig.h"
+#include "tenon/interp.h"
 #include "unit/cmocka_test.h"
 
 #include <jansson.h>
@@ -49,7 +49,8 @@ static void open_tiny(model_rig *rig, const char *name)
     char path[512];
     snprintf(path, sizeof path, "%s/%s", GOLDEN_DIR, name);
     const tn_quant_table *quant = tn_plugin_entry()->get_interface(TN_QUANT_ID);
-    rig_open(rig, path, quant, interp(), (rig_limits){.max_tokens = 64, .max_seqs = 4, .max_outputs = 64, .max_model_len = 100});
+    rig_open(rig, path, quant, interp(),
+             (rig_limits){.max_tokens = 64, .max_seqs = 4, .max_outputs = 64, .max_model_len = 100});
 }
 
 /* logits: [PROMPT, VOCAB] against the rows that the golden file has. */
