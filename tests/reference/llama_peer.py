@@ -14,12 +14,14 @@ class Peer:
     """A model and one context; tokens are given and logits read as numpy."""
 
     def __init__(self, path, n_ctx=512, n_batch=512, threads=2, n_seq=1,
-                 flash=None, kv_unified=None):
-        """flash: None (automatic), False or True."""
+                 flash=None, kv_unified=None, repack=True):
+        """flash: None (automatic), False or True.  repack: matrices may be
+        rearranged for the processor, which not every build survives."""
         L.llama_log_set(_QUIET, ctypes.c_void_p(0))
         L.llama_backend_init()
         mp = L.llama_model_default_params()
         mp.n_gpu_layers = 0
+        mp.use_extra_bufts = repack
         self.model = L.llama_model_load_from_file(path.encode(), mp)
         if not self.model:
             raise SystemExit("cannot load " + path)
