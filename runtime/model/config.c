@@ -34,6 +34,10 @@ static tn_status check_rope(const char *path, const model_config *config, tn_err
                        (double)config->rope_high_freq_factor, (double)config->rope_low_freq_factor);
     if (config->rope_scaling == ROPE_SCALING_DYNAMIC && config->rope_dim < 4)
         return tn_fail(err, TN_E_CORRUPT, "%s: dynamic rope scaling needs more than one rotated pair", path);
+    if ((config->rope_scaling == ROPE_SCALING_YARN || config->rope_scaling == ROPE_SCALING_LONGROPE) &&
+        (config->rope_theta <= 1.0f || config->rope_original_context < 2))
+        return tn_fail(err, TN_E_CORRUPT, "%s: a rope theta of %g and an original context of %u cannot be scaled", path,
+                       (double)config->rope_theta, config->rope_original_context);
     for (uint32_t i = 0; config->rope_factors && i < config->rope_dim / 2; i++) {
         if (!(isfinite(config->rope_factors[i]) && config->rope_factors[i] >= 1e-6f))
             return tn_fail(err, TN_E_CORRUPT, "%s: rope frequency factor %u is %g, must be finite and positive", path,
@@ -49,6 +53,9 @@ static tn_status check_experts(const char *path, const model_config *config, tn_
     if (config->experts_chosen > config->experts)
         return tn_fail(err, TN_E_CORRUPT, "%s: %u experts are chosen of %u", path, config->experts_chosen,
                        config->experts);
+    if (config->experts * config->layers > MODEL_LAYER_EXPERTS_MAX)
+        return tn_fail(err, TN_E_CORRUPT, "%s: %u layers of %u experts are beyond the limit of %d experts", path,
+                       config->layers, config->experts, MODEL_LAYER_EXPERTS_MAX);
     if (width < config->model_width)
         width = config->model_width;
     if (width * config->experts >= 1u << 30)

@@ -18,7 +18,8 @@ enum {
     MODEL_VOCAB_MAX = 1 << 24,
     MODEL_CONTEXT_MAX = 1 << 30,
     MODEL_ROPE_FACTORS_MAX = 256,
-    MODEL_EXPERTS_MAX = 1024
+    MODEL_EXPERTS_MAX = 1024,
+    MODEL_LAYER_EXPERTS_MAX = 1 << 17 /* experts of all layers: each is three tensors to keep track of */
 };
 
 typedef enum rope_scaling {

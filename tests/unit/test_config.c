@@ -252,6 +252,76 @@ static void test_hf_rope_scaling_is_read_in_both_spellings(void **state)
     assert_int_equal(config.rope_scaling, ROPE_SCALING_LINEAR);
 }
 
+static void test_gguf_yarn_windows_and_experts_are_read(void **state)
+{
+    (void)state;
+    fake_source fake = gguf();
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    fake_set(&fake, "llama.rope.scaling.type", fake_string("yarn"));
+    fake_set(&fake, "llama.rope.scaling.factor", fake_float(4.0));
+    fake_set(&fake, "llama.rope.scaling.original_context_length", fake_uint(2048));
+    fake_set(&fake, "llama.attention.sliding_window", fake_uint(1024));
+    fake_set(&fake, "llama.attention.sliding_window_pattern", fake_uint(3));
+    fake_set(&fake, "llama.expert_count", fake_uint(8));
+    fake_set(&fake, "llama.expert_used_count", fake_uint(2));
+    assert_int_equal(model_config_read(fake_source_view(&fake, "gguf"), &config, &err), TN_OK);
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_YARN);
+    assert_int_equal(config.rope_original_context, 2048);
+    assert_true(config.rope_factor == 4.0f && config.rope_beta_fast == 32.0f);
+    assert_int_equal(config.window, 1024);
+    assert_true(config.layer_kind[0] == LAYER_WINDOW && config.layer_kind[1] == LAYER_WINDOW);
+    assert_int_equal(config.layer_kind[2], 0);
+    assert_int_equal(config.experts, 8);
+    assert_int_equal(config.experts_chosen, 2);
+    fake_set(&fake, "llama.expert_used_count", fake_uint(9));
+    assert_int_equal(model_config_read(&fake.source, &config, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "9 experts are chosen of 8"));
+}
+
+static void test_hf_text_part_of_a_larger_model_is_read(void **state)
+{
+    (void)state;
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(read_hf("{\"architectures\": [\"Gemma3ForConditionalGeneration\"], \"text_config\": {"
+                             "\"hidden_size\": 2560, \"intermediate_size\": 10240, \"num_hidden_layers\": 34, "
+                             "\"rope_scaling\": {\"factor\": 8.0, \"rope_type\": \"linear\"}, "
+                             "\"sliding_window\": 1024}}",
+                             &config, &err),
+                     TN_OK);
+    assert_string_equal(config.architecture, "gemma3");
+    assert_string_equal(config.hf_prefix, "language_model.");
+    assert_true(config.tied_embeddings);
+    assert_int_equal(config.heads, 8);
+    assert_int_equal(config.kv_heads, 4);
+    assert_int_equal(config.head_dim, 256);
+    assert_int_equal(config.context, 131072);
+    assert_true(config.rope_theta == 1e6f && config.rope_theta_local == 1e4f);
+    assert_true(config.layer_kind[4] == LAYER_WINDOW && config.layer_kind[5] == 0);
+}
+
+static void test_hf_scalings_lengthen_the_context(void **state)
+{
+    (void)state;
+    model_config config;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(read_hf(HF_HEAD ", \"max_position_embeddings\": 40960, \"rope_scaling\": {\"rope_type\": "
+                                     "\"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 32768}}",
+                             &config, &err),
+                     TN_OK);
+    assert_int_equal(config.context, 131072);
+    assert_int_equal(read_hf(HF_HEAD ", \"max_position_embeddings\": 4096, \"rope_scaling\": {\"type\": "
+                                     "\"dynamic\", \"factor\": 2}}",
+                             &config, &err),
+                     TN_OK);
+    assert_int_equal(config.context, 8192);
+    assert_int_equal(config.sequence_max, 8192);
+}
+
 static void test_hf_bad_values_are_refused_by_name(void **state)
 {
     (void)state;
@@ -289,6 +359,9 @@ int main(void)
         cmocka_unit_test(test_unknown_architecture_lists_the_known),
         cmocka_unit_test(test_hf_defaults_are_those_of_transformers),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
+        cmocka_unit_test(test_gguf_yarn_windows_and_experts_are_read),
+        cmocka_unit_test(test_hf_text_part_of_a_larger_model_is_read),
+        cmocka_unit_test(test_hf_scalings_lengthen_the_context),
         cmocka_unit_test(test_hf_bad_values_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

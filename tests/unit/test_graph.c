@@ -172,6 +172,107 @@ static void test_biases_appear_where_the_config_says(void **state)
     model_graph_free(graph);
 }
 
+static uint32_t weight_named(const tn_graph *graph, const char *name)
+{
+    for (uint32_t id = 0; id < model_graph_api(graph)->weight_count; id++) {
+        if (strcmp(model_graph_weight_name(graph, id), name) == 0)
+            return id;
+    }
+    fail_msg("no weight %s", name);
+    return 0;
+}
+
+static void assert_part(const tn_graph *graph, uint32_t id, uint32_t index, const weight_part *wanted)
+{
+    weight_part part;
+    model_graph_part(graph, id, index, &part);
+    assert_string_equal(part.tensor, wanted->tensor);
+    assert_int_equal(part.tensor_rows, wanted->tensor_rows);
+    assert_int_equal(part.tensor_columns, wanted->tensor_columns);
+    assert_int_equal(part.rows, wanted->rows);
+    assert_int_equal(part.row0, wanted->row0);
+    assert_int_equal(part.row_step, wanted->row_step);
+    assert_int_equal(part.column0, wanted->column0);
+    assert_int_equal(part.column_step, wanted->column_step);
+    assert_int_equal(part.transposed, wanted->transposed);
+}
+
+static void test_fused_tensors_are_cut_by_rows(void **state)
+{
+    (void)state;
+    model_config config = tiny();
+    snprintf(config.architecture, sizeof config.architecture, "phi3");
+    config.fused_qkv = true;
+    config.attention_bias = true;
+    tn_graph *graph = build(&config);
+
+    uint32_t k = weight_named(graph, "blk.1.attn_k.weight"), bias = weight_named(graph, "blk.1.attn_k.bias");
+    assert_int_equal(model_graph_part_count(graph, k), 1);
+    assert_part(graph, k, 0, &(weight_part){"blk.1.attn_qkv.weight", 128, 64, 32, 64, 1, 0, 1, false});
+    assert_part(graph, bias, 0, &(weight_part){"blk.1.attn_qkv.bias", 1, 128, 1, 0, 1, 64, 1, false});
+    model_graph_free(graph);
+}
+
+static void test_experts_come_one_by_one_stacked_or_in_turns(void **state)
+{
+    (void)state;
+    model_config config = tiny();
+    config.experts = 4;
+    config.experts_chosen = 2;
+    tn_graph *graph = build(&config);
+    uint32_t up = weight_named(graph, "blk.2.ffn_up_exps.weight");
+    assert_part(graph, up, 0, &(weight_part){"blk.2.ffn_up_exps.weight", 640, 64, 640, 0, 1, 0, 1, false});
+    model_graph_free(graph);
+
+    config.hf_names = true;
+    graph = build(&config);
+    assert_int_equal(count_op(graph, TN_OP_MOE), 3);
+    up = weight_named(graph, "model.layers.2.block_sparse_moe.experts.*.w3.weight");
+    assert_int_equal(model_graph_part_count(graph, up), 4);
+    assert_part(graph, up, 3,
+                &(weight_part){"model.layers.2.block_sparse_moe.experts.3.w3.weight", 160, 64, 160, 0, 1, 0, 1, false});
+    model_graph_free(graph);
+
+    snprintf(config.architecture, sizeof config.architecture, "gpt-oss");
+    config.fused_experts = true;
+    config.expert_bias = true;
+    graph = build(&config);
+    up = weight_named(graph, "model.layers.2.mlp.experts.*.up_proj.weight");
+    assert_part(graph, up, 1,
+                &(weight_part){"model.layers.2.mlp.experts.gate_up_proj", 1280, 64, 160, 321, 2, 0, 1, false});
+    model_graph_free(graph);
+
+    config.experts_transposed = true;
+    graph = build(&config);
+    up = weight_named(graph, "model.layers.2.mlp.experts.*.up_proj.weight");
+    assert_part(graph, up, 1,
+                &(weight_part){"model.layers.2.mlp.experts.gate_up_proj", 256, 320, 160, 64, 1, 1, 2, true});
+    up = weight_named(graph, "model.layers.2.mlp.experts.*.up_proj.bias");
+    assert_part(graph, up, 0,
+                &(weight_part){"model.layers.2.mlp.experts.gate_up_proj_bias", 4, 320, 4, 0, 1, 1, 2, false});
+    model_graph_free(graph);
+}
+
+static void test_windowed_layers_are_a_group_of_their_own(void **state)
+{
+    (void)state;
+    model_config config = tiny();
+    config.window = 128;
+    config.layer_kind[1] = LAYER_WINDOW;
+    tn_graph *graph = build(&config);
+    tn_kv_group group = {.struct_size = sizeof group};
+
+    assert_int_equal(model_graph_api(graph)->kv_group_count, 2);
+    assert_int_equal(model_graph_api(graph)->kv_group(graph, 0, &group), TN_OK);
+    assert_int_equal(group.kind, TN_KV_FULL);
+    assert_int_equal(group.layer_count, 2);
+    assert_int_equal(model_graph_api(graph)->kv_group(graph, 1, &group), TN_OK);
+    assert_int_equal(group.kind, TN_KV_WINDOW);
+    assert_int_equal(group.window, 128);
+    assert_int_equal(group.layer_count, 1);
+    model_graph_free(graph);
+}
+
 static void test_attention_layers_count_up_in_one_group(void **state)
 {
     (void)state;
@@ -292,6 +393,9 @@ int main(void)
         cmocka_unit_test(test_tied_embeddings_share_one_weight),
         cmocka_unit_test(test_weights_have_checkpoint_names_and_shapes),
         cmocka_unit_test(test_biases_appear_where_the_config_says),
+        cmocka_unit_test(test_fused_tensors_are_cut_by_rows),
+        cmocka_unit_test(test_experts_come_one_by_one_stacked_or_in_turns),
+        cmocka_unit_test(test_windowed_layers_are_a_group_of_their_own),
         cmocka_unit_test(test_attention_layers_count_up_in_one_group),
         cmocka_unit_test(test_llama3_frequencies_match_transformers),
         cmocka_unit_test(test_linear_scaling_and_factor_tensors_divide_frequencies),
