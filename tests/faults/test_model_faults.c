@@ -42,6 +42,21 @@ static tn_status build_graph(tn_error *err)
     return status;
 }
 
+/* Fused tensors, and one for each expert. */
+static tn_status build_mixture(tn_error *err)
+{
+    model_config mixture = tiny;
+    tn_graph *built = NULL;
+
+    mixture.hf_names = true;
+    mixture.fused_qkv = true;
+    mixture.experts = 3;
+    mixture.experts_chosen = 2;
+    tn_status status = model_graph_build(&mixture, &built, err);
+    model_graph_free(built);
+    return status;
+}
+
 static tn_compile request(void)
 {
     return (tn_compile){.struct_size = sizeof(tn_compile),
@@ -107,6 +122,7 @@ static void test_graph_survives_every_failing_allocation(void **state)
 {
     (void)state;
     assert_true(fail_every_allocation(build_graph, true) > 50);
+    assert_true(fail_every_allocation(build_mixture, true) > 80);
 }
 
 static void test_interpreter_survives_every_failing_allocation(void **state)
