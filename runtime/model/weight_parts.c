@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "base/weight_block.h"
+
 enum { COLUMN_UNIT = 8 }; /* what tenon/encoding.h cuts K at */
 
 /* Some rows of one part: the first is row `from` of the part. */
@@ -46,13 +48,6 @@ tn_status weight_parts_check(const weight_source *source, const tn_graph *graph,
 
 /* ---- encodings ---- */
 
-static bool is_same(const tn_enc *a, const tn_enc *b)
-{
-    return a->family == b->family && a->qtype == b->qtype && a->bits == b->bits && a->group_k == b->group_k &&
-           a->scale_type == b->scale_type && a->zero_type == b->zero_type && a->group2_k == b->group2_k &&
-           a->scale2_type == b->scale2_type && a->flags == b->flags;
-}
-
 static tn_status part_produces(const weight_source *source, const char *tensor, const tn_enc *wanted, bool *ret_found,
                                tn_error *err)
 {
@@ -64,7 +59,7 @@ static tn_status part_produces(const weight_source *source, const char *tensor, 
             return TN_OK;
         if (status != TN_OK)
             return status;
-        *ret_found = is_same(&enc, wanted);
+        *ret_found = enc_equal(&enc, wanted);
     }
     return TN_OK;
 }

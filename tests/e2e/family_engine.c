@@ -8,7 +8,7 @@
  *
  * Tolerance 1e-3 (2e-5 measured): keys and values are float32, the golden figures have 6 digits.
  */
-#include "tenon/embed.h"
+#include "engine_counter.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -131,17 +131,6 @@ static void run(const tn_engine_table *api, tn_client *client, findings *f)
     }
 }
 
-static double counter(const tn_stats_table *stats, tn_engine *engine, const char *name)
-{
-    for (uint32_t i = 0;; i++) {
-        tn_stat stat = {.struct_size = sizeof stat};
-        if (stats->stat(engine, i, &stat) != TN_OK)
-            return -1;
-        if (strcmp(stat.name, name) == 0)
-            return stat.value;
-    }
-}
-
 /* The runtime with a pool of `kv_bytes`; NULL if that is too little for one sequence. */
 static tn_runtime *open_runtime(char **argv, uint32_t kv_bytes)
 {
@@ -190,7 +179,7 @@ int main(int argc, char **argv)
     if (api->client_open(engine, 4096, &client, &err) != TN_OK)
         fail("client", err.msg);
     run(api, client, &f);
-    double preempted = counter(stats, engine, "num_preemptions_total");
+    double preempted = engine_counter(stats, engine, "num_preemptions_total");
     api->client_close(client);
     tn_runtime_close(runtime);
     json_decref(f.root);

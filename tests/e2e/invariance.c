@@ -7,7 +7,7 @@
  * co-tenants, with prefill chunks of 16, 64 and 512, from the prefix cache and without it, and under forced preemption:
  * requests come in waves, each more urgent than those before, into a cache that holds one long sequence.
  */
-#include "tenon/embed.h"
+#include "engine_counter.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -153,18 +153,6 @@ typedef struct schedule {
     bool alone, co_tenants, twice, waves;
 } schedule;
 
-/* The value of one counter of tn.stats. */
-static double counter(const tn_stats_table *stats, tn_engine *engine, const char *name)
-{
-    for (uint32_t i = 0;; i++) {
-        tn_stat stat = {.struct_size = sizeof stat};
-        if (stats->stat(engine, i, &stat) != TN_OK)
-            return -1;
-        if (strcmp(stat.name, name) == 0)
-            return stat.value;
-    }
-}
-
 static void run_all(const tn_engine_table *api, tn_client *client, const schedule *s, hashes *h)
 {
     uint32_t order[REQUESTS_MAX + CO_TENANTS], count = 0;
@@ -254,8 +242,8 @@ static bool run_schedule(const schedule *s, char **argv, const char *few_pages, 
     run_all(api, client, s, h);
     if (s->twice)
         run_all(api, client, s, h);
-    double preempted = counter(stats, engine, "num_preemptions_total");
-    double hits = counter(stats, engine, "prefix_cache_hits");
+    double preempted = engine_counter(stats, engine, "num_preemptions_total");
+    double hits = engine_counter(stats, engine, "prefix_cache_hits");
     printf("%-24s %4.0f preemptions, %6.0f cached tokens", s->name, preempted, hits);
     if ((s->waves && preempted < request_count / WAVE) || (s->twice && hits < 8 * request_count)) {
         printf(": the schedule did not do what it is for\n");

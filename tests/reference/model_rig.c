@@ -3,6 +3,7 @@
 
 #include "unit/cmocka_test.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define ASSERT_OK(call)                         \
@@ -178,4 +179,14 @@ void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *re
     ASSERT_OK(rig->backend->submit(rig->model, &batch, &ticket, &err));
     ASSERT_OK(rig->backend->wait(rig->model, ticket, &result, &err));
     free(memory);
+}
+
+double rig_logprob(const float *row, uint32_t vocab, int32_t id)
+{
+    double max = -INFINITY, sum = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        max = fmax(max, (double)row[i]);
+    for (uint32_t i = 0; i < vocab; i++)
+        sum += exp((double)row[i] - max);
+    return (double)row[id] - max - log(sum);
 }

@@ -46,4 +46,7 @@ typedef struct rig_run {
 /* Submits the runs as one batch and waits: logits [sum of counts, V] of every token row. */
 void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *ret_logits);
 
+/* Log-prob of token `id` under a row of logits. */
+double rig_logprob(const float *row, uint32_t vocab, int32_t id);
+
 #endif

@@ -15,16 +15,6 @@
 enum { TOKENS_MAX = 1024, CHUNK = 48 };
 static const double gap_min = 0.05;
 
-static double logprob(const float *row, uint32_t vocab, int32_t id)
-{
-    double max = -INFINITY, sum = 0;
-    for (uint32_t i = 0; i < vocab; i++)
-        max = fmax(max, (double)row[i]);
-    for (uint32_t i = 0; i < vocab; i++)
-        sum += exp((double)row[i] - max);
-    return (double)row[id] - max - log(sum);
-}
-
 static int32_t argmax(const float *row, uint32_t vocab)
 {
     uint32_t best = 0;
@@ -48,7 +38,7 @@ static void compare(json_t *golden, size_t position, const float *row, uint32_t 
     f->clear += is_clear;
     f->wrong += is_clear && !same;
     f->near += !is_clear && !same;
-    f->ours += logprob(row, vocab, next);
+    f->ours += rig_logprob(row, vocab, next);
     f->theirs += json_number_value(json_array_get(json_object_get(golden, "logprob"), position));
 }
 

@@ -86,16 +86,6 @@ static uint32_t copy_ids(json_t *ids, int32_t *ret_ids)
     return (uint32_t)count;
 }
 
-static double logprob(const float *row, uint32_t vocab, int32_t id)
-{
-    double max = -INFINITY, sum = 0;
-    for (uint32_t i = 0; i < vocab; i++)
-        max = fmax(max, (double)row[i]);
-    for (uint32_t i = 0; i < vocab; i++)
-        sum += exp((double)row[i] - max);
-    return (double)row[id] - max - log(sum);
-}
-
 static void assert_prompt_matches(const char *name)
 {
     json_t *prompt = find_prompt(name), *expected = json_object_get(prompt, "reference_logprob");
@@ -108,7 +98,7 @@ static void assert_prompt_matches(const char *name)
     rig_step(&rig, &(rig_run){.count = prompt_count + steps - 1, .token = tokens}, 1, logits);
     for (uint32_t i = 0; i < steps; i++) {
         const float *row = logits + (size_t)(prompt_count - 1 + i) * rig.api->vocab_size;
-        double got = logprob(row, rig.api->vocab_size, tokens[prompt_count + i]);
+        double got = rig_logprob(row, rig.api->vocab_size, tokens[prompt_count + i]);
         double difference = fabs(got - json_number_value(json_array_get(expected, i)));
         worst = difference > worst || isnan(difference) ? difference : worst;
     }
