@@ -92,8 +92,8 @@ static void test_configs_that_cannot_be_right(void **state)
         {"phi3", "{\"num_key_value_heads\": 2}", TN_E_CORRUPT,
          "tensor model.layers.0.self_attn.qkv_proj.weight is 64 x 32, the model's configuration needs 96 x 32"},
         {"smollm3", "{\"no_rope_layers\": [1, 0]}", TN_E_CORRUPT, "no_rope_layers: has 2 elements for 3 layers"},
-        {"gpt_oss", "{\"intermediate_size\": 32}", TN_E_CORRUPT,
-         "tensor model.layers.0.mlp.experts.gate_up_proj is 128 x 32, the model's configuration needs 128 x 64"},
+        {"gpt_oss", "{\"intermediate_size\": 48}", TN_E_CORRUPT,
+         "tensor model.layers.0.mlp.experts.gate_up_proj is 128 x 64, the model's configuration needs 128 x 96"},
         {"gpt_oss", "{\"rope_parameters\": {\"factor\": \"eight\"}}", TN_E_CORRUPT, "factor: must be a number"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
