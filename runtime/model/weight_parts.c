@@ -64,19 +64,33 @@ static tn_status part_produces(const weight_source *source, const char *tensor, 
     return TN_OK;
 }
 
+/* False where the encoding would be torn: columns picked from a row of codes, rows that share a scale and would be
+ * parted, or several parts with a permutation or an input scale each, of which a weight has but one. */
+static bool survives(const tn_enc *enc, const weight_part *part, uint32_t parts, uint64_t columns)
+{
+    if (is_picked(part, columns) && enc->family != TN_ENC_FLOAT)
+        return false;
+    if (parts > 1 && (enc->flags || enc->act_scheme == TN_INPUT_STATIC))
+        return false;
+    return enc->group_n <= 1 ||
+           (part->row_step == 1 && part->row0 % enc->group_n == 0 &&
+            (part->rows % enc->group_n == 0 || (parts == 1 && part->row0 + part->rows == part->tensor_rows)));
+}
+
 /* True if every part can be had in enc. */
 static tn_status all_produce(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_enc *enc,
                              bool *ret_all, tn_error *err)
 {
+    const uint32_t parts = model_graph_part_count(graph, id);
     uint64_t n, k;
     tn_status status = TN_OK;
 
     model_graph_weight_shape(graph, id, &n, &k);
     *ret_all = true;
-    for (uint32_t i = 0; i < model_graph_part_count(graph, id) && *ret_all && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < parts && *ret_all && status == TN_OK; i++) {
         weight_part part;
         model_graph_part(graph, id, i, &part);
-        if (is_picked(&part, k) && enc->family != TN_ENC_FLOAT)
+        if (!survives(enc, &part, parts, k))
             *ret_all = false;
         else if (i > 0)
             status = part_produces(source, part.tensor, enc, ret_all, err);
@@ -149,8 +163,8 @@ static tn_status read_picked(const part_rows *rows, void *codes, void *scratch, 
     const weight_part *part = &rows->part;
     uint64_t width = tn_scalar_bytes(rows->enc->qtype);
     tensor_block block = block_of(part, rows->columns, rows->from, rows->count);
-    void *plane[TN_PLANE_COUNT] = {scratch};
-    uint64_t bytes[TN_PLANE_COUNT] = {block.n_rows * block.n_k * width};
+    void *plane[TN_PLANE_LIMIT] = {scratch};
+    uint64_t bytes[TN_PLANE_LIMIT] = {block.n_rows * block.n_k * width};
 
     tn_status status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc, block.row0,
                                                       block.n_rows, block.k0, block.n_k, plane, bytes, err);
@@ -171,15 +185,15 @@ static tn_status read_picked(const part_rows *rows, void *codes, void *scratch, 
 static tn_status read_rows(const part_rows *rows, void *const *plane, tn_error *err)
 {
     const weight_part *part = &rows->part;
-    uint64_t run = part->row_step == 1 ? rows->count : 1, bytes[TN_PLANE_COUNT];
-    void *at[TN_PLANE_COUNT];
+    uint64_t run = part->row_step == 1 ? rows->count : 1, bytes[TN_PLANE_LIMIT];
+    void *at[TN_PLANE_LIMIT];
     tn_status status = TN_OK;
 
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         bytes[p] = tn_plane_bytes(rows->enc, p, run, rows->columns);
     for (uint64_t done = 0; done < rows->count && status == TN_OK; done += run) {
-        for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
-            at[p] = bytes[p] ? (unsigned char *)plane[p] + done / run * bytes[p] : NULL;
+        for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
+            at[p] = bytes[p] ? (unsigned char *)plane[p] + (p < TN_PLANE_COUNT ? done / run * bytes[p] : 0) : NULL;
         status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc,
                                                 part->row0 + (rows->from + done) * part->row_step, run, 0,
                                                 rows->columns, at, bytes, err);
@@ -196,7 +210,7 @@ tn_status weight_parts_read(const weight_source *source, const tn_graph *graph, 
 
     model_graph_weight_shape(graph, id, &n, &rows.columns);
     for (uint32_t i = 0; i < model_graph_part_count(graph, id) && status == TN_OK; i++, start += rows.part.rows) {
-        void *at[TN_PLANE_COUNT];
+        void *at[TN_PLANE_LIMIT];
         model_graph_part(graph, id, i, &rows.part);
         uint64_t end = start + rows.part.rows, first = row0 > start ? row0 : start;
         uint64_t last = row0 + n_rows < end ? row0 + n_rows : end;
@@ -204,8 +218,10 @@ tn_status weight_parts_read(const weight_source *source, const tn_graph *graph, 
             continue;
         rows.from = first - start;
         rows.count = last - first;
-        for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
-            at[p] = plane[p] ? (unsigned char *)plane[p] + tn_plane_bytes(enc, p, first - row0, rows.columns) : NULL;
+        for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
+            at[p] = !plane[p] || p >= TN_PLANE_COUNT
+                        ? plane[p]
+                        : (unsigned char *)plane[p] + tn_plane_bytes(enc, p, first - row0, rows.columns);
         if (is_picked(&rows.part, rows.columns))
             status = read_picked(&rows, at[TN_PLANE_CODES], scratch, err);
         else
