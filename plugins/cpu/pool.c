@@ -74,15 +74,19 @@ static void announce(pool *p, _Atomic uint32_t *word)
         futex_wake_all(word);
 }
 
-/* Opens the first step from `step` on that has items, or ends the job. No item is running. */
-static void open_step(pool *p, uint32_t step)
+/* Opens the first step from `step` on that has several items, or ends the job. No item is running. Steps of one item
+ * (decoding has many) run right here: telling the others would take longer. */
+static void open_step(pool *p, uint32_t step, uint32_t thread)
 {
     uint64_t sequence = (atomic_load_explicit(&p->claim, memory_order_relaxed) >> 32) + 1;
 
     for (p->items = 0; step < p->job.step_count; step++) {
         p->items = p->job.begin(p->job.context, step);
-        if (p->items)
+        if (p->items > 1)
             break;
+        if (p->items == 1)
+            p->job.item(p->job.context, step, 0, thread);
+        p->items = 0;
     }
     p->step = step;
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
@@ -105,7 +109,7 @@ static void work(pool *p, uint32_t thread)
         const uint32_t step = p->step, items = p->items;
         p->job.item(p->job.context, step, items - (left - EMPTY), thread);
         if (atomic_fetch_add(&p->done, 1) + 1 == items)
-            open_step(p, step + 1);
+            open_step(p, step + 1, thread);
     }
 }
 
@@ -128,7 +132,7 @@ void pool_run(pool *p, const pool_job *job)
 {
     p->job = *job;
     atomic_store(&p->running, true);
-    open_step(p, 0);
+    open_step(p, 0, 0);
     while (atomic_load(&p->running)) {
         uint32_t phase = atomic_load(&p->phase);
         work(p, 0);

@@ -3,7 +3,8 @@
  *
  * x = 256 high + low, so a block's exact integer sum is 256 times the tile product of the high bytes plus that of the
  * low bytes, and joins the float32 sum as it does elsewhere (linear_affine.c). Per 16 rows, 16 outputs and block of 32
- * that is two tile products, 32 cycles, beside some 50 for the joining, which the next block's products overlap.
+ * that is two tile products, 32 cycles, beside some 50 for the joining, which the next block's products overlap; eight
+ * rows or fewer take half.
  * Codes lie so that byte i of lane n of tile row 2 j + t is k = 8 j + 2 t + {0, 4, 1, 5}[i]: for 4 bits a shift and a
  * mask. Rows are in the same order (amx_rows.c); integer sums do not mind.
  */
@@ -11,7 +12,8 @@
 #include "amx.h"
 
 enum {
-    AMX_ROWS_MIN = 5, /* fewer rows are faster through affine_packed.c */
+    AMX_ROWS_MIN = 4, /* fewer rows are faster through affine_packed.c */
+    LOW_ROWS = 8,     /* of a low tile */
     BLOCK_BYTES = 512 /* of K_BLOCK x 16 codes in a tile */
 };
 
@@ -37,6 +39,17 @@ INLINE vi base_of(const int bits, const affine_weight *w, const uint8_t *panel, 
     return needs_correction(w) ? vi_zero() : zero_at(w, panel, block);
 }
 
+/* Tile row i of a block as unsigned codes. */
+INLINE vi tile_row(const int bits, const uint8_t *codes, const int i)
+{
+    if (bits == 4) { /* nibbles t and t + 2 of every half at once */
+        vi both = vi_load(codes + i / 2 * 64);
+        return vi_and(i % 2 ? vi_right16(both, 4) : both, vi_set16(0x0F0F));
+    }
+    const int pair = i / 2 * 4 + i % 2;
+    return vi_or(codes_at(bits, codes, pair), vi_left16(codes_at(bits, codes, pair + 2), 8));
+}
+
 INLINE void unpack_tiles(const int bits, const chunk_args *a)
 {
     const affine_weight *w = a->w;
@@ -48,15 +61,9 @@ INLINE void unpack_tiles(const int bits, const chunk_args *a)
         vi base[2];
         for (uint32_t half = 0; half < 2; half++)
             base[half] = every_byte(base_of(bits, w, a->panel, a->block0 + b * halves + half * (halves - 1)));
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-#pragma GCC unroll 2
-            for (int t = 0; t < 2; t++) {
-                vi even = codes_at(bits, codes, 4 * j + t), odd = codes_at(bits, codes, 4 * j + t + 2);
-                vi bytes = vi_or(even, vi_left16(odd, 8));
-                vi_store(out + (2 * j + t) * 64, _mm512_sub_epi8(bytes, base[j / 2]));
-            }
-        }
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            vi_store(out + i * 64, _mm512_sub_epi8(tile_row(bits, codes, i), base[i / 4]));
     }
 }
 
@@ -110,12 +117,26 @@ INLINE void multiply(const int parity, const uint8_t *rows, uint64_t stride, con
     }
 }
 
-/* Joins block b of the chunk to the sums of 16 rows. at: index of the first row's block in x. */
-INLINE void join(const bool minima, const bool correct, const chunk_args *a, uint32_t b, uint64_t at,
+/* float16 scales and minima, one per block, are as cheap to read in place as expanded. */
+INLINE bool scales_in_place(const affine_weight *w)
+{
+    return w->scale_type == TN_F16 && w->group_blocks == 1 && !w->group2_blocks;
+}
+
+INLINE vf block_scalar(const chunk_args *a, uint32_t b, uint32_t plane_at, const float (*expanded)[LANES])
+{
+    if (scales_in_place(a->w))
+        return vf_load_f16((const uint16_t *)(const void *)(a->panel + plane_at) + (uint64_t)(a->block0 + b) * LANES);
+    return vf_load(expanded[b]);
+}
+
+/* Joins block b of the chunk to the sums of `height` rows. at: index of the first row's block in x. */
+INLINE void join(const int height, const bool minima, const bool correct, const chunk_args *a, uint32_t b, uint64_t at,
                  const int32_t (*high)[LANES], const int32_t (*low)[LANES], vf acc[TILE_ROWS])
 {
     const quant_rows *x = a->x;
-    const vf scale = vf_load(a->scratch->scale[b]), min = minima ? vf_load(a->scratch->min[b]) : vf_zero();
+    const vf scale = block_scalar(a, b, a->w->scale_at, (const float(*)[LANES])a->scratch->scale);
+    const vf min = minima ? block_scalar(a, b, a->w->min_at, (const float(*)[LANES])a->scratch->min) : vf_zero();
     vi lack = vi_zero();
 
     if (correct) {
@@ -123,7 +144,7 @@ INLINE void join(const bool minima, const bool correct, const chunk_args *a, uin
         lack = _mm512_sub_epi32(vi_set32(stored), zero_at(a->w, a->panel, a->block0 + b));
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < TILE_ROWS; r++) {
+    for (int r = 0; r < height; r++) {
         const uint64_t block = at + (unsigned)r * x->blocks;
         vi sum = vi_add32(vi_left32(vi_load(high[r]), 8), vi_load(low[r]));
         if (correct)
@@ -146,7 +167,7 @@ INLINE const uint8_t *codes_of(const int block, const chunk_args *a, uint32_t b)
     return (const uint8_t *)a->scratch->codes + (uint64_t)b * (unsigned)block * LANES;
 }
 
-INLINE void tile_chunk(const int block, const bool minima, const bool correct, const chunk_args *a)
+INLINE void tile_chunk(const int height, const int block, const bool minima, const bool correct, const chunk_args *a)
 {
     const uint64_t stride = a->x->tile_stride;
     uint64_t at = (uint64_t)a->row0 * a->x->blocks + a->block0;
@@ -154,59 +175,80 @@ INLINE void tile_chunk(const int block, const bool minima, const bool correct, c
     vf acc[TILE_ROWS];
 
 #pragma GCC unroll 16
-    for (int r = 0; r < TILE_ROWS; r++)
+    for (int r = 0; r < height; r++)
         acc[r] = tile_begin(a, r);
     multiply(0, rows_of(block, a, 0), stride, codes_of(block, a, 0), a->scratch);
     for (uint32_t b = 0; b < a->blocks; b += 2, at += 2) {
         if (b + 1 < a->blocks)
             multiply(1, rows_of(block, a, b + 1), stride, codes_of(block, a, b + 1), a->scratch);
-        join(minima, correct, a, b, at, (const int32_t(*)[LANES])sums[0], (const int32_t(*)[LANES])sums[1], acc);
+        join(height, minima, correct, a, b, at, (const int32_t(*)[LANES])sums[0], (const int32_t(*)[LANES])sums[1],
+             acc);
         if (b + 1 == a->blocks)
             break;
         if (b + 2 < a->blocks)
             multiply(0, rows_of(block, a, b + 2), stride, codes_of(block, a, b + 2), a->scratch);
-        join(minima, correct, a, b + 1, at + 1, (const int32_t(*)[LANES])sums[2], (const int32_t(*)[LANES])sums[3],
-             acc);
+        join(height, minima, correct, a, b + 1, at + 1, (const int32_t(*)[LANES])sums[2],
+             (const int32_t(*)[LANES])sums[3], acc);
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < TILE_ROWS; r++)
+    for (int r = 0; r < height; r++)
         vf_store(a->tile + (uint64_t)(unsigned)r * a->tile_stride, acc[r]);
 }
 
-#define TILE_CHUNK(name, block, minima, correct) \
-    static void name(const chunk_args *a)        \
-    {                                            \
-        tile_chunk(block, minima, correct, a);   \
+#define TILE_CHUNK(height, block, minima, correct)                                  \
+    static void tile_##height##_##block##_##minima##_##correct(const chunk_args *a) \
+    {                                                                               \
+        tile_chunk(height, block, minima, correct, a);                              \
     }
-TILE_CHUNK(tile_16, 16, false, false)
-TILE_CHUNK(tile_16_correct, 16, false, true)
-TILE_CHUNK(tile_16_min, 16, true, false)
-TILE_CHUNK(tile_16_min_correct, 16, true, true)
-TILE_CHUNK(tile_32, 32, false, false)
-TILE_CHUNK(tile_32_correct, 32, false, true)
-TILE_CHUNK(tile_32_min, 32, true, false)
-TILE_CHUNK(tile_32_min_correct, 32, true, true)
+#define TILE_CHUNKS(height, block)  \
+    TILE_CHUNK(height, block, 0, 0) \
+    TILE_CHUNK(height, block, 0, 1) \
+    TILE_CHUNK(height, block, 1, 0) \
+    TILE_CHUNK(height, block, 1, 1)
+TILE_CHUNKS(8, 16)
+TILE_CHUNKS(8, 32)
+TILE_CHUNKS(16, 16)
+TILE_CHUNKS(16, 32)
 
-static const chunk_kernel tile_kernels[2][2][2] = {/* [block is 32][minima][correct] */
-                                                   {{tile_16, tile_16_correct}, {tile_16_min, tile_16_min_correct}},
-                                                   {{tile_32, tile_32_correct}, {tile_32_min, tile_32_min_correct}}};
+#define TILE_ENTRY(height, block)                                        \
+    {                                                                    \
+        {tile_##height##_##block##_0_0, tile_##height##_##block##_0_1},  \
+        {                                                                \
+            tile_##height##_##block##_1_0, tile_##height##_##block##_1_1 \
+        }                                                                \
+    }
+static const chunk_kernel tile_kernels[2][2][2][2] = {/* [low][block is 32][minima][correct] */
+                                                      {TILE_ENTRY(16, 16), TILE_ENTRY(16, 32)},
+                                                      {TILE_ENTRY(8, 16), TILE_ENTRY(8, 32)}};
 
 /* Tiles 0..3: sums, 4: high bytes, 5: low bytes, 6: codes. */
-static const tile_config configs[2] = {
-    {.palette = 1, .row_bytes = {64, 64, 64, 64, 16, 16, 64}, .rows = {16, 16, 16, 16, 16, 16, 4}},
-    {.palette = 1, .row_bytes = {64, 64, 64, 64, 32, 32, 64}, .rows = {16, 16, 16, 16, 16, 16, 8}}};
+#define TILE_CONFIG(height, block)                                               \
+    {                                                                            \
+        .palette = 1, .row_bytes = {64, 64, 64, 64, block, block, 64}, .rows = { \
+            height,                                                              \
+            height,                                                              \
+            height,                                                              \
+            height,                                                              \
+            height,                                                              \
+            height,                                                              \
+            block / 4                                                            \
+        }                                                                        \
+    }
+static const tile_config configs[2][2] = {{TILE_CONFIG(16, 16), TILE_CONFIG(16, 32)},
+                                          {TILE_CONFIG(8, 16), TILE_CONFIG(8, 32)}};
 
 void linear_affine_amx(const affine_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                        uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch)
 {
     const uint32_t blocks = w->k_pad / w->block, step = affine_chunk_blocks(w);
-    const chunk_kernel kernel = tile_kernels[w->block == 32][w->zero_type == TN_ZERO_FLOAT][needs_correction(w)];
+    const bool low = rows <= LOW_ROWS, wide = w->block == 32;
+    const chunk_kernel kernel = tile_kernels[low][wide][w->zero_type == TN_ZERO_FLOAT][needs_correction(w)];
 
     if (rows < AMX_ROWS_MIN) {
         linear_affine_avx512(w, panel0, panels, x, row0, rows, tile, tile_stride, scratch);
         return;
     }
-    tiles_configure(&configs[w->block == 32]);
+    tiles_configure(&configs[low][wide]);
     for (uint32_t p = 0; p < panels; p++) {
         chunk_args a = {.w = w,
                         .panel = w->data + (uint64_t)(panel0 + p) * w->panel_bytes,
@@ -215,7 +257,8 @@ void linear_affine_amx(const affine_weight *w, uint32_t panel0, uint32_t panels,
                         .scratch = scratch};
         for (a.block0 = 0; a.block0 < blocks; a.block0 += step) {
             a.blocks = blocks - a.block0 < step ? blocks - a.block0 : step;
-            affine_expand_avx512(&a);
+            if (!scales_in_place(w))
+                affine_expand_avx512(&a);
             unpack_chunk(&a);
             for (uint32_t r = 0; r < rows; r += TILE_ROWS) {
                 a.row0 = row0 + r;
