@@ -34,32 +34,43 @@ uint32_t linear_begin(tn_model *m, const step *s)
     return chunks * cut.group_total;
 }
 
-/* tile = rows of buffer `in` times panels of a weight, plus its bias. Columns beyond the weight are zero. */
-static void product(const tn_model *m, const linear_part *part, uint32_t in, uint32_t panel0, uint32_t panels,
-                    uint32_t row0, uint32_t rows, float *tile, uint32_t thread)
+void linear_product(const tn_model *m, const linear_part *part, const product_place *at, float *tile, uint32_t thread)
 {
     const weight *w = &m->p->weights[part->weight];
     kernel_scratch *scratch = (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel);
-    const uint32_t stride = panels * LANES, left = panels_of(w) - panel0, real = panels < left ? panels : left;
+    const buffer *in = &m->p->buffers[at->in];
 
     if (w->kind == WEIGHT_AFFINE) {
-        quant_rows x = model_quant(m, in);
-        m->k->linear_affine(&w->affine, panel0, real, &x, row0, rows, tile, stride, scratch);
-    } else if (m->p->buffers[in].form == FORM_SPLIT) {
-        quant_rows x = model_quant(m, in);
-        m->k->linear_split(&w->matrix, panel0, real, &x, row0, rows, tile, stride, scratch);
+        quant_rows x = model_quant(m, at->in);
+        m->k->linear_affine(&w->affine, at->panel0, at->panels, &x, at->row0, at->rows, tile, at->stride, scratch);
+    } else if (in->form == FORM_SPLIT) {
+        quant_rows x = model_quant(m, at->in);
+        m->k->linear_split(&w->matrix, at->panel0, at->panels, &x, at->row0, at->rows, tile, at->stride, scratch);
     } else {
-        m->k->linear_float(&w->matrix, panel0, real, model_row(m, in, row0), m->p->buffers[in].stride, rows, tile,
-                           stride, scratch);
+        m->k->linear_float(&w->matrix, at->panel0, at->panels, model_row(m, at->in, at->row0), in->stride, at->rows,
+                           tile, at->stride, scratch);
     }
-    for (uint32_t r = 0; real < panels && r < rows; r++)
-        memset(tile + (uint64_t)r * stride + real * LANES, 0, (panels - real) * LANES * sizeof *tile);
-    if (part->bias == NONE)
-        return;
-    const float *bias = weight_vector(&m->p->weights[part->bias]) + panel0 * LANES;
-    uint32_t columns = w->n - panel0 * LANES < stride ? w->n - panel0 * LANES : stride;
-    for (uint32_t r = 0; r < rows; r++)
-        m->k->add(tile + (uint64_t)r * stride, bias, columns, tile + (uint64_t)r * stride);
+    const uint32_t first = at->panel0 * LANES, width = at->panels * LANES;
+    const uint32_t columns = w->n - first < width ? w->n - first : width;
+    for (uint32_t r = 0; r < at->rows; r++) {
+        float *row = tile + (uint64_t)r * at->stride;
+        memset(row + width, 0, (at->stride - width) * sizeof *row);
+        if (part->bias != NONE)
+            m->k->add(row, weight_vector(&m->p->weights[part->bias]) + first, columns, row);
+    }
+}
+
+/* Panels [panel0, panel0 + panels) of a weight, as far as it has them. */
+static product_place place_at(const tn_model *m, const linear_part *part, uint32_t in, uint32_t panel0, uint32_t row0)
+{
+    const uint32_t panels = m->linear.panels, left = panels_of(&m->p->weights[part->weight]) - panel0;
+
+    return (product_place){.in = in,
+                           .row0 = row0,
+                           .rows = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK,
+                           .panel0 = panel0,
+                           .panels = panels < left ? panels : left,
+                           .stride = panels * LANES};
 }
 
 void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
@@ -67,17 +78,17 @@ void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
     const linear_cut *cut = &m->linear;
     float *tile = (float *)(void *)model_thread(m, thread, m->layout.tile);
     uint32_t row0 = item / cut->group_total * ROW_CHUNK, group = item % cut->group_total, part_index = 0;
-    uint32_t count = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK;
 
     while (group >= cut->groups[part_index])
         group -= cut->groups[part_index++];
     const linear_part *part = &s->part[part_index];
-    uint32_t column = group * cut->panels * LANES, stride = cut->panels * LANES;
-    uint32_t n = m->p->weights[part->weight].n, columns = n - column < stride ? n - column : stride;
+    const product_place at = place_at(m, part, s->in[0], group * cut->panels, row0);
+    uint32_t column = at.panel0 * LANES, n = m->p->weights[part->weight].n;
+    uint32_t columns = n - column < at.stride ? n - column : at.stride;
 
-    product(m, part, s->in[0], group * cut->panels, cut->panels, row0, count, tile, thread);
-    for (uint32_t r = 0; r < count; r++) {
-        float *out = model_row(m, part->out, row0 + r) + column, *from = tile + (uint64_t)r * stride;
+    linear_product(m, part, &at, tile, thread);
+    for (uint32_t r = 0; r < at.rows; r++) {
+        float *out = model_row(m, part->out, row0 + r) + column, *from = tile + (uint64_t)r * at.stride;
         if (s->kind == STEP_LOGITS && (s->scale != 1 || s->cap != 0))
             m->k->scale_cap(from, columns, s->scale, s->cap);
         if (part->residual != NONE)
@@ -93,16 +104,15 @@ void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t threa
     float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
     float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
     uint32_t row0 = item / cut->group_total * ROW_CHUNK, panel0 = item % cut->group_total * cut->panels;
-    uint32_t count = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK;
-    uint32_t column = panel0 * LANES, stride = cut->panels * LANES;
-    uint32_t columns = s->columns - column < stride ? s->columns - column : stride;
+    const product_place at = place_at(m, &s->part[0], s->in[0], panel0, row0);
+    uint32_t column = panel0 * LANES, columns = s->columns - column < at.stride ? s->columns - column : at.stride;
     uint32_t padded = (columns + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
 
-    product(m, &s->part[0], s->in[0], panel0, cut->panels, row0, count, gate, thread);
-    product(m, &s->part[1], s->in[0], panel0, cut->panels, row0, count, up, thread);
-    for (uint32_t r = 0; r < count; r++) {
-        float *row = gate + (uint64_t)r * stride;
-        m->k->gated(row, up + (uint64_t)r * stride, columns, s->activation, row);
+    linear_product(m, &s->part[0], &at, gate, thread);
+    linear_product(m, &s->part[1], &at, up, thread);
+    for (uint32_t r = 0; r < at.rows; r++) {
+        float *row = gate + (uint64_t)r * at.stride;
+        m->k->gated(row, up + (uint64_t)r * at.stride, columns, s->activation, row);
         memset(row + columns, 0, (padded - columns) * sizeof *row);
         if (s->out != NONE)
             memcpy(model_row(m, s->out, row0 + r) + column, row, columns * sizeof *row);

@@ -86,44 +86,23 @@ uint32_t moe_linear_begin(tn_model *m, const step *s)
 
 /* One item: rows of one expert times columns [column, column + columns) of its matrix. */
 typedef struct moe_item {
-    const moe_task *task;
-    uint32_t column, columns, stride; /* stride: of the tile */
+    uint32_t column, columns;
+    product_place at; /* in: set for each product */
 } moe_item;
 
 static moe_item item_at(const tn_model *m, const step *s, uint32_t index)
 {
-    moe_item item = {.task = &m->moe_task[index / m->moe.groups], .stride = m->moe.panels * LANES};
+    const moe_task *task = &m->moe_task[index / m->moe.groups];
+    const uint32_t stride = m->moe.panels * LANES, column = index % m->moe.groups * stride;
+    const uint32_t columns = s->columns - column < stride ? s->columns - column : stride;
 
-    item.column = index % m->moe.groups * item.stride;
-    item.columns = s->columns - item.column < item.stride ? s->columns - item.column : item.stride;
-    return item;
-}
-
-/* tile = the item's rows of buffer `in` times its columns, plus their bias. Columns beyond the expert's are zero. */
-static void product(const tn_model *m, const step *s, const linear_part *part, uint32_t in, const moe_item *item,
-                    float *tile, uint32_t thread)
-{
-    const weight *w = &m->p->weights[part->weight];
-    kernel_scratch *scratch = (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel);
-    const uint32_t first = item->task->expert * s->columns + item->column, row0 = item->task->row0;
-    const uint32_t rows = item->task->rows, panels = item->columns / LANES;
-
-    if (w->kind == WEIGHT_AFFINE) {
-        quant_rows x = model_quant(m, in);
-        m->k->linear_affine(&w->affine, first / LANES, panels, &x, row0, rows, tile, item->stride, scratch);
-    } else if (m->p->buffers[in].form == FORM_SPLIT) {
-        quant_rows x = model_quant(m, in);
-        m->k->linear_split(&w->matrix, first / LANES, panels, &x, row0, rows, tile, item->stride, scratch);
-    } else {
-        m->k->linear_float(&w->matrix, first / LANES, panels, model_row(m, in, row0), m->p->buffers[in].stride, rows,
-                           tile, item->stride, scratch);
-    }
-    for (uint32_t r = 0; r < rows; r++) {
-        float *row = tile + (uint64_t)r * item->stride;
-        memset(row + item->columns, 0, (item->stride - item->columns) * sizeof *row);
-        if (part->bias != NONE)
-            m->k->add(row, weight_vector(&m->p->weights[part->bias]) + first, item->columns, row);
-    }
+    return (moe_item){.column = column,
+                      .columns = columns,
+                      .at = {.row0 = task->row0,
+                             .rows = task->rows,
+                             .panel0 = (task->expert * s->columns + column) / LANES,
+                             .panels = columns / LANES,
+                             .stride = stride}};
 }
 
 /* g * sigmoid(alpha g) * (u + 1) as silu(alpha g) * ((u + 1) / alpha). */
@@ -144,17 +123,19 @@ static void activate(const tn_model *m, const step *s, float *gate, float *up, u
 
 void moe_gated_item(tn_model *m, const step *s, uint32_t index, uint32_t thread)
 {
-    const moe_item item = item_at(m, s, index);
+    moe_item item = item_at(m, s, index);
     const uint32_t padded = (item.columns + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
     float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
     float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
 
-    product(m, s, &s->part[0], s->in[0], &item, gate, thread);
-    product(m, s, &s->part[1], s->in[1], &item, up, thread);
-    for (uint32_t r = 0; r < item.task->rows; r++) {
-        float *row = gate + (uint64_t)r * item.stride;
-        uint32_t place = item.task->row0 + r;
-        activate(m, s, row, up + (uint64_t)r * item.stride, item.columns);
+    for (uint32_t i = 0; i < 2; i++) {
+        item.at.in = s->in[i];
+        linear_product(m, &s->part[i], &item.at, i ? up : gate, thread);
+    }
+    for (uint32_t r = 0; r < item.at.rows; r++) {
+        float *row = gate + (uint64_t)r * item.at.stride;
+        uint32_t place = item.at.row0 + r;
+        activate(m, s, row, up + (uint64_t)r * item.at.stride, item.columns);
         if (s->out != NONE)
             memcpy(model_row(m, s->out, place) + item.column, row, item.columns * sizeof *row);
         for (uint32_t i = 0; i < FORM_COUNT; i++) {
@@ -168,12 +149,13 @@ void moe_gated_item(tn_model *m, const step *s, uint32_t index, uint32_t thread)
 
 void moe_down_item(tn_model *m, const step *s, uint32_t index, uint32_t thread)
 {
-    const moe_item item = item_at(m, s, index);
+    moe_item item = item_at(m, s, index);
     float *tile = (float *)(void *)model_thread(m, thread, m->layout.tile);
 
-    product(m, s, &s->part[0], s->in[0], &item, tile, thread);
-    for (uint32_t r = 0; r < item.task->rows; r++)
-        memcpy(model_row(m, s->part[0].out, item.task->row0 + r) + item.column, tile + (uint64_t)r * item.stride,
+    item.at.in = s->in[0];
+    linear_product(m, &s->part[0], &item.at, tile, thread);
+    for (uint32_t r = 0; r < item.at.rows; r++)
+        memcpy(model_row(m, s->part[0].out, item.at.row0 + r) + item.column, tile + (uint64_t)r * item.at.stride,
                item.columns * sizeof *tile);
 }
 

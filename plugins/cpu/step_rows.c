@@ -1,4 +1,5 @@
-/* plugins/cpu/step_rows.c: steps that treat each row on its own: embed, normalise, rotate, gate, add, select, route, sample.
+/* plugins/cpu/step_rows.c: steps that treat each row on its own: embed, normalise, rotate, gate, add, select, route,
+ * sample.
  */
 #include "model.h"
 
