@@ -4,15 +4,14 @@
  * All scratch belongs to the call. Words repeat (two thirds of running text is the same thousand words), so short ones
  * are remembered: where in the output their ids were written the first time.
  */
-#include "base/utf8.h"
+#include "base/tokenizer/id_list.h"
+#include "base/tokenizer/merge.h"
 #include "byte_level.h"
-#include "merge.h"
 #include "tokenizer.h"
 
 #include <string.h>
 
 enum {
-    TEXT_BYTES_MAX = 1 << 28,
     CACHE_ENTRIES = 2048, /* a power of two */
     CACHE_WORD_BYTES_MAX = 20,
     CACHE_TEXT_BYTES_MIN = 512 /* shorter texts do not repay the cache */
@@ -22,14 +21,13 @@ typedef struct cached_word {
     char word[CACHE_WORD_BYTES_MAX];
     uint32_t n;     /* bytes of word; 0: empty entry */
     uint32_t count; /* ids */
-    uint32_t at;    /* of the first in encoder.id */
+    uint32_t at;    /* of the first in encoder.out */
 } cached_word;
 
 typedef struct encoder {
     const tn_tok *tok;
     bool parse_special;
-    int32_t *id; /* the output */
-    uint64_t count, capacity;
+    id_list out;
     merge_scratch merge;
     pre_scratch pre;
     normalized normal[TOKENIZER_FORMS_MAX];
@@ -38,33 +36,10 @@ typedef struct encoder {
     size_t spelt_capacity;
 } encoder;
 
-static tn_status reserve_ids(encoder *enc, uint64_t more, tn_error *err)
-{
-    if (enc->capacity - enc->count >= more)
-        return TN_OK;
-    uint64_t capacity = 2 * (enc->count + more) + 64;
-    int32_t *id = realloc(enc->id, capacity * sizeof *id);
-    if (!id)
-        return tn_fail(err, TN_E_MEMORY, "no memory for %llu token ids", (unsigned long long)capacity);
-    enc->id = id;
-    enc->capacity = capacity;
-    return TN_OK;
-}
-
-static tn_status append_ids(encoder *enc, const int32_t *id, uint64_t count, tn_error *err)
-{
-    tn_status status = reserve_ids(enc, count, err);
-    if (status != TN_OK)
-        return status;
-    for (uint64_t i = 0; i < count; i++)
-        enc->id[enc->count++] = id[i];
-    return TN_OK;
-}
-
 /* The token that is this whole word, -1 if there is none or if only a special token has that text. */
 static int32_t whole_word(encoder *enc, const char *word, size_t n)
 {
-    const vocabulary *vocab = &enc->tok->vocab;
+    const vocabulary *vocab = &enc->tok->lex.vocab;
     if (n > vocab->token_bytes_max)
         return -1;
     size_t spelt_n = byte_level_encode(word, n, enc->spelt);
@@ -76,19 +51,19 @@ static tn_status merge_bytes(encoder *enc, const char *word, size_t n, tn_error 
 {
     if (n >= INT32_MAX) /* compatibility decomposition can make a text eleven times longer */
         return tn_fail(err, TN_E_ARGUMENT, "a word of %zu bytes is too long to tokenize", n);
-    tn_status status = reserve_ids(enc, n, err);
+    tn_status status = id_list_reserve(&enc->out, n, err);
     if (status != TN_OK)
         return status;
-    int32_t *id = enc->id + enc->count;
+    int32_t *id = enc->out.id + enc->out.count;
     uint64_t count = 0;
     for (size_t i = 0; i < n; i++) {
         int32_t byte_id = enc->tok->byte_id[(unsigned char)word[i]];
         if (byte_id >= 0)
             id[count++] = byte_id;
     }
-    status = count > 1 ? merge_word(&enc->tok->vocab, &enc->merge, id, count, &count, err) : TN_OK;
+    status = count > 1 ? merge_word(&enc->tok->lex.vocab, &enc->merge, id, count, &count, err) : TN_OK;
     if (status == TN_OK)
-        enc->count += count;
+        enc->out.count += count;
     return status;
 }
 
@@ -107,17 +82,18 @@ static tn_status encode_word(void *ctx, const char *word, size_t n, tn_error *er
     if (enc->cache && n <= CACHE_WORD_BYTES_MAX) {
         entry = cache_entry(enc, word, n);
         if (entry->n == n && memcmp(entry->word, word, n) == 0) {
-            tn_status status = reserve_ids(enc, entry->count, err); /* may move enc->id: no pointer into it before */
-            return status == TN_OK ? append_ids(enc, enc->id + entry->at, entry->count, err) : status;
+            tn_status status =
+                id_list_reserve(&enc->out, entry->count, err); /* may move out.id: no pointer into it before */
+            return status == TN_OK ? id_list_append(&enc->out, enc->out.id + entry->at, entry->count, err) : status;
         }
     }
-    uint64_t at = enc->count;
+    uint64_t at = enc->out.count;
     int32_t whole = enc->tok->ignore_merges ? whole_word(enc, word, n) : -1;
-    tn_status status = whole >= 0 ? append_ids(enc, &whole, 1, err) : merge_bytes(enc, word, n, err);
-    if (status == TN_OK && entry && enc->count <= UINT32_MAX) {
+    tn_status status = whole >= 0 ? id_list_append(&enc->out, &whole, 1, err) : merge_bytes(enc, word, n, err);
+    if (status == TN_OK && entry && enc->out.count <= UINT32_MAX) {
         memcpy(entry->word, word, n);
         entry->n = (uint32_t)n;
-        entry->count = (uint32_t)(enc->count - at);
+        entry->count = (uint32_t)(enc->out.count - at);
         entry->at = (uint32_t)at;
     }
     return status;
@@ -128,10 +104,10 @@ static tn_status encode_normalized(encoder *enc, const char *text, size_t n, tn_
     added_scan scan;
     const added_token *token;
     tn_status status = TN_OK;
-    added_scan_start(&scan, &enc->tok->normalized, text, n, enc->parse_special);
+    added_scan_start(&scan, &enc->tok->lex.normalized, text, n, enc->parse_special);
     while (status == TN_OK && added_scan_next(&scan, &token, &text, &n)) {
         if (token)
-            status = append_ids(enc, &token->id, 1, err);
+            status = id_list_append(&enc->out, &token->id, 1, err);
         else
             status = pre_tokenizer_run(&enc->tok->pre, &enc->pre, text, n, encode_word, enc, err);
     }
@@ -143,40 +119,18 @@ static tn_status encode_text(encoder *enc, const char *text, size_t n, tn_error 
     added_scan scan;
     const added_token *token;
     tn_status status = TN_OK;
-    added_scan_start(&scan, &enc->tok->raw, text, n, enc->parse_special);
+    added_scan_start(&scan, &enc->tok->lex.raw, text, n, enc->parse_special);
     while (status == TN_OK && added_scan_next(&scan, &token, &text, &n)) {
         if (token) {
-            status = append_ids(enc, &token->id, 1, err);
+            status = id_list_append(&enc->out, &token->id, 1, err);
             continue;
         }
         for (uint32_t i = 0; i < enc->tok->form_count && status == TN_OK; i++)
-            status = normalizer_apply(enc->tok->form[i], text, n, &enc->normal[i], &text, &n, err);
+            status = normal_form_apply(enc->tok->form[i], text, n, &enc->normal[i], &text, &n, err);
         if (status == TN_OK)
             status = encode_normalized(enc, text, n, err);
     }
     return status;
-}
-
-/* Replaces ill-formed sequences. *ret_copy: owned by the caller, NULL if the text was valid. */
-static tn_status sanitize(const char **text, size_t *n, char **ret_copy, tn_error *err)
-{
-    *ret_copy = NULL;
-    if (utf8_is_valid(*text, *n))
-        return TN_OK;
-    char *copy = malloc(3 * *n); /* one bad byte becomes three */
-    if (!copy)
-        return tn_fail(err, TN_E_MEMORY, "no memory to tokenize %zu bytes", *n);
-    size_t copied = 0;
-    for (size_t at = 0; at < *n;) {
-        uint32_t codepoint;
-        bool valid;
-        at += utf8_decode(*text + at, *n - at, &codepoint, &valid);
-        copied += utf8_encode(codepoint, copy + copied);
-    }
-    *ret_copy = copy;
-    *text = copy;
-    *n = copied;
-    return TN_OK;
 }
 
 static tn_status encoder_init(encoder *enc, const tn_tok *tok, uint64_t n, bool parse_special, tn_error *err)
@@ -184,14 +138,14 @@ static tn_status encoder_init(encoder *enc, const tn_tok *tok, uint64_t n, bool 
     *enc = (encoder){.tok = tok, .parse_special = parse_special};
     if (n >= CACHE_TEXT_BYTES_MIN)
         enc->cache = calloc(CACHE_ENTRIES, sizeof *enc->cache); /* NULL: slower, not wrong */
-    if (tok->ignore_merges && !(enc->spelt = malloc(2 * (size_t)tok->vocab.token_bytes_max + 2)))
+    if (tok->ignore_merges && !(enc->spelt = malloc(2 * (size_t)tok->lex.vocab.token_bytes_max + 2)))
         return tn_fail(err, TN_E_MEMORY, "no memory to tokenize a text");
-    return reserve_ids(enc, n / 3 + TOKENIZER_FRAME_MAX, err);
+    return id_list_reserve(&enc->out, n / 3 + LEXICON_FRAME_MAX, err);
 }
 
 static void encoder_finish(encoder *enc)
 {
-    free(enc->id);
+    id_list_finish(&enc->out);
     free(enc->cache);
     free(enc->spelt);
     merge_scratch_finish(&enc->merge);
@@ -204,44 +158,29 @@ static tn_status encode_all(encoder *enc, const char *text, size_t n, bool add_s
 {
     const tn_tok *tok = enc->tok;
     char *copy;
-    tn_status status = sanitize(&text, &n, &copy, err);
+    tn_status status = encode_repair(&text, &n, &copy, err);
     if (status == TN_OK && add_special)
-        status = append_ids(enc, tok->prefix, tok->prefix_count, err);
+        status = id_list_append(&enc->out, tok->lex.prefix, tok->lex.prefix_count, err);
     if (status == TN_OK && n > 0)
         status = encode_text(enc, text, n, err);
     if (status == TN_OK && add_special)
-        status = append_ids(enc, tok->suffix, tok->suffix_count, err);
+        status = id_list_append(&enc->out, tok->lex.suffix, tok->lex.suffix_count, err);
     free(copy);
     return status;
-}
-
-/* Copies what fits and says how many there are. */
-static tn_status deliver(const encoder *enc, int32_t *ids, uint64_t *n_ids, tn_error *err)
-{
-    uint64_t capacity = *n_ids, copied = enc->count < capacity ? enc->count : capacity;
-    if (copied > 0)
-        memcpy(ids, enc->id, copied * sizeof *ids);
-    *n_ids = enc->count;
-    if (enc->count > capacity)
-        return tn_fail(err, TN_E_MEMORY, "the text has %llu tokens; there is room for %llu",
-                       (unsigned long long)enc->count, (unsigned long long)capacity);
-    return TN_OK;
 }
 
 tn_status tokenizer_encode(const tn_tok *tok, const char *utf8, uint64_t n_bytes, uint32_t flags, int32_t *ids,
                            uint64_t *n_ids, tn_error *err)
 {
-    if (!n_ids || (!ids && *n_ids > 0) || (!utf8 && n_bytes > 0))
-        return tn_fail(err, TN_E_ARGUMENT, "encode: n_ids must not be NULL, nor utf8 or ids with a length");
-    if (n_bytes > TEXT_BYTES_MAX)
-        return tn_fail(err, TN_E_ARGUMENT, "a text of %llu bytes is too long to tokenize; the limit is %d",
-                       (unsigned long long)n_bytes, TEXT_BYTES_MAX);
+    tn_status status = encode_check(utf8, n_bytes, ids, n_ids, err);
+    if (status != TN_OK)
+        return status;
     encoder enc;
-    tn_status status = encoder_init(&enc, tok, n_bytes, (flags & TN_ENCODE_PARSE_SPECIAL) != 0, err);
+    status = encoder_init(&enc, tok, n_bytes, (flags & TN_ENCODE_PARSE_SPECIAL) != 0, err);
     if (status == TN_OK)
         status = encode_all(&enc, utf8 ? utf8 : "", (size_t)n_bytes, (flags & TN_ENCODE_ADD_SPECIAL) != 0, err);
     if (status == TN_OK)
-        status = deliver(&enc, ids, n_ids, err);
+        status = id_list_deliver(&enc.out, ids, n_ids, err);
     encoder_finish(&enc);
     return status;
 }

@@ -1,4 +1,4 @@
-/* load_json_steps.c: normalizer, pre_tokenizer and post_processor of tokenizer.json. Source: huggingface/tokenizers.
+/* load_json_steps.c: normalizer and pre_tokenizer of tokenizer.json. Source: huggingface/tokenizers.
  *
  * Each pre-tokenizer becomes splits by regex. Those listed behind ByteLevel see the text in the byte alphabet.
  */
@@ -6,43 +6,8 @@
 
 #include <string.h>
 
-enum { SEQUENCE_DEPTH_MAX = 8 };
-
 #define GPT2        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define PUNCTUATION "[\\p{P}$+<=>^`|~]"
-
-const char *json_type_name(const json_t *node)
-{
-    const char *type = json_string_value(json_object_get(node, "type"));
-    return type ? type : "";
-}
-
-tn_status json_get_flag(const json_t *node, const char *key, bool missing, const char *path, bool *ret_value,
-                        tn_error *err)
-{
-    const json_t *value = json_object_get(node, key);
-    if (value && !json_is_null(value) && !json_is_boolean(value))
-        return tn_fail(err, TN_E_CORRUPT, "%s: tokenizer.json: \"%s\" is not true or false", path, key);
-    *ret_value = json_is_boolean(value) ? json_is_true(value) : missing;
-    return TN_OK;
-}
-
-static tn_status unsupported(const char *path, const char *part, const json_t *node, tn_error *err)
-{
-    return tn_fail(err, TN_E_UNSUPPORTED, "%s: tokenizer.json: a %s of type \"%.40s\" is not supported", path, part,
-                   json_type_name(node));
-}
-
-/* Members of a Sequence under `key`, NULL with an error if they are not a list. */
-static const json_t *sequence(const json_t *node, const char *key, const char *path, uint32_t depth, tn_error *err)
-{
-    const json_t *list = json_object_get(node, key);
-    if (json_is_array(list) && depth < SEQUENCE_DEPTH_MAX)
-        return list;
-    tn_fail(err, TN_E_CORRUPT, "%s: tokenizer.json: a Sequence has no list of \"%s\", or is nested too deep", path,
-            key);
-    return NULL;
-}
 
 static tn_status load_normalizer(tn_tok *tok, const json_t *node, const char *path, uint32_t depth, tn_error *err)
 {
@@ -52,7 +17,7 @@ static tn_status load_normalizer(tn_tok *tok, const json_t *node, const char *pa
     } forms[] = {{"NFC", NORMAL_FORM_C}, {"NFD", NORMAL_FORM_D}, {"NFKC", NORMAL_FORM_KC}, {"NFKD", NORMAL_FORM_KD}};
     const char *type = json_type_name(node);
     if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = sequence(node, "normalizers", path, depth, err);
+        const json_t *list = json_get_sequence(node, "normalizers", path, depth, err);
         tn_status status = list ? TN_OK : TN_E_CORRUPT;
         for (size_t i = 0; status == TN_OK && i < json_array_size(list); i++)
             status = load_normalizer(tok, json_array_get(list, i), path, depth + 1, err);
@@ -64,7 +29,7 @@ static tn_status load_normalizer(tn_tok *tok, const json_t *node, const char *pa
             return TN_OK;
         }
     }
-    return unsupported(path, "normalizer", node, err);
+    return json_refuse_type(path, "normalizer", node, err);
 }
 
 tn_status json_load_normalizer(tn_tok *tok, const json_t *node, const char *path, tn_error *err)
@@ -170,7 +135,7 @@ static tn_status add_step(chain *c, const json_t *node, uint32_t depth)
 {
     const char *type = json_type_name(node);
     if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = sequence(node, "pretokenizers", c->path, depth, c->err);
+        const json_t *list = json_get_sequence(node, "pretokenizers", c->path, depth, c->err);
         tn_status status = list ? TN_OK : TN_E_CORRUPT;
         for (size_t i = 0; status == TN_OK && i < json_array_size(list); i++)
             status = add_step(c, json_array_get(list, i), depth + 1);
@@ -188,98 +153,11 @@ static tn_status add_step(chain *c, const json_t *node, uint32_t depth)
         return add_regex(c, "\\w+|[^\\w\\s]+", SPLIT_REMOVED, true);
     if (strcmp(type, "WhitespaceSplit") == 0)
         return add_regex(c, "\\s", SPLIT_REMOVED, false);
-    return unsupported(c->path, "pre_tokenizer", node, c->err);
+    return json_refuse_type(c->path, "pre_tokenizer", node, c->err);
 }
 
-tn_status json_load_pre_tokenizer(tn_tok *tok, const json_t *node, const char *path, bool *ret_byte_level,
-                                  tn_error *err)
+tn_status json_load_pre_tokenizer(tn_tok *tok, const json_t *node, const char *path, tn_error *err)
 {
     chain c = {.tok = tok, .path = path, .err = err};
-    tn_status status = !node || json_is_null(node) ? TN_OK : add_step(&c, node, 0);
-    if (status == TN_OK)
-        *ret_byte_level = c.byte_level;
-    return status;
-}
-
-static tn_status add_to_frame(const tn_tok *tok, const json_t *id, const char *path, int32_t *frame, uint32_t *count,
-                              tn_error *err)
-{
-    json_int_t value = json_is_integer(id) ? json_integer_value(id) : -1;
-    if (value < 0 || value >= tok->vocab.count)
-        return tn_fail(err, TN_E_CORRUPT,
-                       "%s: tokenizer.json: the post_processor names a token outside the vocabulary of %u", path,
-                       tok->vocab.count);
-    if (*count == TOKENIZER_FRAME_MAX)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: tokenizer.json: the post_processor adds more than %d tokens", path,
-                       TOKENIZER_FRAME_MAX);
-    frame[(*count)++] = (int32_t)value;
-    return TN_OK;
-}
-
-/* {"SpecialToken": {"id": NAME}}, where special_tokens[NAME].ids are the tokens. */
-static tn_status add_template_tokens(tn_tok *tok, const json_t *node, const json_t *part, bool before, const char *path,
-                                     tn_error *err)
-{
-    const char *name = json_string_value(json_object_get(json_object_get(part, "SpecialToken"), "id"));
-    const json_t *known = name ? json_object_get(json_object_get(node, "special_tokens"), name) : NULL;
-    const json_t *ids = json_object_get(known, "ids");
-    if (!json_is_array(ids))
-        return tn_fail(err, TN_E_CORRUPT, "%s: tokenizer.json: TemplateProcessing names the unknown token \"%.40s\"",
-                       path, name ? name : "");
-    tn_status status = TN_OK;
-    for (size_t i = 0; status == TN_OK && i < json_array_size(ids); i++)
-        status = before ? add_to_frame(tok, json_array_get(ids, i), path, tok->prefix, &tok->prefix_count, err)
-                        : add_to_frame(tok, json_array_get(ids, i), path, tok->suffix, &tok->suffix_count, err);
-    return status;
-}
-
-static tn_status load_template(tn_tok *tok, const json_t *node, const char *path, tn_error *err)
-{
-    const json_t *single = json_object_get(node, "single");
-    tn_status status = TN_OK;
-    bool before = true;
-    for (size_t i = 0; status == TN_OK && i < json_array_size(single); i++) {
-        const json_t *part = json_array_get(single, i);
-        if (json_object_get(part, "Sequence") && before)
-            before = false;
-        else
-            status = add_template_tokens(tok, node, part, before, path, err);
-    }
-    if (status == TN_OK && before)
-        return tn_fail(err, TN_E_CORRUPT, "%s: tokenizer.json: TemplateProcessing has no place for the text", path);
-    return status;
-}
-
-/* {"cls": [text, id], "sep": [text, id]} */
-static tn_status load_cls_sep(tn_tok *tok, const json_t *node, const char *path, tn_error *err)
-{
-    const json_t *cls = json_object_get(node, "cls"), *sep = json_object_get(node, "sep");
-    tn_status status = add_to_frame(tok, json_array_get(cls, 1), path, tok->prefix, &tok->prefix_count, err);
-    return status == TN_OK ? add_to_frame(tok, json_array_get(sep, 1), path, tok->suffix, &tok->suffix_count, err)
-                           : status;
-}
-
-static tn_status load_post_processor(tn_tok *tok, const json_t *node, const char *path, uint32_t depth, tn_error *err)
-{
-    const char *type = json_type_name(node);
-    if (strcmp(type, "ByteLevel") == 0) /* offsets only */
-        return TN_OK;
-    if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = sequence(node, "processors", path, depth, err);
-        tn_status status = list ? TN_OK : TN_E_CORRUPT;
-        for (size_t i = 0; status == TN_OK && i < json_array_size(list); i++)
-            status = load_post_processor(tok, json_array_get(list, i), path, depth + 1, err);
-        return status;
-    }
-    bool first = tok->prefix_count == 0 && tok->suffix_count == 0; /* two would have to nest */
-    if (strcmp(type, "TemplateProcessing") == 0 && first)
-        return load_template(tok, node, path, err);
-    if ((strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0) && first)
-        return load_cls_sep(tok, node, path, err);
-    return unsupported(path, "post_processor", node, err);
-}
-
-tn_status json_load_post_processor(tn_tok *tok, const json_t *node, const char *path, tn_error *err)
-{
-    return !node || json_is_null(node) ? TN_OK : load_post_processor(tok, node, path, 0, err);
+    return add_step(&c, node, 0);
 }

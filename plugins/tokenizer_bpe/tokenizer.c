@@ -42,8 +42,7 @@ tn_status tokenizer_open(const tn_source *source, tn_tok **ret_tok, tn_error *er
     tn_tok *tok = calloc(1, sizeof *tok);
     if (!tok)
         return tn_fail(err, TN_E_MEMORY, "no memory for a tokenizer");
-    for (uint32_t role = 0; role < TOKENIZER_ROLES; role++)
-        tok->role[role] = -1;
+    lexicon_init(&tok->lex);
     tok->unknown_id = -1;
     bool is_gguf = strcmp(source->container, "gguf") == 0;
     tn_status status = is_gguf ? tokenizer_load_gguf(tok, source, err) : tokenizer_load_json(tok, source, err);
@@ -59,34 +58,26 @@ void tokenizer_close(tn_tok *tok)
 {
     if (!tok)
         return;
-    vocabulary_finish(&tok->vocab);
+    lexicon_finish(&tok->lex);
     pre_tokenizer_finish(&tok->pre);
-    added_tokens_finish(&tok->raw);
-    added_tokens_finish(&tok->normalized);
     free(tok);
 }
 
 uint32_t tokenizer_vocab_size(const tn_tok *tok)
 {
-    return tok->vocab.count;
-}
-
-static bool in_vocabulary(const tn_tok *tok, int32_t id)
-{
-    return id >= 0 && (uint32_t)id < tok->vocab.count;
+    return tok->lex.vocab.count;
 }
 
 tn_status tokenizer_piece(const tn_tok *tok, int32_t id, uint32_t flags, uint32_t first, char *bytes, uint64_t *n_bytes,
                           tn_error *err)
 {
     (void)first; /* byte-level vocabularies spell their spaces out */
-    if (!in_vocabulary(tok, id))
-        return tn_fail(err, TN_E_ARGUMENT, "token id %d is outside the vocabulary of %u", id, tok->vocab.count);
-    if (!n_bytes || (!bytes && *n_bytes > 0))
-        return tn_fail(err, TN_E_ARGUMENT, "piece: n_bytes must not be NULL, nor bytes with a capacity");
-    uint8_t kind = tok->vocab.flags[id];
+    tn_status status = lexicon_check_piece(&tok->lex, id, bytes, n_bytes, err);
+    if (status != TN_OK)
+        return status;
+    uint8_t kind = tok->lex.vocab.flags[id];
     size_t text_n, piece_n;
-    const char *text = vocabulary_text(&tok->vocab, id, &text_n);
+    const char *text = vocabulary_text(&tok->lex.vocab, id, &text_n);
     /* What is outside the byte alphabet stands for itself. */
     bool literal = (kind & TOKEN_LITERAL) || !byte_level_decode(text, text_n, NULL, &piece_n);
     if (literal)
@@ -107,17 +98,10 @@ tn_status tokenizer_piece(const tn_tok *tok, int32_t id, uint32_t flags, uint32_
 
 tn_status tokenizer_special(const tn_tok *tok, uint32_t role, int32_t *ret_id)
 {
-    if (role >= TOKENIZER_ROLES || !in_vocabulary(tok, tok->role[role]))
-        return TN_E_NOT_FOUND;
-    *ret_id = tok->role[role];
-    return TN_OK;
+    return lexicon_special(&tok->lex, role, ret_id);
 }
 
 uint32_t tokenizer_attributes(const tn_tok *tok, int32_t id)
 {
-    if (!in_vocabulary(tok, id))
-        return 0;
-    uint8_t kind = tok->vocab.flags[id];
-    return ((kind & TOKEN_SPECIAL) ? TN_TOKEN_IS_SPECIAL : 0u) | ((kind & TOKEN_ENDS) ? TN_TOKEN_ENDS_GENERATION : 0u) |
-           ((kind & TOKEN_UNUSED) ? TN_TOKEN_IS_UNUSED : 0u);
+    return lexicon_attributes(&tok->lex, id);
 }

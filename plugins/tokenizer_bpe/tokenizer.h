@@ -2,31 +2,23 @@
 #ifndef TOKENIZER_BPE_TOKENIZER_H
 #define TOKENIZER_BPE_TOKENIZER_H
 
-#include "added_tokens.h"
-#include "normalizer.h"
+#include "base/tokenizer/lexicon.h"
+#include "base/tokenizer/normal_form.h"
 #include "pre_tokenizer.h"
-#include "tenon/tokenizer.h"
-#include "vocabulary.h"
 
-enum { TOKENIZER_FRAME_MAX = 16, TOKENIZER_FORMS_MAX = 8, TOKENIZER_ROLES = TN_TOKEN_UNK + 1 };
+enum { TOKENIZER_FORMS_MAX = 8 };
 
 struct tn_tok {
-    vocabulary vocab;
+    lexicon lex;
     normal_form form[TOKENIZER_FORMS_MAX]; /* applied in turn */
     uint32_t form_count;
     pre_tokenizer pre;
-    added_tokens raw;              /* matched in the text as it came */
-    added_tokens normalized;       /* matched in the normalised text */
-    bool ignore_merges;            /* a word that is a token needs no merging */
-    int32_t byte_id[256];          /* token of a single byte, or unknown_id */
-    int32_t unknown_id;            /* for bytes without a token; -1: they are left out, as in tokenizers */
-    int32_t role[TOKENIZER_ROLES]; /* by TN_TOKEN_*; -1: none */
-    /* What TN_ENCODE_ADD_SPECIAL puts around a text. */
-    int32_t prefix[TOKENIZER_FRAME_MAX], suffix[TOKENIZER_FRAME_MAX];
-    uint32_t prefix_count, suffix_count;
+    bool ignore_merges;   /* a word that is a token needs no merging */
+    int32_t byte_id[256]; /* token of a single byte, or unknown_id */
+    int32_t unknown_id;   /* for bytes without a token; -1: they are left out, as in tokenizers */
 };
 
-/* Loaders: fill a zeroed tok, whose roles are -1, from a source. On failure tok is half-built (tokenizer_close takes
+/* Loaders: fill an empty tok from a source. On failure tok is half-built (tokenizer_close takes
  * it). TN_E_NOT_FOUND: another kind of tokenizer. Errors name the source's path. */
 tn_status tokenizer_load_gguf(tn_tok *tok, const tn_source *source, tn_error *err);
 tn_status tokenizer_load_json(tn_tok *tok, const tn_source *source, tn_error *err);

@@ -1,5 +1,5 @@
 /* test_added_tokens.c: leftmost-longest matching of tokens in text, and what surrounds them. */
-#include "added_tokens.h"
+#include "base/tokenizer/added_tokens.h"
 #include "cmocka_test.h"
 
 #include <string.h>

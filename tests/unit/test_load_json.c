@@ -250,16 +250,24 @@ static void test_bad_merges_are_refused(void **state)
     refused(TN_E_CORRUPT, "no \"vocab\" object or no \"merges\" list");
 }
 
+/* A chain with ByteLevel, without which the file is another plugin's, and one more step. */
+static void set_step(const char *json)
+{
+    json_t *chain = json_pack("{s:s,s:[{s:s},o]}", "type", "Sequence", "pretokenizers", "type", "ByteLevel",
+                              json_loads(json, 0, NULL));
+    json_object_set_new(root, "pre_tokenizer", chain);
+}
+
 static void test_bad_parts_are_refused(void **state)
 {
     (void)state;
-    set("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}");
+    set_step("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}");
     refused(TN_E_CORRUPT, "the regex \"(\" does not compile");
-    set("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Sideways\"}");
+    set_step("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Sideways\"}");
     refused(TN_E_CORRUPT, "the unknown behavior \"Sideways\"");
-    set("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":7,\"behavior\":\"Isolated\"}");
+    set_step("{\"type\":\"Split\",\"pattern\":7,\"behavior\":\"Isolated\"}");
     refused(TN_E_CORRUPT, "a Split has no pattern");
-    set("pre_tokenizer", "{\"type\":\"Sequence\",\"pretokenizers\":7}");
+    set_step("{\"type\":\"Sequence\",\"pretokenizers\":7}");
     refused(TN_E_CORRUPT, "a Sequence has no list of \"pretokenizers\"");
     set("pre_tokenizer", "{\"type\":\"ByteLevel\",\"use_regex\":7}");
     refused(TN_E_CORRUPT, "\"use_regex\" is not true or false");

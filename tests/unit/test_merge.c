@@ -1,6 +1,6 @@
 /* test_merge.c: the heap against the obvious quadratic algorithm, and on words that would punish a quadratic one. */
 #include "cmocka_test.h"
-#include "merge.h"
+#include "base/tokenizer/merge.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
-/* merge.h: byte-pair merging of one word, n log n in its length. */
-#ifndef TOKENIZER_BPE_MERGE_H
-#define TOKENIZER_BPE_MERGE_H
+/* sdk/base/tokenizer/merge.h: byte-pair merging of one word, n log n in its length. */
+#ifndef BASE_TOKENIZER_MERGE_H
+#define BASE_TOKENIZER_MERGE_H
 
-#include "vocabulary.h"
+#include "base/tokenizer/vocabulary.h"
 
 /* Scratch of one thread, reused from word to word. Zeroed is empty. */
 typedef struct merge_scratch {

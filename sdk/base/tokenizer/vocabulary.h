@@ -1,11 +1,11 @@
-/* vocabulary.h: token texts by id, ids by text, and the merge rules between ids.
+/* sdk/base/tokenizer/vocabulary.h: token texts by id, ids by text, and the merge rules between ids.
  *
  * Texts lie back to back in one block; a hash table of ids (open addressing, seeded against hostile files) finds them.
  * A merge is looked up by the pair of its ids. Filled once, in id order; immutable and thread-safe afterwards.
  * Memory: text bytes + 5 bytes a token + 16 bytes a slot of either table (load at most 1/2).
  */
-#ifndef TOKENIZER_BPE_VOCABULARY_H
-#define TOKENIZER_BPE_VOCABULARY_H
+#ifndef BASE_TOKENIZER_VOCABULARY_H
+#define BASE_TOKENIZER_VOCABULARY_H
 
 #include "tenon/error.h"
 
@@ -19,7 +19,8 @@ enum {
     TOKEN_LITERAL = 1 << 1, /* its text is the text it stands for, not in the byte alphabet */
     TOKEN_ENDS = 1 << 2,    /* ends a generation */
     TOKEN_UNUSED = 1 << 3,  /* a hole in the numbering, or declared unused */
-    TOKEN_MERGED = 1 << 4   /* some merge builds it */
+    TOKEN_MERGED = 1 << 4,  /* ordinary text can become it */
+    TOKEN_BYTE = 1 << 5     /* stands for the one byte that its text, <0xHH>, names */
 };
 
 typedef struct token_slot {

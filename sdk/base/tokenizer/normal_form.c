@@ -1,7 +1,7 @@
-/* normalizer.c: utf8proc decomposes and composes; the canonical reordering in between is ours, because utf8proc's is
+/* normal_form.c: utf8proc decomposes and composes; the canonical reordering in between is ours, because utf8proc's is
  * quadratic in the length of a run of combining marks (a megabyte of marks would take hours).
  */
-#include "normalizer.h"
+#include "base/tokenizer/normal_form.h"
 
 #include "base/utf8.h"
 
@@ -103,8 +103,8 @@ static tn_status write_utf8(normalized *scratch, size_t count, tn_error *err)
     return TN_OK;
 }
 
-tn_status normalizer_apply(normal_form form, const char *text, size_t n, normalized *scratch, const char **ret_text,
-                           size_t *ret_n, tn_error *err)
+tn_status normal_form_apply(normal_form form, const char *text, size_t n, normalized *scratch, const char **ret_text,
+                            size_t *ret_n, tn_error *err)
 {
     *ret_text = text;
     *ret_n = n;

@@ -1,6 +1,7 @@
-/* normalizer.h: Unicode normalisation forms, in time linear in the text whatever marks it piles up. */
-#ifndef TOKENIZER_BPE_NORMALIZER_H
-#define TOKENIZER_BPE_NORMALIZER_H
+/* sdk/base/tokenizer/normal_form.h: Unicode normalisation forms, in time linear in the text whatever marks it piles up.
+ */
+#ifndef BASE_TOKENIZER_NORMAL_FORM_H
+#define BASE_TOKENIZER_NORMAL_FORM_H
 
 #include "tenon/error.h"
 
@@ -16,8 +17,8 @@ typedef struct normalized {
 
 /* Normalises n bytes of valid UTF-8. *ret_text, *ret_n: the input itself if nothing changes (ASCII), else `scratch`'s.
  * TN_E_MEMORY. */
-tn_status normalizer_apply(normal_form form, const char *text, size_t n, normalized *scratch, const char **ret_text,
-                           size_t *ret_n, tn_error *err);
+tn_status normal_form_apply(normal_form form, const char *text, size_t n, normalized *scratch, const char **ret_text,
+                            size_t *ret_n, tn_error *err);
 void normalized_finish(normalized *scratch);
 
 #endif

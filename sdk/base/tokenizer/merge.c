@@ -1,7 +1,7 @@
 /* merge.c: a binary heap of candidate pairs over a linked list of symbols (Sennrich et al. 2016, with the heap that
  * SentencePiece uses). A candidate is stale when a neighbour has grown since; spans tell, because symbols never shrink.
  */
-#include "merge.h"
+#include "base/tokenizer/merge.h"
 
 typedef struct symbol {
     int32_t id;         /* -1: swallowed by its left neighbour */

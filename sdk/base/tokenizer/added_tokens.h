@@ -1,10 +1,11 @@
-/* added_tokens.h: finds tokens that are matched as text before any splitting: special ones and user-defined words.
+/* sdk/base/tokenizer/added_tokens.h: finds tokens that are matched as text before any splitting: special ones and
+ * user-defined words.
  *
  * Matches are leftmost, then longest, as in Hugging Face's tokenizers. The tokens are kept sorted; at a position where
  * some token may start, each further byte narrows the range of candidates.
  */
-#ifndef TOKENIZER_BPE_ADDED_TOKENS_H
-#define TOKENIZER_BPE_ADDED_TOKENS_H
+#ifndef BASE_TOKENIZER_ADDED_TOKENS_H
+#define BASE_TOKENIZER_ADDED_TOKENS_H
 
 #include "tenon/error.h"
 

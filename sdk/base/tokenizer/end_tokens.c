@@ -1,5 +1,5 @@
 /* end_tokens.c: names from llama.cpp (src/llama-vocab.cpp, "special_eog_ids"), with its two exceptions. */
-#include "end_tokens.h"
+#include "base/tokenizer/end_tokens.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* vocabulary.c: two open-addressing tables, sized once. Lookups are one or two cache misses; opening 49k tokens and as
  * many merges is some 200k of them, which is what a cold start pays for.
  */
-#include "vocabulary.h"
+#include "base/tokenizer/vocabulary.h"
 
 #include <string.h>
 #include <sys/random.h>

@@ -1,7 +1,7 @@
 /* added_tokens.c: most texts hold few of these tokens, so the loop that matters is the one that skips bytes no token
  * starts with.
  */
-#include "added_tokens.h"
+#include "base/tokenizer/added_tokens.h"
 
 #include "base/utf8.h"
 

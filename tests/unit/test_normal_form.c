@@ -1,6 +1,6 @@
-/* test_normalizer.c: the four forms, and runs of marks that must not take quadratic time. */
+/* test_normal_form.c: the four forms, and runs of marks that must not take quadratic time. */
 #include "cmocka_test.h"
-#include "normalizer.h"
+#include "base/tokenizer/normal_form.h"
 
 #include <string.h>
 
@@ -9,7 +9,7 @@ static void check(normal_form form, const char *text, const char *expected)
     normalized scratch = {0};
     const char *result;
     size_t n;
-    assert_int_equal(normalizer_apply(form, text, strlen(text), &scratch, &result, &n, NULL), TN_OK);
+    assert_int_equal(normal_form_apply(form, text, strlen(text), &scratch, &result, &n, NULL), TN_OK);
     assert_int_equal(n, strlen(expected));
     assert_memory_equal(result, expected, n);
     normalized_finish(&scratch);
@@ -44,7 +44,7 @@ static void test_ascii_is_not_copied(void **state)
     normalized scratch = {0};
     const char *text = "plain", *result;
     size_t n;
-    assert_int_equal(normalizer_apply(NORMAL_FORM_KC, text, 5, &scratch, &result, &n, NULL), TN_OK);
+    assert_int_equal(normal_form_apply(NORMAL_FORM_KC, text, 5, &scratch, &result, &n, NULL), TN_OK);
     assert_ptr_equal(result, text);
 }
 
@@ -60,7 +60,7 @@ static void test_a_million_alternating_marks_take_linear_time(void **state)
     assert_non_null(text);
     for (size_t i = 0; i < MARKS; i++)
         memcpy(text + 2 * i, i % 2 ? "\xCC\xA3" : "\xCC\x81", 2);
-    assert_int_equal(normalizer_apply(NORMAL_FORM_C, text, 2 * MARKS, &scratch, &result, &n, NULL), TN_OK);
+    assert_int_equal(normal_form_apply(NORMAL_FORM_C, text, 2 * MARKS, &scratch, &result, &n, NULL), TN_OK);
     assert_int_equal(n, 2 * MARKS);
     assert_memory_equal(result, "\xCC\xA3\xCC\xA3", 4);
     assert_memory_equal(result + n - 4, "\xCC\x81\xCC\x81", 4);

@@ -1,8 +1,9 @@
-/* end_tokens.h: marks the tokens that end a generation by their well-known names, as llama.cpp does. */
-#ifndef TOKENIZER_BPE_END_TOKENS_H
-#define TOKENIZER_BPE_END_TOKENS_H
+/* sdk/base/tokenizer/end_tokens.h: marks the tokens that end a generation by their well-known names, as llama.cpp does.
+ */
+#ifndef BASE_TOKENIZER_END_TOKENS_H
+#define BASE_TOKENIZER_END_TOKENS_H
 
-#include "vocabulary.h"
+#include "base/tokenizer/vocabulary.h"
 
 /* Sets TOKEN_ENDS on tokens named like an end of turn, text or message. A token that merges can build is ordinary text,
  * whatever its name. Call after flags and merges are complete. */
