@@ -3,10 +3,10 @@
  */
 #include "base/tokenizer/added_tokens.h"
 
+#include "base/tokenizer/white_space.h"
 #include "base/utf8.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 tn_status added_tokens_add(added_tokens *added, const added_token *token, tn_error *err)
 {
@@ -27,6 +27,12 @@ tn_status added_tokens_add(added_tokens *added, const added_token *token, tn_err
     added->token[added->count++].text = text;
     added->starts[(unsigned char)text[0]] = true;
     return TN_OK;
+}
+
+void added_tokens_make_special(added_tokens *added, int32_t id)
+{
+    for (uint32_t i = 0; i < added->count; i++)
+        added->token[i].special |= added->token[i].id == id;
 }
 
 static int compare(const void *a, const void *b)
@@ -76,8 +82,7 @@ static uint32_t bound(const added_tokens *added, uint32_t low, uint32_t high, ui
     return low;
 }
 
-/* The longest token that the n bytes of text begin with, or NULL. */
-static const added_token *longest(const added_tokens *added, const char *text, size_t n)
+const added_token *added_tokens_longest(const added_tokens *added, const char *text, size_t n)
 {
     const added_token *best = NULL;
     uint32_t low = 0, high = added->count;
@@ -96,13 +101,6 @@ static bool is_word_char(uint32_t codepoint)
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)codepoint);
     return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) || category == UTF8PROC_CATEGORY_PC ||
            codepoint == 0x200C || codepoint == 0x200D;
-}
-
-static bool is_space_char(uint32_t codepoint)
-{
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)codepoint);
-    return (codepoint >= 9 && codepoint <= 13) || codepoint == 0x85 || category == UTF8PROC_CATEGORY_ZS ||
-           category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP;
 }
 
 /* Length and value of the character before `at`, at > 0, in valid UTF-8. */
@@ -132,7 +130,7 @@ static size_t strip_left(const added_scan *scan, size_t start)
     uint32_t codepoint;
     while (start > scan->at) {
         size_t length = char_before(scan->text, start, &codepoint);
-        if (!is_space_char(codepoint))
+        if (!is_white_space(codepoint))
             break;
         start -= length;
     }
@@ -145,7 +143,7 @@ static size_t strip_right(const added_scan *scan, size_t end)
     bool valid;
     while (end < scan->n) {
         size_t length = utf8_decode(scan->text + end, scan->n - end, &codepoint, &valid);
-        if (!is_space_char(codepoint))
+        if (!is_white_space(codepoint))
             break;
         end += length;
     }
@@ -161,7 +159,7 @@ static const added_token *find(added_scan *scan, size_t *ret_start, size_t *ret_
         size_t start = scan->searched;
         while (start < scan->n && !added->starts[(unsigned char)scan->text[start]])
             start++;
-        const added_token *token = longest(added, scan->text + start, scan->n - start);
+        const added_token *token = added_tokens_longest(added, scan->text + start, scan->n - start);
         if (!token) {
             scan->searched = start + 1;
             continue;

@@ -30,8 +30,12 @@ typedef struct added_tokens {
 
 /* Adds a token; its text, 1..ADDED_TOKEN_BYTES_MAX bytes, is copied. TN_E_MEMORY. */
 tn_status added_tokens_add(added_tokens *added, const added_token *token, tn_error *err);
+/* The token, if it is there, is matched only on request from now on. */
+void added_tokens_make_special(added_tokens *added, int32_t id);
 /* Sorts, after which the tokens can be matched. */
 void added_tokens_seal(added_tokens *added);
+/* The longest token that the n bytes of text begin with, or NULL. */
+const added_token *added_tokens_longest(const added_tokens *added, const char *text, size_t n);
 /* Zeroed is fine. */
 void added_tokens_finish(added_tokens *added);
 

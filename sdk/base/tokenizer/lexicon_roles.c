@@ -16,11 +16,12 @@ static int32_t named_token(const lexicon *lex, const json_t *value)
 static tn_status make_special(lexicon_builder *build, int32_t id)
 {
     lexicon *lex = build->lex;
-    if (lex->vocab.flags[id] & TOKEN_LITERAL) {
-        /* It is matched already, on request or not, as its own entry says. */
-        return TN_OK;
-    }
-    return lexicon_add_literal(lex, id, true, build->path, build->err);
+    if (!(lex->vocab.flags[id] & TOKEN_LITERAL))
+        return lexicon_add_literal(lex, id, true, build->path, build->err);
+    lex->vocab.flags[id] |= TOKEN_SPECIAL;
+    added_tokens_make_special(&lex->raw, id);
+    added_tokens_make_special(&lex->normalized, id);
+    return TN_OK;
 }
 
 static tn_status load_named_roles(lexicon_builder *build, const json_t *config)

@@ -15,6 +15,12 @@ typedef struct candidate {
     uint32_t span; /* of both when it was found */
 } candidate;
 
+/* Where a pair's merge is looked up. */
+typedef struct pair_rules {
+    const vocabulary *vocab;
+    const merge_text *word; /* NULL: in the vocabulary's merges, by the ids */
+} pair_rules;
+
 static bool candidate_before(const candidate *a, const candidate *b)
 {
     return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
@@ -73,25 +79,40 @@ void merge_scratch_finish(merge_scratch *scratch)
     *scratch = (merge_scratch){0};
 }
 
-static void push_pair(const vocabulary *vocab, merge_scratch *scratch, int32_t left)
+static bool find_merge(const pair_rules *rules, const symbol *symbols, int32_t left, int32_t right, candidate *ret_c)
 {
-    const symbol *symbols = scratch->symbol;
-    int32_t right = left < 0 ? -1 : symbols[left].next;
-    if (right < 0)
-        return;
-    const merge_slot *merge = vocabulary_find_merge(vocab, symbols[left].id, symbols[right].id);
-    if (!merge)
+    uint32_t span = symbols[left].span + symbols[right].span;
+    *ret_c = (candidate){.at = (uint32_t)left, .span = span};
+    if (!rules->word) {
+        const merge_slot *merge = vocabulary_find_merge(rules->vocab, symbols[left].id, symbols[right].id);
+        if (merge) {
+            ret_c->rank = merge->rank;
+            ret_c->merged = merge->merged;
+        }
+        return merge != NULL;
+    }
+    const uint32_t *start = rules->word->start + left;
+    ret_c->merged = vocabulary_find(rules->vocab, rules->word->text + start[0], start[span] - start[0]);
+    if (ret_c->merged >= 0)
+        ret_c->rank = rules->word->rank[ret_c->merged];
+    return ret_c->merged >= 0 && ret_c->rank != MERGE_RANK_NEVER;
+}
+
+static void push_pair(const pair_rules *rules, merge_scratch *scratch, int32_t left)
+{
+    int32_t right = left < 0 ? -1 : scratch->symbol[left].next;
+    candidate found;
+    if (right < 0 || !find_merge(rules, scratch->symbol, left, right, &found))
         return;
     TN_ASSERT(scratch->heap_count < scratch->heap_capacity);
-    heap_push(scratch,
-              (candidate){merge->rank, (uint32_t)left, merge->merged, symbols[left].span + symbols[right].span});
+    heap_push(scratch, found);
 }
 
 /* Joins the symbol at c->at with its right neighbour, unless c is stale. */
-static void apply(const vocabulary *vocab, merge_scratch *scratch, const candidate *c)
+static void apply(const pair_rules *rules, merge_scratch *scratch, const candidate *c)
 {
     symbol *left = &scratch->symbol[c->at];
-    if (left->id < 0 || left->next < 0)
+    if (left->id == -1 || left->next < 0)
         return;
     symbol *right = &scratch->symbol[left->next];
     if (left->span + right->span != c->span)
@@ -102,12 +123,12 @@ static void apply(const vocabulary *vocab, merge_scratch *scratch, const candida
     right->id = -1;
     if (left->next >= 0)
         scratch->symbol[left->next].prev = (int32_t)c->at;
-    push_pair(vocab, scratch, left->prev);
-    push_pair(vocab, scratch, (int32_t)c->at);
+    push_pair(rules, scratch, left->prev);
+    push_pair(rules, scratch, (int32_t)c->at);
 }
 
-tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
-                     tn_error *err)
+static tn_status merge(const pair_rules *rules, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
+                       tn_error *err)
 {
     TN_ASSERT(n < INT32_MAX);
     tn_status status = scratch_reserve(scratch, n, err);
@@ -117,14 +138,26 @@ tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *i
         scratch->symbol[i] = (symbol){id[i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1, 1};
     scratch->heap_count = 0;
     for (uint64_t i = 0; i + 1 < n; i++)
-        push_pair(vocab, scratch, (int32_t)i);
+        push_pair(rules, scratch, (int32_t)i);
     while (scratch->heap_count > 0) {
         candidate best = heap_pop(scratch);
-        apply(vocab, scratch, &best);
+        apply(rules, scratch, &best);
     }
     uint64_t count = 0;
     for (int32_t at = n > 0 ? 0 : -1; at >= 0; at = scratch->symbol[at].next)
         id[count++] = scratch->symbol[at].id;
     *ret_n = count;
     return TN_OK;
+}
+
+tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
+                     tn_error *err)
+{
+    return merge(&(pair_rules){vocab, NULL}, scratch, id, n, ret_n, err);
+}
+
+tn_status merge_word_text(const vocabulary *vocab, const merge_text *word, merge_scratch *scratch, int32_t *id,
+                          uint64_t n, uint64_t *ret_n, tn_error *err)
+{
+    return merge(&(pair_rules){vocab, word}, scratch, id, n, ret_n, err);
 }

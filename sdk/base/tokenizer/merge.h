@@ -16,6 +16,20 @@ typedef struct merge_scratch {
  * Returns TN_OK and the remaining count, or TN_E_MEMORY. n < 2^31. */
 tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
                      tn_error *err);
+
+enum { MERGE_RANK_NEVER = UINT32_MAX };
+
+/* A word whose symbols join wherever their common text is a token: no rules but the tokens' own ranks. */
+typedef struct merge_text {
+    const char *text;
+    const uint32_t *start; /* [n + 1] where in text each initial symbol begins, and the end */
+    const uint32_t *rank;  /* by token; MERGE_RANK_NEVER: no merge makes it */
+} merge_text;
+
+/* The same for such a word. An initial symbol may have an id below -1, which says that its text is no token; it comes
+ * back if nothing joins it. */
+tn_status merge_word_text(const vocabulary *vocab, const merge_text *word, merge_scratch *scratch, int32_t *id,
+                          uint64_t n, uint64_t *ret_n, tn_error *err);
 void merge_scratch_finish(merge_scratch *scratch);
 
 #endif
