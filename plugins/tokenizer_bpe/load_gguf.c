@@ -129,6 +129,6 @@ tn_status tokenizer_load_gguf(tn_tok *tok, const tn_source *source, tn_error *er
     if (status == TN_OK)
         status = lexicon_gguf_frame(&tok->lex, source, add_bos, false, err);
     if (status == TN_OK)
-        lexicon_seal(&tok->lex);
+        lexicon_gguf_seal(&tok->lex);
     return status;
 }

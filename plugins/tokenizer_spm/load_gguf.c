@@ -140,5 +140,8 @@ tn_status tokenizer_load_gguf(tn_tok *tok, const tn_source *source, tn_error *er
     tok->fuse_unknown = !bpe;
     tokenizer_find_bytes(tok, false);
     strip_behind_specials(tok, source);
-    return load_scores(tok, source, err);
+    status = load_scores(tok, source, err);
+    if (status == TN_OK)
+        lexicon_gguf_seal(&tok->lex);
+    return status;
 }

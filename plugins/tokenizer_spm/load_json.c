@@ -126,6 +126,8 @@ tn_status tokenizer_load_directory(tn_tok *tok, const tn_source *source, tn_erro
         status = tokenizer_load_model(tok, &file, &files, source->path, err);
     else
         status = tn_fail(err, TN_E_NOT_FOUND, "%s: there is no tokenizer.json and no tokenizer.model", source->path);
+    if (status == TN_OK)
+        lexicon_seal(&tok->lex);
     tokenizer_files_close(&files);
     return status;
 }

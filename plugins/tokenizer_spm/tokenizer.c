@@ -32,7 +32,6 @@ tn_status tokenizer_open(const tn_source *source, tn_tok **ret_tok, tn_error *er
         tokenizer_close(tok);
         return status;
     }
-    lexicon_seal(&tok->lex);
     added_tokens_seal(&tok->user);
     *ret_tok = tok;
     return TN_OK;

@@ -93,9 +93,9 @@ static uint32_t bound(const unigram *model, const vocabulary *vocab, uint32_t lo
 
 static void offer(const unigram *model, unigram_node *node, double score, int32_t id, size_t start)
 {
-    if (node->start >= 0 && !(score > node->score))
-        return;
-    *node = (unigram_node){model->single ? (float)score : score, id, (int32_t)start};
+    score = model->single ? (float)score : score;
+    if (node->start < 0 || score > node->score)
+        *node = (unigram_node){score, id, (int32_t)start};
 }
 
 static double score_of(const unigram *model, const vocabulary *vocab, int32_t id, size_t n)
@@ -145,8 +145,7 @@ tn_status unigram_cut(const unigram *model, const vocabulary *vocab, unigram_scr
         bool valid;
         width = utf8_decode(text + start, n - start, &codepoint, &valid);
         if (!offer_pieces(model, vocab, node, text, start, n, width)) {
-            double score = node[start].score + model->unknown_score;
-            offer(model, &node[start + width], model->single ? (float)score : score, -1, start);
+            offer(model, &node[start + width], node[start].score + model->unknown_score, -1, start);
         }
     }
     uint64_t at = n; /* from the back of the array, which has room for one piece per byte */

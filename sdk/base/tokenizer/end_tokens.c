@@ -31,11 +31,11 @@ static void unmark(vocabulary *vocab, const char *name)
         vocab->flags[id] &= (uint8_t)~TOKEN_ENDS;
 }
 
-void end_tokens_mark(vocabulary *vocab)
+void end_tokens_mark(vocabulary *vocab, bool specials_only)
 {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int32_t id = find(vocab, names[i]);
-        if (id >= 0)
+        if (id >= 0 && (!specials_only || (vocab->flags[id] & TOKEN_SPECIAL)))
             vocab->flags[id] |= TOKEN_ENDS;
     }
     /* In the harmony and solar formats <|end|> closes a message within an answer. */

@@ -23,7 +23,7 @@ void lexicon_seal(lexicon *lex)
 {
     if (lex->role[TN_TOKEN_EOS] >= 0)
         lex->vocab.flags[lex->role[TN_TOKEN_EOS]] |= TOKEN_ENDS;
-    end_tokens_mark(&lex->vocab);
+    end_tokens_mark(&lex->vocab, true);
     added_tokens_seal(&lex->raw);
     added_tokens_seal(&lex->normalized);
 }

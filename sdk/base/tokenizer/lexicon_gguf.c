@@ -1,6 +1,8 @@
 /* lexicon_gguf.c: the container checked that arrays and strings lie within the file; what they say is checked here. */
 #include "base/tokenizer/lexicon_gguf.h"
 
+#include "base/tokenizer/end_tokens.h"
+
 #include <string.h>
 
 #define KEY GGUF_TOKENIZER
@@ -187,4 +189,15 @@ tn_status lexicon_gguf_frame(lexicon *lex, const tn_source *source, bool add_bos
     return status == TN_OK ? load_frame(lex, source, KEY "add_eos_token", TN_TOKEN_EOS, add_eos, lex->suffix,
                                         &lex->suffix_count, err)
                            : status;
+}
+
+void lexicon_gguf_seal(lexicon *lex)
+{
+    end_tokens_mark(&lex->vocab, false);
+    for (uint32_t i = 0; i < lex->raw.count; i++) {
+        added_token *token = &lex->raw.token[i];
+        token->special |= (lex->vocab.flags[token->id] & TOKEN_ENDS) != 0;
+        lex->vocab.flags[token->id] |= token->special ? TOKEN_SPECIAL : 0;
+    }
+    lexicon_seal(lex);
 }

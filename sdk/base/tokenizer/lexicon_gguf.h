@@ -30,5 +30,8 @@ tn_status lexicon_gguf_types(lexicon *lex, const tn_source *source, tn_error *er
 tn_status lexicon_gguf_roles(lexicon *lex, const tn_source *source, tn_error *err);
 /* tokenizer.ggml.add_bos_token and add_eos_token; the arguments are what they default to. */
 tn_status lexicon_gguf_frame(lexicon *lex, const tn_source *source, bool add_bos, bool add_eos, tn_error *err);
+/* lexicon_seal for such files, whose types are often wrong: what ends a generation by its name is a special token, so
+ * that no text of a user ends one. As llama.cpp does. */
+void lexicon_gguf_seal(lexicon *lex);
 
 #endif
