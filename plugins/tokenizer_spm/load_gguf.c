@@ -94,7 +94,7 @@ static tn_status load_scores(tn_tok *tok, const tn_source *source, tn_error *err
         any = true;
     }
     tok->uni.unknown_score = least - 10;
-    tok->uni.user_bonus = true; /* llama.cpp: user-defined pieces cost nothing */
+    tok->uni.user_scores = true; /* of 0 each */
     return tokenizer_set_scores(tok, score, source->path, err);
 }
 

@@ -4,7 +4,6 @@
 #include "load_directory.h"
 #include "model_proto.h"
 
-#include <float.h>
 #include <string.h>
 
 static tn_status refuse(const lexicon_builder *build, tn_status status, const char *what)
@@ -101,7 +100,7 @@ static tn_status copy_scores(tn_tok *tok, const model_proto *model, const lexico
     double *score = calloc(count, sizeof *score);
     if (!score)
         return tn_fail(build->err, TN_E_MEMORY, "no memory for a vocabulary");
-    float least = 0, most = FLT_MIN; /* sentencepiece's own start, so that below 0 nothing counts */
+    float least = 0;
     bool any = false;
     for (uint64_t i = 0; i < model->count; i++) {
         float value = model->piece[i].score;
@@ -109,12 +108,11 @@ static tn_status copy_scores(tn_tok *tok, const model_proto *model, const lexico
         if (model->piece[i].type != PROTO_NORMAL)
             continue;
         least = !any || value < least ? value : least;
-        most = value > most ? value : most;
         any = true;
     }
     tok->uni.unknown_score = least - 10.0f;
-    tok->uni.user_score = most;
-    tok->uni.user_bonus = tok->uni.single = true;
+    tok->uni.user_byte_score = 0.1; /* as sentencepiece 0.2.3 does */
+    tok->uni.user_scores = tok->uni.single = true;
     return tokenizer_set_scores(tok, score, build->path, build->err);
 }
 

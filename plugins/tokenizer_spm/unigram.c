@@ -100,10 +100,10 @@ static void offer(const unigram *model, unigram_node *node, double score, int32_
 
 static double score_of(const unigram *model, const vocabulary *vocab, int32_t id, size_t n)
 {
-    if (!model->user_bonus || !(vocab->flags[id] & TOKEN_LITERAL))
+    if (!model->user_scores || !(vocab->flags[id] & TOKEN_LITERAL))
         return model->score[id];
-    double length = (double)n * model->user_score;
-    return (model->single ? (float)length : length) - 0.1;
+    double score = model->user_byte_score * ((double)n - 1);
+    return model->single ? (float)score : score;
 }
 
 /* Offers every piece that begins at text[start]. True if one of them is the single character of `width` bytes. */

@@ -10,12 +10,12 @@
 typedef struct unigram {
     int32_t *order; /* [count] usable pieces by text; owned */
     uint32_t count;
-    uint32_t first[257];  /* where in order the pieces start that begin with a byte */
-    const double *score;  /* by token; borrowed */
-    double unknown_score; /* of a character that is no piece */
-    double user_score;    /* per byte of a user-defined piece; see user_bonus */
-    bool user_bonus;      /* user-defined pieces score length * user_score - 0.1 instead */
-    bool single;          /* sums are kept in float, as sentencepiece keeps them */
+    uint32_t first[257];    /* where in order the pieces start that begin with a byte */
+    const double *score;    /* by token; borrowed */
+    double unknown_score;   /* of a character that is no piece */
+    bool user_scores;       /* user-defined pieces have no score of their own */
+    double user_byte_score; /* a user-defined piece scores so much for each byte past the first */
+    bool single;            /* sums are kept in float, as sentencepiece keeps them */
 } unigram;
 
 /* A piece of the result; id -1: a character without a piece. */
