@@ -134,14 +134,25 @@ static jinja_value real_arithmetic(jinja_state *state, char op, double left, dou
     }
 }
 
+/* What is added to a safe text is escaped, on either side, as Python's Markup does. */
+static jinja_value concatenate_texts(jinja_state *state, jinja_value left, jinja_value right)
+{
+    bool safe = left.as.string->markup || right.as.string->markup;
+    if (safe) {
+        left = jinja_escape(state, left);
+        right = jinja_escape(state, right);
+    }
+    jinja_buffer *buffer = jinja_buffer_open(state);
+    jinja_str_add(state, buffer, left);
+    jinja_str_add(state, buffer, right);
+    jinja_value joined = jinja_text_take(state, buffer);
+    return safe ? jinja_markup(state, joined.as.string) : joined;
+}
+
 static jinja_value concatenate(jinja_state *state, jinja_value left, jinja_value right)
 {
-    if (left.kind == JINJA_STRING) {
-        jinja_buffer *buffer = jinja_buffer_open(state);
-        jinja_str_add(state, buffer, left);
-        jinja_str_add(state, buffer, right);
-        return jinja_text_take(state, buffer);
-    }
+    if (left.kind == JINJA_STRING)
+        return concatenate_texts(state, left, right);
     const jinja_list *a = left.as.list, *b = right.as.list;
     jinja_value *items = JINJA_ARRAY(state, jinja_value, a->count + b->count);
     if (a->count)
@@ -180,8 +191,10 @@ static jinja_value list_repeat(jinja_state *state, jinja_kind kind, const jinja_
 
 static jinja_value repeat(jinja_state *state, jinja_value sequence, jinja_int times)
 {
-    if (sequence.kind == JINJA_STRING)
-        return string_repeat(state, sequence.as.string, times);
+    if (sequence.kind == JINJA_STRING) {
+        jinja_value repeated = string_repeat(state, sequence.as.string, times);
+        return sequence.as.string->markup ? jinja_markup(state, repeated.as.string) : repeated;
+    }
     return list_repeat(state, sequence.kind, sequence.as.list, times);
 }
 

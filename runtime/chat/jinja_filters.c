@@ -76,48 +76,19 @@ static jinja_value filter_replace(jinja_state *state, jinja_call *call)
                                 jinja_str(state, call->bound[1]), count);
 }
 
-static jinja_value markup_of(jinja_state *state, const jinja_string *string)
-{
-    jinja_string *markup = JINJA_NEW(state, jinja_string);
-    *markup = *string;
-    markup->markup = true;
-    return (jinja_value){.kind = JINJA_STRING, .as.string = markup};
-}
-
-static jinja_value escaped(jinja_state *state, const jinja_string *string)
-{
-    jinja_buffer *buffer = jinja_buffer_open(state);
-    for (uint64_t i = 0; i < string->count; i++) {
-        char c = string->bytes[i];
-        const char *entity = c == '&'    ? "&amp;"
-                             : c == '<'  ? "&lt;"
-                             : c == '>'  ? "&gt;"
-                             : c == '"'  ? "&#34;"
-                             : c == '\'' ? "&#39;"
-                                         : NULL;
-        if (entity)
-            jinja_buffer_add_text(state, buffer, entity);
-        else
-            jinja_buffer_add_char(state, buffer, c);
-    }
-    return markup_of(state, jinja_text_take(state, buffer).as.string);
-}
-
 static jinja_value filter_escape(jinja_state *state, jinja_call *call)
 {
-    if (call->self.kind == JINJA_STRING && call->self.as.string->markup)
-        return call->self;
-    return escaped(state, jinja_str(state, call->self));
+    return jinja_escape(state, call->self);
 }
 
 static jinja_value filter_forceescape(jinja_state *state, jinja_call *call)
 {
-    return escaped(state, jinja_str(state, call->self));
+    return jinja_escape_text(state, jinja_str(state, call->self));
 }
 
 static jinja_value filter_safe(jinja_state *state, jinja_call *call)
 {
-    return markup_of(state, jinja_str(state, call->self));
+    return jinja_markup(state, jinja_str(state, call->self));
 }
 
 /* Drops comments and tags, and makes each run of white space one blank. */

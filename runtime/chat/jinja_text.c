@@ -352,3 +352,37 @@ bool jinja_float_parse(jinja_state *state, const char *bytes, uint64_t count, do
     *ret_real = strtod(text, NULL);
     return true;
 }
+
+jinja_value jinja_markup(jinja_state *state, const jinja_string *string)
+{
+    jinja_string *markup = JINJA_NEW(state, jinja_string);
+    *markup = *string;
+    markup->markup = true;
+    return (jinja_value){.kind = JINJA_STRING, .as.string = markup};
+}
+
+jinja_value jinja_escape_text(jinja_state *state, const jinja_string *string)
+{
+    jinja_buffer *buffer = jinja_buffer_open(state);
+    for (uint64_t i = 0; i < string->count; i++) {
+        char c = string->bytes[i];
+        const char *entity = c == '&'    ? "&amp;"
+                             : c == '<'  ? "&lt;"
+                             : c == '>'  ? "&gt;"
+                             : c == '"'  ? "&#34;"
+                             : c == '\'' ? "&#39;"
+                                         : NULL;
+        if (entity)
+            jinja_buffer_add_text(state, buffer, entity);
+        else
+            jinja_buffer_add_char(state, buffer, c);
+    }
+    return jinja_markup(state, jinja_text_take(state, buffer).as.string);
+}
+
+jinja_value jinja_escape(jinja_state *state, jinja_value value)
+{
+    if (value.kind == JINJA_STRING && value.as.string->markup)
+        return value;
+    return jinja_escape_text(state, jinja_str(state, value));
+}

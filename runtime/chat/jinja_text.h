@@ -33,4 +33,10 @@ typedef enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_SWAP, JINJA_CAPITALIZE
 /* Simple mappings, one character to one, but for the sharp s. */
 jinja_value jinja_recase(jinja_state *state, const jinja_string *string, jinja_case to);
 
+/* The text, marked safe. */
+jinja_value jinja_markup(jinja_state *state, const jinja_string *string);
+/* The text with & < > and quotes as entities, marked safe; jinja_escape leaves what is marked already. */
+jinja_value jinja_escape_text(jinja_state *state, const jinja_string *string);
+jinja_value jinja_escape(jinja_state *state, jinja_value value);
+
 #endif

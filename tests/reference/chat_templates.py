@@ -8,8 +8,8 @@ renders its body as it is.  Each rendering is compared with that of
 transformers' own render function.
 
 Each case: name, template, bos_token, eos_token, messages,
-add_generation_prompt, and optionally "tools" and "extra" (an object of further
-variables).  "tools" and "documents" are defined as none where a case has none.
+add_generation_prompt, and optionally "tools", "documents" and "extra" (an object
+of further variables).  "tools" and "documents" are defined as none where a case has none.
 It expects either "expected" (the text) or "expected_error": for an error
 raised by raise_exception "kind" is "raise_exception" and "message" its text,
 for all others "kind" is jinja2's or Python's class of error (only that there
@@ -33,8 +33,6 @@ import jinja2.ext
 from gguf import GGUFReader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers.utils import chat_template_utils
-
-from hf_model import versions
 
 NOW = datetime.datetime(2025, 3, 9, 14, 5, 7)
 
@@ -481,7 +479,7 @@ class FixedTime(datetime.datetime):
 
 def variables(case):
     v = {"messages": case["messages"], "tools": case.get("tools"),
-         "documents": None, "bos_token": case["bos_token"],
+         "documents": case.get("documents"), "bos_token": case["bos_token"],
          "eos_token": case["eos_token"],
          "add_generation_prompt": case["add_generation_prompt"]}
     v.update(case.get("extra", {}))
@@ -513,6 +511,8 @@ def check(case):
 
 
 def main():
+    from hf_model import versions  # needs torch, which importers of this file may lack
+
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("model", help="GGUF file to take the SmolLM2 template from")
     ap.add_argument("--out", required=True)
