@@ -55,13 +55,17 @@ static jinja_value fold_case(jinja_state *state, jinja_value value, bool case_se
     return jinja_recase(state, value.as.string, JINJA_LOWER);
 }
 
-/* The values to sort by: one for each comma-separated path. */
+/* The values to sort by: one for each comma-separated path. A list even of one, since lists of equal elements can be
+ * compared whatever these are. */
 static jinja_value sort_key(jinja_state *state, jinja_value item, jinja_value paths, bool case_sensitive)
 {
     const jinja_string comma = {",", 1, 1, false};
     jinja_builder builder = {0};
-    if (paths.kind != JINJA_STRING)
-        return fold_case(state, path_get(state, item, paths, jinja_none()), case_sensitive);
+    if (paths.kind != JINJA_STRING) {
+        jinja_builder_add(state, &builder,
+                          fold_case(state, path_get(state, item, paths, jinja_none()), case_sensitive));
+        return jinja_builder_take(state, &builder, JINJA_LIST);
+    }
     for (uint64_t at = 0;;) {
         uint64_t end = jinja_string_find(state, paths.as.string, &comma, at);
         uint64_t stop = end == UINT64_MAX ? paths.as.string->count : end;

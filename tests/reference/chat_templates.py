@@ -432,6 +432,11 @@ SYNTHETIC = [
      {"enable_thinking": True, "opts": {"level": 2}, "names": ["ü"]}),
     ("content_parts", "{% for m in parts %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% elif p['type'] == 'image' %}<image>{% endif %}{% endfor %}{% endif %};{% endfor %}",
      {"parts": [msg("user", "a"), msg("user", [{"type": "image"}, {"type": "text", "text": "b"}])]}),
+    ("safe_addition", "{{ '<a>' | safe + '<b>' }}{{ '<a>' + '<b>' | safe }}{{ '<' | safe + '&' + '\\n' + '>' | safe }}{{ ('<' | safe) * 2 + '<' }}{{ '<' | safe ~ '<' }}"),
+    ("safe_tool", "{{ \"Use '\" | safe + tool['name'] + \"' to '\" | safe + tool['about'] + \"'\\n\" | safe + tool | tojson }}",
+     {"tool": {"name": "f", "about": "a <b> & \"c\""}}),
+    ("sort_equals", "{{ [none, none] | sort }}{{ [[1, none], [1, none]] | sort }}{{ [{'a': none}, {'a': none}] | sort(attribute='a') }}"),
+    ("sort_unequals", "{{ [none, 1] | sort }}"),
     ("bos_eos", "{{ bos_token + messages[-1]['content'] + eos_token }}{{ add_generation_prompt }}{{ bos_token is defined and bos_token }}"),
 ]
 
