@@ -83,20 +83,23 @@ static uint64_t heap_bytes(void)
 
 static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
 {
+    tn_error reason = TN_ERROR_INIT;
     for (uint32_t i = 0; i < in->tokenizers.count; i++) {
         const tn_tokenizer_table *table;
         uint64_t before = heap_bytes();
         tn_status status = plugin_tokenizer(in->tokenizers.at[i], &table, err);
         if (status == TN_OK)
-            status = table->open(checkpoint_source(in->checkpoint), &in->tok, err);
+            status = table->open(checkpoint_source(in->checkpoint), &in->tok, &reason);
         if (status == TN_E_NOT_FOUND)
             continue;
+        if (status != TN_OK)
+            tn_fail(err, status, "%s", reason.msg);
         in->tokenizer = status == TN_OK ? table : NULL;
         in->tokenizer_bytes = heap_bytes() - before;
         return status;
     }
-    return tn_fail(err, TN_E_UNSUPPORTED, "%s: none of the tokenizer plugins (%s) knows its tokenizer",
-                   checkpoint_source(in->checkpoint)->path, settings_string(in->settings, "tokenizer", "plugins"));
+    return tn_fail(err, TN_E_UNSUPPORTED, "none of the tokenizer plugins (%.100s) knows this tokenizer: %.300s",
+                   settings_string(in->settings, "tokenizer", "plugins"), reason.msg);
 }
 
 tn_status instance_open_tokenizer(instance *in, tn_error *err)

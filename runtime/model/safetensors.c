@@ -18,8 +18,9 @@
 enum { SHARDS_MAX = 4096 };
 
 static const char *const side_names[] = {
-    "config.json",     "generation_config.json", "tokenizer.json",       "tokenizer_config.json",
-    "tokenizer.model", "chat_template.jinja",    "quantize_config.json", "quant_config.json",
+    "config.json",        "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
+    "tokenizer.model",    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json", "quantize_config.json",    "quant_config.json",
 };
 enum { SIDE_COUNT = sizeof side_names / sizeof side_names[0] };
 

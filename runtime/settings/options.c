@@ -33,7 +33,8 @@ const settings_option settings_options[] = {
 
     {"quant", "plugins", "list", "quant_gguf,quant_awq,quant_gptq,quant_compressed,quant_none", NO_RANGE,
      "Quantization plugins, asked in this order."},
-    {"tokenizer", "plugins", "list", "tokenizer_bpe", NO_RANGE, "Tokenizer plugins, asked in this order."},
+    {"tokenizer", "plugins", "list", "tokenizer_bpe,tokenizer_spm", NO_RANGE,
+     "Tokenizer plugins, asked in this order."},
     {"frontend", "plugins", "list", "http_frontend", NO_RANGE, "Front ends that `tenon serve` starts."},
 
     {"engine", "gpu_memory_utilization", "number", "0.90", 0.001, 1.0,

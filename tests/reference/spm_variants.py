@@ -4,15 +4,15 @@
 Small SentencePiece models are trained on golden/bible_50k.txt and on letters of many scripts, each with other options;
 tokenizer.json variants are made from their pieces, with the normalizers, pre-tokenizers and decoders that converted
 models have. Random strings are tokenized by the reference and handed to tokenizer_spm_differential, which opens the
-variant as part of a checkpoint directory. --golden writes the small ones to golden/spm instead: NAME.model or NAME.json
-and NAME.jsonl, in which "text" is what decoding "ids_plain" gives back.
+variant as part of a checkpoint directory. --golden writes some of them to golden/spm instead: NAME.model or NAME.json
+and NAME.jsonl, in which "decoded" is what decoding "ids_plain" gives, where that has no unknown.
 
 Two things are ours on purpose and kept out of the strings: the text of a special token is never that token unless asked
 for, though sentencepiece's unigram and tokenizers' Unigram would find it as a piece.
 
 Made with: sentencepiece 0.2.3, tokenizers 0.23.3.
 Usage: spm_variants.py [-n 1000] [--only NAME] build/tests/reference/tokenizer_spm_differential
-       spm_variants.py --golden golden/spm [-n 45]
+       spm_variants.py --golden golden/spm [-n 36]
 """
 import argparse
 import base64
@@ -30,6 +30,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as proto
 from tokenizers import Tokenizer
 
+import random_text
 import tokenizer_reference as reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,15 +48,15 @@ def corpus():
     with open(HERE + "/golden/bible_50k.txt", encoding="utf-8") as f:
         lines = [line.strip() for line in f if line.strip()]
     lines = lines[:300]
-    for low, high in reference.RANGES[:9] + [(0x3041, 0x3060), (0x4e00, 0x4e20)]:
-        for _ in range(12):
-            lines.append(" ".join("".join(chr(rng.randint(low, high)) for _ in range(4)) for _ in range(4)))
-    lines += [" ".join(reference.WORDS)] * 4
+    for low, high in random_text.RANGES[:9] + [(0x3041, 0x3060), (0x4e00, 0x4e20)]:
+        for _ in range(8):
+            lines.append(" ".join("".join(chr(rng.randint(low, low + 9)) for _ in range(4)) for _ in range(4)))
+    lines += [" ".join(random_text.WORDS)] * 4
     lines += ["".join(str(rng.randint(0, 9)) for _ in range(20)) for _ in range(20)]
     return lines
 
 
-def train(vocab=560, **options):
+def train(vocab=330, **options):
     """A trained ModelProto, as bytes."""
     out = io.BytesIO()
     rules = options.pop("rules", None)
@@ -247,11 +248,14 @@ def variants():
     return v, large
 
 
+UNKNOWN = 0
+GOLDEN = ["bpe", "bpe_unknown", "bpe_rules", "bpe_missing", "bpe_ties", "unigram", "unigram_rules", "json_llama",
+          "json_gemma", "json_first", "json_t5", "json_unigram_bytes"]
 SPECIAL = re.compile(r"</?s>|<unk>|<pad>|<0x..>")
 
 
-def random_text(rng, json_form):
-    text = reference.random_text(rng)
+def sample_text(rng, json_form):
+    text = random_text.random_text(rng)
     if rng.random() < 0.4:
         text += rng.choice(USER + CONTROL + ["  ", "\u3000", "the fox", "e\u0301", "\ufb01", "\uff21", "\u00ad", "\u2581"]) * \
             rng.randint(1, 3) + text[:20]
@@ -271,13 +275,15 @@ def samples(name, model, n, golden):
     mapped = is_json and "Precompiled" in json.dumps(model)
     special = [t["content"] for t in model["added_tokens"] if t["special"]] if is_json else CONTROL
     for _ in range(n):
-        text = random_text(rng, mapped)
+        text = sample_text(rng, mapped)
+        if golden:
+            text = text[:rng.randint(1, 60)]
         line = {"text": text, "ids": ref.encode(text, True)}
         # A Unigram of tokenizers takes the text of a special token for the piece.
         if not (is_json and model["model"]["type"] == "Unigram" and any(s in text for s in special)):
             line["ids_plain"] = ref.encode(text, False)
-        if golden:
-            line["decoded"] = ref.decode(line.get("ids_plain", []))
+        if golden and UNKNOWN not in line.get("ids_plain", [UNKNOWN]):
+            line["decoded"] = ref.decode(line["ids_plain"])
         lines.append(json.dumps(line, separators=(",", ":"), ensure_ascii=True))
     return "\n".join(lines) + "\n"
 
@@ -300,7 +306,8 @@ def main():
     args = ap.parse_args()
     small, large = variants()
     if args.golden:
-        for name, model in small.items():
+        for name in GOLDEN:
+            model = small[name]
             save("%s/%s" % (args.golden, name), model)
             with open("%s/%s.jsonl" % (args.golden, name), "w") as f:
                 f.write(samples(name, model, args.n, True))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """10,000 fresh random strings: Tenon's ids equal those of Hugging Face tokenizers on the model's vocabulary. argv: the
-tokenizer_differential program. Skipped where the packages tokenizers and gguf are missing."""
+tokenizer_bpe_differential program. Skipped where the packages tokenizers and gguf are missing."""
 import os
 import subprocess
 import sys

@@ -2,11 +2,11 @@
 """Compares the reading of tokenizer.json with Hugging Face's tokenizers, one kind of component at a time.
 
 Each variant is SmolLM2's tokenizer.json (golden/smollm2_tokenizer.json.gz) with another pre-tokenizer, normalizer or set of
-added tokens. Random strings are tokenized by tokenizers and handed to tokenizer_differential, which opens the variant as
+added tokens. Random strings are tokenized by tokenizers and handed to tokenizer_bpe_differential, which opens the variant as
 part of a checkpoint directory.
 
 Made with: tokenizers 0.23.3.
-Usage: tokenizer_variants.py [-n 1000] [--only NAME] build/tests/reference/tokenizer_differential
+Usage: tokenizer_variants.py [-n 1000] [--only NAME] build/tests/reference/tokenizer_bpe_differential
 """
 import argparse
 import copy
@@ -22,6 +22,7 @@ import tempfile
 from tokenizers import Tokenizer
 
 import tokenizer_reference as reference
+from random_text import random_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASED = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -124,7 +125,7 @@ def samples(spec, seed, n):
     missing = {b for b, c in enumerate(reference.byte_chars()) if c not in vocab}
     lines = []
     for _ in range(n):
-        text = reference.random_text(rng)
+        text = random_text(rng)
         if rng.random() < 0.3:
             text += rng.choice(TAILS) * 2 + text[:20]
         text = "".join(c for c in text if not missing.intersection(c.encode()))
@@ -134,7 +135,7 @@ def samples(spec, seed, n):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument("program", help="tokenizer_differential")
+    ap.add_argument("program", help="tokenizer_bpe_differential")
     ap.add_argument("-n", type=int, default=1000, help="strings per variant")
     ap.add_argument("--only", help="one variant")
     args = ap.parse_args()

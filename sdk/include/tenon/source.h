@@ -54,8 +54,8 @@ struct tn_source {
     tn_status (*tensor_at)(const tn_source *source, uint32_t index, tn_tensor_src *ret_tensor);
     tn_status (*tensor)(const tn_source *source, const char *name, tn_tensor_src *ret_tensor);
     /* GGUF: metadata by key. Directory: one of the files "config.json", "generation_config.json", "tokenizer.json",
-     * "tokenizer_config.json", "tokenizer.model", "chat_template.jinja", "quantize_config.json", "quant_config.json" as
-     * a STRING holding the whole file.
+     * "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+     * "chat_template.json", "quantize_config.json", "quant_config.json" as a STRING holding the whole file.
      * TN_E_NOT_FOUND. Borrowed until the source closes. [any] */
     tn_status (*meta)(const tn_source *source, const char *key, tn_meta *ret_meta);
     /* Element `index` of an ARRAY under key. Constant time. [any] */
