@@ -26,8 +26,9 @@ static inline void fuzz_encode(const tn_tok *tok, uint32_t flags)
     uint64_t count = 1024;
     tn_error err = TN_ERROR_INIT;
     tn_status status = tokenizer_encode(tok, text, sizeof text - 1, flags, ids, &count, &err);
-    /* A regex of the file's own may give up. */
-    TN_ASSERT(status == TN_OK || (status == TN_E_UNSUPPORTED && err.msg[0] != '\0'));
+    /* A regex of the file's own may give up, and a rewritten text may be long. */
+    TN_ASSERT(status == TN_OK || (status == TN_E_UNSUPPORTED && err.msg[0] != '\0') ||
+              (status == TN_E_MEMORY && count > 1024));
     if (status == TN_OK)
         fuzz_decode(tok, ids, count);
 }

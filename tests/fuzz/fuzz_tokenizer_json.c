@@ -1,7 +1,11 @@
-/* fuzz_tokenizer_json.c: any bytes as tokenizer.json. */
+/* fuzz_tokenizer_json.c: any bytes as tokenizer.json, or as the file that FUZZ_FILE names. */
 #include "fuzz_tokenizer.h"
 
 #include <string.h>
+
+#ifndef FUZZ_FILE
+#define FUZZ_FILE "tokenizer.json"
+#endif
 
 typedef struct fuzz_file {
     const uint8_t *data;
@@ -11,7 +15,7 @@ typedef struct fuzz_file {
 static tn_status fuzz_meta(const tn_source *source, const char *key, tn_meta *ret_meta)
 {
     const fuzz_file *file = source->ctx;
-    if (strcmp(key, "tokenizer.json") != 0)
+    if (strcmp(key, FUZZ_FILE) != 0)
         return TN_E_NOT_FOUND;
     *ret_meta = (tn_meta){.struct_size = sizeof *ret_meta,
                           .kind = TN_META_STRING,

@@ -3,6 +3,7 @@
 
 Usage: make_seeds.py   (standard library only; the results are committed)
 """
+import base64
 import json
 import os
 import struct
@@ -126,6 +127,64 @@ def tokenizer_json(steps, normalizer=None, post=None, merges=MERGES, **model):
     }, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+SPACE = "\u2581"
+PIECES = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("<|im_end|>", 0.0, 4)]
+PIECES += [("<0x%02X>" % byte, 0.0, 6) for byte in (0x0A, 0xC3, 0xB6, 0xF0)]
+PIECES += [(text, -1.5 - i / 4, 1) for i, text in enumerate(["ll", "He", "llo", SPACE + "w", "aa", "12", *"Helowrdaits12", SPACE])]
+
+
+def charsmap():
+    """The double array of one key, "a", whose replacement is "bb"."""
+    units = [1 << 10, 0, 0] + [0] * 200
+    units[1 ^ ord("a")] = 2 << 10 | 1 << 8 | ord("a")
+    units[1 ^ ord("a") ^ 2] = 1 << 31 | 0
+    trie = struct.pack("<%dI" % len(units), *units)
+    return struct.pack("<I", len(trie)) + trie + b"bb\0"
+
+
+def proto(number, content):
+    """One field: bytes, a float, or an integer."""
+    def varint(value):
+        out = b""
+        while value > 127:
+            out, value = out + bytes([value & 127 | 128]), value >> 7
+        return out + bytes([value])
+    if isinstance(content, bytes):
+        return varint(number << 3 | 2) + varint(len(content)) + content
+    if isinstance(content, float):
+        return varint(number << 3 | 5) + struct.pack("<f", content)
+    return varint(number << 3) + varint(content)
+
+
+def tokenizer_model(kind, more=b"", normalizer=b""):
+    pieces = b"".join(proto(1, proto(1, text.encode()) + proto(2, score) + proto(3, type_)) for text, score, type_ in PIECES)
+    return pieces + proto(2, proto(3, kind) + more) + proto(3, normalizer)
+
+
+def spm_gguf(model, **more):
+    return gguf([
+        key("tokenizer.ggml.model", STRING, model),
+        key("tokenizer.ggml.tokens", ARRAY, [p[0] for p in PIECES], STRING),
+        key("tokenizer.ggml.scores", ARRAY, [p[1] for p in PIECES], F32),
+        key("tokenizer.ggml.token_type", ARRAY, [p[2] for p in PIECES], I32),
+        key("tokenizer.ggml.bos_token_id", U32, 1), key("tokenizer.ggml.eos_token_id", U32, 2),
+        key("tokenizer.ggml.unknown_token_id", U32, 0),
+        key("tokenizer.ggml.add_space_prefix", BOOL, 1), key("tokenizer.ggml.remove_extra_whitespaces", BOOL, 1),
+    ] + ([key("tokenizer.ggml.precompiled_charsmap", ARRAY, list(charsmap()), U32)] if model == "t5" else []), [])
+
+
+def spm_json(model, normalizer, pre, decoder):
+    added = [{"id": i, "content": p[0], "special": p[2] != 4, "normalized": p[2] == 4, "lstrip": False, "rstrip": True}
+             for i, p in enumerate(PIECES) if p[2] in (2, 3, 4)]
+    if model == "BPE":
+        body = {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True,
+                "vocab": {p[0]: i for i, p in enumerate(PIECES)}, "merges": [["l", "l"], ["ll", "o"], ["H", "e"]]}
+    else:
+        body = {"type": "Unigram", "unk_id": 0, "vocab": [[p[0], p[1]] for p in PIECES]}
+    return json.dumps({"added_tokens": added, "normalizer": normalizer, "pre_tokenizer": pre, "decoder": decoder,
+                       "model": body}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def write(target, name, data):
     os.makedirs(os.path.join(HERE, "corpus", target), exist_ok=True)
     with open(os.path.join(HERE, "corpus", target, name), "wb") as file:
@@ -160,6 +219,22 @@ write("tokenizer_json", "falcon.json", tokenizer_json(
 write("tokenizer_json", "oddities.json", tokenizer_json(
     [{"type": "WhitespaceSplit"}, split(r"\w+\b|[[:digit:]\S]|\h|(?m:.)\u00e9", "Removed", True), byte_level(False, False)],
     unk_token="aa"))
+write("tokenizer_model", "bpe.model", tokenizer_model(2, proto(35, 1)))
+write("tokenizer_model", "unigram.model", tokenizer_model(1, proto(24, 1), proto(2, charsmap()) + proto(4, 0)))
+write("tokenizer_spm_gguf", "llama.gguf", spm_gguf("llama"))
+write("tokenizer_spm_gguf", "t5.gguf", spm_gguf("t5"))
+REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+META = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": True}
+write("tokenizer_spm_json", "llama.json", spm_json(
+    "BPE", {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": SPACE}, REPLACE]}, None,
+    {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}))
+write("tokenizer_spm_json", "t5.json", spm_json(
+    "Unigram", {"type": "Sequence", "normalizers": [
+        {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap()).decode()}, {"type": "NFKC"},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}, {"type": "Strip", "strip_left": True}]},
+    {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, META, {
+        "type": "Split", "pattern": {"String": "l"}, "behavior": "MergedWithNext", "invert": False}]}, META))
+
 
 
 def quant(tensors, config):

@@ -17,7 +17,7 @@ typedef struct merge_scratch {
 tn_status merge_word(const vocabulary *vocab, merge_scratch *scratch, int32_t *id, uint64_t n, uint64_t *ret_n,
                      tn_error *err);
 
-enum { MERGE_RANK_NEVER = UINT32_MAX };
+#define MERGE_RANK_NEVER UINT32_MAX
 
 /* A word whose symbols join wherever their common text is a token: no rules but the tokens' own ranks. */
 typedef struct merge_text {

@@ -1,0 +1,3 @@
+/* fuzz_tokenizer_model.c: any bytes as SentencePiece's tokenizer.model. */
+#define FUZZ_FILE "tokenizer.model"
+#include "fuzz_tokenizer_json.c"
