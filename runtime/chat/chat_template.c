@@ -12,49 +12,88 @@
 #include <jansson.h>
 #include <string.h>
 
+/* A variable with the text of a special token. */
+typedef struct token_variable {
+    const struct token_variable *next;
+    const jinja_string *name;
+    jinja_value text;
+} token_variable;
+
 struct chat_template {
-    jinja_state state; /* owns the tree and the texts */
+    jinja_state state; /* owns the trees and the texts */
     const char *text;
     uint64_t n_text;
-    const jinja_node *body;
-    jinja_value bos, eos;
+    const jinja_node *body, *tool_body; /* tool_body: for requests with tools, or NULL */
+    const token_variable *tokens;
 };
-
-typedef struct compilation {
-    chat_template *made;
-    const char *bos, *eos;
-} compilation;
 
 static void compile(jinja_state *state, void *argument)
 {
-    compilation *job = argument;
-    job->made->bos = jinja_text_copy(state, job->bos, strlen(job->bos));
-    job->made->eos = jinja_text_copy(state, job->eos, strlen(job->eos));
-    job->made->body = jinja_parse(state, job->made->text, job->made->n_text);
+    chat_template *made = argument;
+    const jinja_node **body = made->body ? &made->tool_body : &made->body;
+    *body = jinja_parse(state, made->text, made->n_text);
+}
+
+static tn_status compile_text(chat_template *made, const char *text, uint64_t n_text, tn_error *err)
+{
+    if (!utf8_is_valid(text, n_text))
+        return tn_fail(err, TN_E_ARGUMENT, "chat template: the text is not valid UTF-8");
+    made->text = text;
+    made->n_text = n_text;
+    made->state.err = err;
+    tn_status status = jinja_state_run(&made->state, compile, made);
+    made->text = NULL; /* borrowed; the tree has its own copy */
+    made->state.err = NULL;
+    return status;
+}
+
+typedef struct naming {
+    chat_template *made;
+    const char *name, *text;
+} naming;
+
+static void add_token(jinja_state *state, void *argument)
+{
+    naming *job = argument;
+    token_variable *variable = JINJA_NEW(state, token_variable);
+    *variable = (token_variable){job->made->tokens, jinja_text_copy(state, job->name, strlen(job->name)).as.string,
+                                 jinja_text_copy(state, job->text, strlen(job->text))};
+    job->made->tokens = variable;
+}
+
+tn_status chat_template_set_token(chat_template *chat_template, const char *name, const char *text, tn_error *err)
+{
+    naming job = {chat_template, name, text};
+    if (!utf8_is_valid(name, strlen(name)) || !utf8_is_valid(text, strlen(text)))
+        return tn_fail(err, TN_E_ARGUMENT, "chat template: the text of %.40s is not valid UTF-8", name);
+    chat_template->state.err = err;
+    tn_status status = jinja_state_run(&chat_template->state, add_token, &job);
+    chat_template->state.err = NULL;
+    return status;
+}
+
+tn_status chat_template_set_tool_use(chat_template *chat_template, const char *text, uint64_t n_text, tn_error *err)
+{
+    TN_ASSERT(chat_template->body && !chat_template->tool_body);
+    return compile_text(chat_template, text, n_text, err);
 }
 
 tn_status chat_template_create(const char *text, uint64_t n_text, const char *bos, const char *eos,
                                chat_template **ret_template, tn_error *err)
 {
-    if (!utf8_is_valid(text, n_text))
-        return tn_fail(err, TN_E_ARGUMENT, "chat template: the text is not valid UTF-8");
-    if (!utf8_is_valid(bos, strlen(bos)) || !utf8_is_valid(eos, strlen(eos)))
-        return tn_fail(err, TN_E_ARGUMENT, "chat template: the text of the BOS or EOS token is not valid UTF-8");
-
     chat_template *made = calloc(1, sizeof *made);
     if (!made)
         return tn_fail(err, TN_E_MEMORY, "chat template: out of memory");
-    made->text = text;
-    made->n_text = n_text;
     jinja_state_init(&made->state, &jinja_limits_default, err);
-    compilation job = {made, bos, eos};
-    tn_status status = jinja_state_run(&made->state, compile, &job);
+    tn_status status = compile_text(made, text, n_text, err);
+    if (status == TN_OK)
+        status = chat_template_set_token(made, "bos_token", bos, err);
+    if (status == TN_OK)
+        status = chat_template_set_token(made, "eos_token", eos, err);
     if (status != TN_OK) {
         chat_template_destroy(made);
         return status;
     }
-    made->text = NULL; /* borrowed; the tree has its own copy */
-    made->state.err = NULL;
     *ret_template = made;
     return TN_OK;
 }
@@ -146,8 +185,8 @@ static void render(jinja_state *state, void *argument)
     variable_set(state, scope, "tools", member_of(state, job->request, "tools"));
     variable_set(state, scope, "documents", member_of(state, job->request, "documents"));
     variable_set(state, scope, "add_generation_prompt", jinja_bool(prompt && json_is_true(prompt)));
-    variable_set(state, scope, "bos_token", job->from->bos);
-    variable_set(state, scope, "eos_token", job->from->eos);
+    for (const token_variable *token = job->from->tokens; token; token = token->next)
+        jinja_scope_set(state, scope, token->name, token->text);
 
     const char *key;
     json_t *member;
@@ -157,7 +196,9 @@ static void render(jinja_state *state, void *argument)
         variable_set(state, scope, key, value_of_json(state, member));
     }
     state->out = jinja_buffer_open(state);
-    jinja_exec(state, scope, job->from->body);
+    const json_t *tools = json_object_get(job->request, "tools");
+    bool tool_use = job->from->tool_body && tools && !json_is_null(tools);
+    jinja_exec(state, scope, tool_use ? job->from->tool_body : job->from->body);
 }
 
 /* The types of the fields; their contents are the template's business. */

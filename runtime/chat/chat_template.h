@@ -11,6 +11,10 @@ typedef struct chat_template chat_template;
 /* text: the template; bos, eos: their texts, "" if the model has none. Errors name the line. Copies everything. */
 tn_status chat_template_create(const char *text, uint64_t n_text, const char *bos, const char *eos,
                                chat_template **ret_template, tn_error *err);
+/* Both before the first rendering, and of the model's own too: a further variable, such as pad_token; and the template
+ * for requests with tools, where the model has one of its own for them. Copied. */
+tn_status chat_template_set_token(chat_template *chat_template, const char *name, const char *text, tn_error *err);
+tn_status chat_template_set_tool_use(chat_template *chat_template, const char *text, uint64_t n_text, tn_error *err);
 void chat_template_destroy(chat_template *chat_template);
 
 /* json: {"messages": [...], "tools": [...]?, "documents": [...]?, "add_generation_prompt": bool?,

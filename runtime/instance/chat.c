@@ -1,96 +1,13 @@
-/* chat.c: finds the model's chat template and serves it as tn.chat.
- *
- * Sources, first wins: the file that model.chat_template names, GGUF's tokenizer.chat_template, a directory's
- * chat_template.jinja, the chat_template of its tokenizer_config.json. A broken template does not keep a model from
+/* chat.c: compiles the model's chat template and serves it as tn.chat. A broken template does not keep a model from
  * being served; its error is what every chat request gets.
  */
+#include "instance/chat_source.h"
 #include "instance/instance.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEMPLATE_BYTES_MAX = 1 << 20, TOKEN_BYTES_MAX = 256 };
-
-static tn_status read_template_file(const char *path, char **ret_text, uint64_t *ret_bytes, tn_error *err)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return tn_fail(err, TN_E_IO, "model.chat_template=%s: %s", path, strerror(errno));
-    char *text = malloc(TEMPLATE_BYTES_MAX + 1);
-    size_t bytes = text ? fread(text, 1, TEMPLATE_BYTES_MAX + 1, file) : 0;
-    bool failed = ferror(file);
-    fclose(file);
-    if (!text || failed || bytes > TEMPLATE_BYTES_MAX) {
-        free(text);
-        return tn_fail(err, failed ? TN_E_IO : TN_E_ARGUMENT, "model.chat_template=%s: %s", path,
-                       failed ? "cannot be read" : "is larger than 1 MiB");
-    }
-    *ret_text = text;
-    *ret_bytes = bytes;
-    return TN_OK;
-}
-
-static tn_status copy_template(const char *text, uint64_t bytes, char **ret_text, uint64_t *ret_bytes, tn_error *err)
-{
-    if (bytes > TEMPLATE_BYTES_MAX)
-        return tn_fail(err, TN_E_CORRUPT, "the model's chat template is larger than 1 MiB");
-    char *copy = malloc(bytes + 1);
-    if (!copy)
-        return tn_fail(err, TN_E_MEMORY, "chat template");
-    memcpy(copy, text, bytes);
-    *ret_text = copy;
-    *ret_bytes = bytes;
-    return TN_OK;
-}
-
-/* chat_template of tokenizer_config.json: a string, or a list of {name, template} of which "default" counts. */
-static tn_status template_from_config(const tn_meta *file, char **ret_text, uint64_t *ret_bytes, tn_error *err)
-{
-    json_error_t error;
-    json_t *root = json_loadb(file->string, file->count, 0, &error);
-    if (!root)
-        return tn_fail(err, TN_E_CORRUPT, "tokenizer_config.json, line %d: %s", error.line, error.text);
-
-    json_t *entry = json_object_get(root, "chat_template"), *item;
-    size_t i;
-    if (json_is_array(entry)) {
-        json_t *list = entry;
-        entry = NULL;
-        json_array_foreach(list, i, item)
-        {
-            const char *name = json_string_value(json_object_get(item, "name"));
-            if (name && strcmp(name, "default") == 0)
-                entry = json_object_get(item, "template");
-        }
-    }
-    tn_status status = TN_E_NOT_FOUND;
-    if (json_is_string(entry))
-        status = copy_template(json_string_value(entry), json_string_length(entry), ret_text, ret_bytes, err);
-    json_decref(root);
-    return status;
-}
-
-static tn_status find_template(const instance *in, char **ret_text, uint64_t *ret_bytes, tn_error *err)
-{
-    const tn_source *source = checkpoint_source(in->checkpoint);
-    const char *path = settings_string(in->settings, "model", "chat_template");
-    tn_meta meta = {.struct_size = sizeof meta};
-
-    if (path)
-        return read_template_file(path, ret_text, ret_bytes, err);
-    if (source->meta(source, "tokenizer.chat_template", &meta) == TN_OK ||
-        source->meta(source, "chat_template.jinja", &meta) == TN_OK) {
-        if (meta.kind != TN_META_STRING)
-            return tn_fail(err, TN_E_CORRUPT, "%s: the chat template is not a string", source->path);
-        return copy_template(meta.string, meta.count, ret_text, ret_bytes, err);
-    }
-    if (source->meta(source, "tokenizer_config.json", &meta) == TN_OK)
-        return template_from_config(&meta, ret_text, ret_bytes, err);
-    return TN_E_NOT_FOUND;
-}
+enum { TOKEN_BYTES_MAX = 256 };
 
 /* The text of a special token, "" if the model has none. */
 static void token_text(const instance *in, uint32_t role, char text[TOKEN_BYTES_MAX + 1])
@@ -106,25 +23,43 @@ static void token_text(const instance *in, uint32_t role, char text[TOKEN_BYTES_
         text[0] = '\0';
 }
 
-tn_status instance_open_chat(instance *in, tn_error *err)
+static tn_status compile(instance *in, const chat_source *source, tn_error *err)
 {
     char bos[TOKEN_BYTES_MAX + 1], eos[TOKEN_BYTES_MAX + 1];
-    char *text = NULL;
-    uint64_t bytes = 0;
+    const char *name;
+    json_t *text;
 
-    tn_status status = find_template(in, &text, &bytes, &in->chat_error);
+    token_text(in, TN_TOKEN_BOS, bos);
+    token_text(in, TN_TOKEN_EOS, eos);
+    tn_status status = chat_template_create(source->text, source->bytes, bos, eos, &in->chat, err);
+    json_object_foreach(source->tokens, name, text)
+    {
+        if (status == TN_OK)
+            status = chat_template_set_token(in->chat, name, json_string_value(text), err);
+    }
+    if (status == TN_OK && source->tool_text)
+        status = chat_template_set_tool_use(in->chat, source->tool_text, source->tool_bytes, err);
+    if (status != TN_OK) {
+        chat_template_destroy(in->chat);
+        in->chat = NULL;
+    }
+    return status;
+}
+
+tn_status instance_open_chat(instance *in, tn_error *err)
+{
+    const char *path = settings_string(in->settings, "model", "chat_template");
+    chat_source source;
+    tn_status status = chat_source_find(checkpoint_source(in->checkpoint), path, &source, &in->chat_error);
     if (status == TN_E_NOT_FOUND) {
         tn_fail(&in->chat_error, TN_E_NOT_FOUND,
                 "this model has no chat template: use /v1/completions, or name a template file in model.chat_template");
         return TN_OK;
     }
-    if (status == TN_OK) {
-        token_text(in, TN_TOKEN_BOS, bos);
-        token_text(in, TN_TOKEN_EOS, eos);
-        status = chat_template_create(text, bytes, bos, eos, &in->chat, &in->chat_error);
-    }
-    free(text);
-    if (status != TN_OK && settings_string(in->settings, "model", "chat_template"))
+    if (status == TN_OK)
+        status = compile(in, &source, &in->chat_error);
+    chat_source_finish(&source);
+    if (status != TN_OK && path)
         return tn_fail(err, status, "%s", in->chat_error.msg); /* the operator's own file: say so at once */
     return TN_OK;
 }
