@@ -81,6 +81,17 @@ def variants():
         "qwen2": {**steps(split(reference.CL100K % ""), byte_level()), "normalizer": {"type": "NFC"}},
         "gpt-4o": steps(split(CASED, "Removed", True), byte_level()),
         "deepseek-v3": steps(*[split(p) for p in DEEPSEEK], byte_level()),
+        # By model: what its tokenizer.json has, as far as it is not among the above.
+        "deepseek-r1-qwen": {**steps(split(reference.CL100K % ""), byte_level()), "normalizer": {
+            "type": "Sequence", "normalizers": []}},
+        "phi-4": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "added": flags(lstrip=True, rstrip=True)},
+        "olmo2": steps(split(reference.CL100K % "{1,3}"), byte_level()),
+        "granite-3": steps({"type": "Digits", "individual_digits": True}, byte_level(True)),
+        "smollm3": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "model": {"ignore_merges": True}},
+        "gpt-oss": {**steps(split(CASED), byte_level()), "model": {"ignore_merges": False}},
+        "tekken": {**steps(split(CASED.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "")), byte_level()),
+                   "model": {"ignore_merges": True}},
+        "qwen3.5": {**steps(split(reference.CL100K.replace(r"\p{L}+", r"[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]") % ""), byte_level()), "normalizer": {"type": "NFC"}},
         "whitespace": steps({"type": "Whitespace"}, byte_level()),
         "whitespace_split": steps({"type": "WhitespaceSplit"}, byte_level()),
         "anchors": steps(split(r"^\s+|\s+$"), byte_level()),
