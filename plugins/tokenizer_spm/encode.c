@@ -21,7 +21,7 @@ typedef struct encoder {
     uint64_t unknown_at; /* ids written when the last unknown ended */
 } encoder;
 
-/* A character without a piece. *append: as id_list_append, or into another list of ids. */
+/* The tokens of a character's bytes; false if there is no byte fallback, or a byte has none. */
 static bool bytes_of(const tn_tok *tok, const char *text, size_t n, int32_t id[4])
 {
     TN_ASSERT(n <= 4);
