@@ -37,10 +37,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SPACE = "\u2581"
 CONTROL = ["[INST]", "[/INST]", "<|end|>"]
 USER = ["<u>", SPACE * 2, SPACE * 4, "\n", "\n\n", "fox", "\u00e9t\u00e9"]
-# A charsmap small enough to keep: full-width letters, a ligature, a letter with a mark, spaces, something that goes.
+# A charsmap small enough to keep: letters alone and together, a ligature, a letter with a mark, spaces, one that goes.
 RULES = "".join("%s\t%s\n" % (" ".join("%X" % ord(c) for c in a), " ".join("%X" % ord(c) for c in b)) for a, b in
-                [("\uff21", "A"), ("\uff41", "a"), ("\ufb01", "fi"), ("e\u0301", "\u00e9"), ("\u00a0", " "),
-                 ("\u3000", " "), ("\u200b", " "), ("\t", " "), ("\u00ad", ""), ("\u2460", "1"), ("\uac00", "\u1100\u1161")])
+                [("\uff21", "A"), ("\uff21\uff22", "Z"), ("\uff41", "a"), ("\ufb01", "fi"), ("e\u0301", "\u00e9"),
+                 ("\u00a0", " "), ("\u3000", " "), ("\u200b", " "), ("\t", " "), ("\u00ad", ""), ("\u2460", "1"),
+                 ("\uac00", "\u1100\u1161")])
+EXTRA = USER + CONTROL + ["  ", "\u3000", "the fox", "e\u0301", "\ufb01", "\uff21", "\uff21\uff22", "Qfox",
+                          "\u00ad", SPACE]
 
 
 def corpus():
@@ -100,6 +103,13 @@ def some_unused(parsed):
     for piece in parsed.pieces[300::7]:
         if piece.type == 1 and len(piece.piece) > 1:
             piece.type = 5
+
+
+def near_user_piece(parsed):
+    """A piece that is almost as good as a user-defined one behind a letter."""
+    for text, score in (("Q", -3.0), ("Qfox", -2.9)):
+        piece = parsed.pieces.add()
+        piece.piece, piece.score, piece.type = text, score, 1
 
 
 class Pieces:
@@ -217,6 +227,7 @@ def variants():
         "unigram_unknown": plain,
         "unigram_rules": rules,
         "unigram_suffix": train(model_type="unigram", treat_whitespace_as_suffix=True, remove_extra_whitespaces=True),
+        "unigram_user": edit(uni, near_user_piece),
         "unigram_unused": edit(uni, some_unused),
         "json_llama": bpe_json(bpe, sequence("normalizers", PREPEND, ESCAPE)),
         "json_gemma": bpe_json(bpe, ESCAPE, cut("MergedWithPrevious"), PLAIN_DECODER),
@@ -249,20 +260,22 @@ def variants():
 
 
 UNKNOWN = 0
-GOLDEN = ["bpe", "bpe_unknown", "bpe_rules", "bpe_missing", "bpe_ties", "unigram", "unigram_rules", "json_llama",
+GOLDEN = ["bpe", "bpe_unknown", "bpe_rules", "bpe_missing", "bpe_ties", "unigram_user", "unigram_rules", "json_llama",
           "json_gemma", "json_first", "json_t5", "json_unigram_bytes"]
 SPECIAL = re.compile(r"</?s>|<unk>|<pad>|<0x..>")
 
 
-def sample_text(rng, json_form):
+# Letters whose graphemes Unicode has changed.
+UNSETTLED = re.compile("[\u0e00-\u0fff\u1000-\u1cff\ua800-\uabff\ud7b0-\ud7ff\U00010a00-\U00011fff"
+                       "\U0001f000-\U0010ffff]")
+
+
+def sample_text(rng, by_grapheme):
     text = random_text.random_text(rng)
     if rng.random() < 0.4:
-        text += rng.choice(USER + CONTROL + ["  ", "\u3000", "the fox", "e\u0301", "\ufb01", "\uff21", "\u00ad", "\u2581"]) * \
-            rng.randint(1, 3) + text[:20]
+        text += rng.choice(EXTRA) * rng.randint(1, 3) + text[:20]
     text = SPECIAL.sub("", text)
-    # What a Unigram of tokenizers would take for a special token, and characters whose graphemes Unicode has changed.
-    return re.sub("[\u0e00-\u0fff\u1000-\u1cff\ua800-\uabff\ud7b0-\ud7ff\U00010a00-\U00011fff\U0001f000-\U0010ffff]", "", text) \
-        if json_form else text
+    return UNSETTLED.sub("", text) if by_grapheme else text
 
 
 def make(model):
@@ -274,10 +287,10 @@ def samples(name, model, n, golden):
     is_json = isinstance(model, dict)
     mapped = is_json and "Precompiled" in json.dumps(model)
     special = [t["content"] for t in model["added_tokens"] if t["special"]] if is_json else CONTROL
-    for _ in range(n):
+    for i in range(n):
         text = sample_text(rng, mapped)
-        if golden:
-            text = text[:rng.randint(1, 60)]
+        if golden:  # shorter, and every extra in turn
+            text = text[:rng.randint(0, 30)] + EXTRA[i % len(EXTRA)] + EXTRA[(7 * i + 3) % len(EXTRA)]
         line = {"text": text, "ids": ref.encode(text, True)}
         # A Unigram of tokenizers takes the text of a special token for the piece.
         if not (is_json and model["model"]["type"] == "Unigram" and any(s in text for s in special)):
