@@ -23,9 +23,9 @@ static void on_export(void *ctx, const char *name)
 /* Libraries that every system of this platform has, or that come with the compiler. */
 static bool is_common_library(const char *name)
 {
-    static const char *const common[] = {"libc.so",    "libm.so",      "libdl.so",    "libpthread.so",
-                                         "librt.so",   "ld-linux",     "libgcc_s.so", "libstdc++.so",
-                                         "libgomp.so", "libatomic.so", "libc.musl",   "linux-vdso.so"};
+    static const char *const common[] = {"libc.so",   "libm.so",       "libdl.so",     "libpthread.so", "librt.so",
+                                         "ld-linux",  "libgcc_s.so",   "libstdc++.so", "libgomp.so",    "libatomic.so",
+                                         "libc.musl", "linux-vdso.so", "libasan.so",   "libubsan.so",   "libtsan.so"};
     for (size_t i = 0; i < sizeof common / sizeof *common; i++) {
         if (!strncmp(name, common[i], strlen(common[i])))
             return true;
