@@ -11,7 +11,7 @@
 enum {
     PACKED_ROWS_MAX = 4,   /* rows of one packed kernel */
     PACKED_GROUPS_MAX = 3, /* calls of it that are still faster than unpacking */
-    PREFETCH_BYTES = 2048
+    PREFETCH_BYTES = 8192
 };
 
 /* One K chunk of one panel against some rows. */

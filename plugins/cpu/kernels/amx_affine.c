@@ -58,6 +58,8 @@ INLINE void unpack_tiles(const int bits, const chunk_args *a)
     uint8_t *out = (uint8_t *)a->scratch->codes;
 
     for (uint32_t b = 0; b < count; b++, codes += 64 * bits, out += BLOCK_BYTES) {
+        for (int line = 0; line < bits; line++)
+            isa_prefetch(codes + PREFETCH_BYTES + line * 64);
         vi base[2];
         for (uint32_t half = 0; half < 2; half++)
             base[half] = every_byte(base_of(bits, w, a->panel, a->block0 + b * halves + half * (halves - 1)));
