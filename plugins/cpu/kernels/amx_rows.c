@@ -44,13 +44,14 @@ void quantize_part_amx(const float *x, uint32_t first, uint32_t n, const quant_r
 
 const kernels *kernels_amx(void)
 {
-    static kernels table;
-
-    table = *kernels_avx512();
-    table.name = "amx";
-    table.tiles = true;
-    table.quantize_part = quantize_part_amx;
-    table.linear_affine = linear_affine_amx;
-    table.linear_split = linear_split_amx;
+    static const kernels table = {
+        .name = "amx",
+        .tiles = true,
+        .quantize_part = quantize_part_amx,
+        .linear_affine = linear_affine_amx,
+        .linear_float = FAMILY(linear_float),
+        .linear_split = linear_split_amx,
+        FAMILY_VECTOR_KERNELS,
+    };
     return &table;
 }

@@ -14,16 +14,7 @@ const kernels *FAMILY(kernels)(void)
         .quantize_part = FAMILY(quantize_part),
         .linear_affine = FAMILY(linear_affine),
         .linear_float = FAMILY(linear_float),
-        .rms_norm = FAMILY(rms_norm),
-        .add = FAMILY(add),
-        .gated = FAMILY(gated),
-        .scale_cap = FAMILY(scale_cap),
-        .rope_head = FAMILY(rope_head),
-        .attention_span = FAMILY(attention_span),
-        .attention_merge = FAMILY(attention_merge),
-        .attention_finish = FAMILY(attention_finish),
-        .kv_write = FAMILY(kv_write),
-        .argmax = FAMILY(argmax),
+        FAMILY_VECTOR_KERNELS,
     };
     return &table;
 }

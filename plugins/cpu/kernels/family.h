@@ -25,6 +25,13 @@ void FAMILY(attention_finish)(const softmax_state *state, const float *state_out
 void FAMILY(kv_write)(const float *k, const float *v, uint32_t head_dim, uint32_t v_dim, uint32_t v_pad, uint32_t store,
                       uint32_t token, uint8_t *k_page, uint8_t *v_page);
 
+/* Members that have nothing to do with matrix products, for the tables of this family and of those built on it. */
+#define FAMILY_VECTOR_KERNELS                                                                                 \
+    .rms_norm = FAMILY(rms_norm), .add = FAMILY(add), .gated = FAMILY(gated), .scale_cap = FAMILY(scale_cap), \
+    .rope_head = FAMILY(rope_head), .attention_span = FAMILY(attention_span),                                 \
+    .attention_merge = FAMILY(attention_merge), .attention_finish = FAMILY(attention_finish),                 \
+    .kv_write = FAMILY(kv_write), .argmax = FAMILY(argmax)
+
 /* Shared within a family: tile[r][0..16) += x[r][0..k) * panel, one chain of fused multiply-adds per element. */
 void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const float (*panel)[LANES], uint32_t k,
                               float *tile, uint32_t tile_stride);
