@@ -47,23 +47,24 @@ def main():
     parser.add_argument("--peer", required=True, action="append", help="folder with a build of llama-cpp-python; may be repeated")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", choices=FIGURES, help="measure only this figure")
     parser.add_argument("--json", help="write everything measured to this file")
     args = parser.parse_args()
-    everything = {}
+    only, everything = (["--only", args.only] if args.only else []), {}
     for model in args.model:
         plan = run([args.tenon, "plan", model, "--json", "--set", f"plugins.path={args.plugins}"])
         ours, theirs = [], {peer: [] for peer in args.peer}
         for _ in range(args.rounds):
-            ours.append(run([args.engine, model, "1", f"plugins.path={args.plugins}", f"cpu.threads={args.threads}"]))
+            ours.append(run([args.engine, model, "1", *only, f"plugins.path={args.plugins}", f"cpu.threads={args.threads}"]))
             for peer in args.peer:
                 theirs[peer].append(run([sys.executable, os.path.join(HERE, "peer_llama.py"), model, "--threads", str(args.threads),
-                                         "--repeat", "1"], PYTHONPATH=peer))
+                                         "--repeat", "1", *only], PYTHONPATH=peer))
         limits = {key: statistics.median(o["limits"][key] for o in ours) for key in ours[0]["limits"]}
         print(f"\n{os.path.basename(model)}, {args.threads} threads, median of {args.rounds} rounds; this machine reads "
               f"{limits['read_bytes_per_s'] / 1e9:.1f} GB/s; multiply-adds/s: {limits['f32_multiply_adds_per_s'] / 1e9:.0f} G float32, "
               f"{limits['i16_multiply_adds_per_s'] / 1e9:.0f} G int16, {limits['tile_multiply_adds_per_s'] / 1e9:.0f} G in tiles")
         print(f"{'':22}{'Tenon':>10}{'llama.cpp':>11}{'ratio':>8}{'limit':>10}{'Tenon':>8}{'llama.cpp':>11}")
-        for name in FIGURES:
+        for name in [args.only] if args.only else FIGURES:
             mine = statistics.median(o[name] for o in ours)
             peer = max(statistics.median(t["best"][name] for t in runs) for runs in theirs.values())
             most = limit(name, plan, limits)

@@ -1,6 +1,6 @@
 /* bench_engine.c: tokens per second through tn.engine, as a front end would see them.
  *
- *   bench_engine MODEL REPEATS [SECTION.KEY=VALUE ...]
+ *   bench_engine MODEL REPEATS [--only FIGURE] [SECTION.KEY=VALUE ...]
  *
  * Prompts are random ids, so nothing is cached except where depth is wanted: there a first request of 2,048 tokens
  * fills the prefix cache. Prints one JSON object: the median of each figure, then the machine's limits.
@@ -148,6 +148,7 @@ int main(int argc, char **argv)
     char path[4096];
     const char *overrides[32] = {path, "engine.max_num_seqs=32", "model.max_model_len=4096",
                                  "engine.max_num_batched_tokens=512"};
+    const char *only = argc > 4 && strcmp(argv[3], "--only") == 0 ? argv[4] : NULL;
     uint32_t count = 4, repeats = argc > 2 ? (uint32_t)atoi(argv[2]) : 0;
     tn_error err = TN_ERROR_INIT;
     tn_runtime *runtime;
@@ -155,11 +156,11 @@ int main(int argc, char **argv)
     cpu_set_t set;
 
     if (repeats < 1 || repeats > REPEATS_MAX || argc > 30) {
-        fprintf(stderr, "usage: bench_engine MODEL REPEATS [SECTION.KEY=VALUE ...]\n");
+        fprintf(stderr, "usage: bench_engine MODEL REPEATS [--only FIGURE] [SECTION.KEY=VALUE ...]\n");
         return 2;
     }
     snprintf(path, sizeof path, "model.path=%s", argv[1]);
-    for (int i = 3; i < argc; i++)
+    for (int i = only ? 5 : 3; i < argc; i++)
         overrides[count++] = argv[i];
     if (tn_runtime_open(NULL, overrides, &runtime, &err) != TN_OK) {
         fprintf(stderr, "bench: %s\n", err.msg);
@@ -177,6 +178,8 @@ int main(int argc, char **argv)
     measure_decode(PROMPT, 1, 16); /* warm */
     for (size_t f = 0; f < sizeof figures / sizeof *figures; f++) {
         double values[REPEATS_MAX];
+        if (only && strcmp(only, figures[f].name) != 0)
+            continue;
         for (uint32_t r = 0; r < repeats; r++)
             values[r] = measure(&figures[f]);
         printf("\"%s\": %.2f, ", figures[f].name, median(values, repeats));
