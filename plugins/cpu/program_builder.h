@@ -37,6 +37,12 @@ uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id);
 /* NONE if the node has no such input. */
 uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input);
 
+/* ---- program_memory.c ---- */
+/* A buffer of `rows` rows that lives in no step yet. */
+buffer buffer_lay_out(uint32_t columns, uint32_t form, uint32_t rows, bool tiles);
+/* Once all steps are there: lifetimes, offsets, the sizes of the arenas and the largest of each step's needs. */
+void memory_plan(program *p);
+
 /* ---- program_moe.c ---- */
 tn_status moe_check(const builder *b, const tn_node *n, tn_error *err);
 void add_moe(builder *b, const tn_node *n);
