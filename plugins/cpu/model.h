@@ -133,9 +133,9 @@ static inline uint8_t *model_thread(const tn_model *m, uint32_t thread, uint64_t
 
 /* ---- steps (step_linear.c, step_rows.c, step_attention.c, step_moe.c). *_begin cuts the step into items and returns
  * how many; m->rows is set. ---- */
-/* Rows of buffer `in` times some panels of a weight, to a tile of `stride` floats a row. */
+/* Some rows times some panels of a weight, to a tile of `stride` floats a row. */
 typedef struct product_place {
-    uint32_t in, row0, rows, panel0, panels, stride;
+    uint32_t row0, rows, panel0, panels, stride;
 } product_place;
 /* tile = the product, bias added; columns from panels * LANES to stride are zero. */
 void linear_product(const tn_model *m, const linear_part *part, const product_place *at, float *tile, uint32_t thread);

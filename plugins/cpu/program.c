@@ -68,7 +68,7 @@ step *step_add(builder *b, uint32_t kind, bool outputs)
                 .q_rope = {.table = NONE},
                 .k_rope = {.table = NONE}};
     for (uint32_t i = 0; i < PARTS_MAX; i++)
-        s->part[i] = (linear_part){NONE, NONE, NONE, NONE};
+        s->part[i] = (linear_part){NONE, NONE, NONE, NONE, NONE};
     return s;
 }
 
@@ -83,6 +83,12 @@ uint32_t form_of(const builder *b, uint32_t weight_id)
     return b->p->limits.tiles && w->matrix.store == STORE_BF16 ? FORM_SPLIT : FORM_FLOAT;
 }
 
+/* What the producer of a product's input has to supply. */
+static uint32_t supplied_form(const builder *b, uint32_t weight_id)
+{
+    return weight_is_permuted(&b->p->weights[weight_id]) ? FORM_FLOAT : form_of(b, weight_id);
+}
+
 /* Which forms of `value` later nodes read. */
 static void forms_of(const builder *b, uint32_t value, bool ret_wants[FORM_COUNT + 1])
 {
@@ -93,7 +99,7 @@ static void forms_of(const builder *b, uint32_t value, bool ret_wants[FORM_COUNT
             if (n->in[j] != value)
                 continue;
             bool product = j == 0 && (n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS);
-            ret_wants[product ? form_of(b, b->value[n->in[1]].weight_id) : FORM_FLOAT] = true;
+            ret_wants[product ? supplied_form(b, b->value[n->in[1]].weight_id) : FORM_FLOAT] = true;
         }
         if (n->op == TN_OP_LOGITS && n->in[0] == value)
             ret_wants[FORM_FLOAT] = true; /* the hidden row may be asked for */
@@ -113,9 +119,29 @@ void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quan
     }
 }
 
+/* Rows of `value` in the order of one weight's columns. Products that follow each other share the step. */
+static uint32_t permuted_input(builder *b, uint32_t value, uint32_t weight_id)
+{
+    const uint32_t columns = (uint32_t)b->value[value].dim[1];
+    const bool outputs = is_outputs(b, value);
+    uint32_t from = buffer_for(b, value), made = buffer_add(b, columns, form_of(b, weight_id), outputs);
+    step *s = b->p->step_count ? &b->p->steps[b->p->step_count - 1] : NULL;
+
+    if (!s || s->kind != STEP_PERMUTE || s->in[0] != from || s->part_count == PARTS_MAX) {
+        s = step_add(b, STEP_PERMUTE, outputs);
+        s->in[0] = from;
+        s->columns = columns;
+        s->part_count = 0;
+    }
+    s->part[s->part_count++] = (linear_part){weight_id, NONE, NONE, NONE, made};
+    return made;
+}
+
 uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id)
 {
     uint32_t which = form_of(b, weight_id);
+    if (weight_is_permuted(&b->p->weights[weight_id]))
+        return permuted_input(b, value, weight_id);
     if (which == FORM_FLOAT)
         return buffer_for(b, value);
     if (b->quant_of[value][which] == NONE) {
@@ -198,17 +224,19 @@ static bool gated_match(builder *b, uint32_t index, uint32_t *ret_gate, uint32_t
 static void add_gated(builder *b, uint32_t gate, uint32_t up, uint32_t gated)
 {
     const tn_node *n[2] = {&b->node[gate], &b->node[up]}, *g = &b->node[gated];
-    uint32_t input = linear_input(b, n[0]->in[0], weight_of(b, n[0], 1)), out, quant[FORM_COUNT];
+    uint32_t input[2], out, quant[FORM_COUNT];
 
+    for (uint32_t i = 0; i < 2; i++)
+        input[i] = linear_input(b, n[i]->in[0], weight_of(b, n[i], 1));
     outputs_attach(b, g->out[0], &out, quant);
     step *s = step_add(b, STEP_GATED_LINEAR, is_outputs(b, g->out[0]));
-    s->in[0] = input;
     s->out = out;
     memcpy(s->quant, quant, sizeof quant);
     s->columns = (uint32_t)b->value[g->out[0]].dim[1];
     s->activation = (uint32_t)g->attr[TN_GATED_A_ACTIVATION];
     s->part_count = 2;
     for (uint32_t i = 0; i < 2; i++) {
+        s->part[i].in = input[i];
         s->part[i].weight = weight_of(b, n[i], 1);
         s->part[i].bias = weight_of(b, n[i], 2);
     }
@@ -225,7 +253,6 @@ static void add_linears(builder *b, uint32_t index)
         add_gated(b, gate, up, gated);
         return;
     }
-    uint32_t input = linear_input(b, first->in[0], weight_of(b, first, 1));
     uint32_t form = form_of(b, weight_of(b, first, 1)), count = 0;
     linear_part part[PARTS_MAX];
     for (uint32_t i = index; i < b->api->node_count && count < PARTS_MAX; i++) {
@@ -235,15 +262,14 @@ static void add_linears(builder *b, uint32_t index)
                 break;
             continue;
         }
-        if (form_of(b, weight_of(b, n, 1)) != form || (i != index && gated_match(b, i, &gate, &up, &gated)) ||
-            linear_input(b, n->in[0], weight_of(b, n, 1)) != input)
+        if (form_of(b, weight_of(b, n, 1)) != form || (i != index && gated_match(b, i, &gate, &up, &gated)))
             break;
-        part[count] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), NONE, NONE};
+        uint32_t input = linear_input(b, n->in[0], weight_of(b, n, 1));
+        part[count] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), input, NONE, NONE};
         residual_match(b, i, &part[count++]);
         b->done[i] = true;
     }
     step *s = step_add(b, STEP_LINEAR, is_outputs(b, first->out[0]));
-    s->in[0] = input;
     s->part_count = count;
     memcpy(s->part, part, sizeof part);
 }
@@ -410,10 +436,9 @@ static void add_node(builder *b, uint32_t index)
         uint32_t in = linear_input(b, n->in[0], weight_of(b, n, 1)), hidden = buffer_for(b, n->in[0]);
         uint32_t out = buffer_for(b, n->out[0]);
         s = step_add(b, STEP_LOGITS, true);
-        s->in[0] = in;
-        s->in[1] = hidden;
+        s->in[0] = hidden;
         s->part_count = 1;
-        s->part[0] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), NONE, out};
+        s->part[0] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), in, NONE, out};
         s->scale = (float)n->fattr[TN_LOGITS_F_SCALE];
         s->cap = (float)n->fattr[TN_LOGITS_F_SOFTCAP];
         b->p->hidden = hidden;
@@ -512,6 +537,12 @@ static bool is_vector(const builder *b, const tn_node *n, uint32_t input)
             ((n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS) && input == 2));
 }
 
+/* One matrix of all experts, whose rows are gathered once for all of them. */
+static bool is_expert(const tn_node *n, uint32_t input)
+{
+    return n->op == TN_OP_MOE && input >= TN_MOE_IN_GATE && input <= TN_MOE_IN_DOWN;
+}
+
 static tn_status weights_read(builder *b)
 {
     program *p = b->p;
@@ -530,6 +561,8 @@ static tn_status weights_read(builder *b)
             p->names[v->weight_id] = v->name;
             status = weight_init(&p->weights[v->weight_id], &enc, (uint64_t)v->dim[0], (uint64_t)v->dim[1],
                                  is_vector(b, n, j), v->name, b->err);
+            if (status == TN_OK && is_expert(n, j) && weight_is_permuted(&p->weights[v->weight_id]))
+                status = tn_fail(b->err, TN_E_UNSUPPORTED, "%s: experts with columns in another order", v->name);
         }
     }
     for (uint32_t i = 0; i < p->weight_count; i++) {

@@ -37,6 +37,7 @@ typedef struct buffer {
 
 typedef struct linear_part {
     uint32_t weight, bias; /* weight ids; bias may be NONE */
+    uint32_t in;           /* buffer in the form and order that the weight multiplies */
     uint32_t residual;     /* buffer added at the end, or NONE */
     uint32_t out;          /* buffer */
 } linear_part;
@@ -50,6 +51,7 @@ enum {
     STEP_EMBED,
     STEP_NORM,
     STEP_QUANTIZE,
+    STEP_PERMUTE, /* in[0] in the order of each part's columns, to part.out */
     STEP_LINEAR,
     STEP_GATED_LINEAR, /* part[0] gate, part[1] up */
     STEP_KV,           /* rope q in place, rope k, write k and v */
@@ -63,7 +65,7 @@ enum {
     STEP_ADD_SCALED,
     STEP_MOE_ROUTE,  /* router logits to experts and weights */
     STEP_MOE_GATHER, /* rows in the order of their experts, once per choice */
-    STEP_MOE_GATED,  /* part[0] gate, part[1] up of each expert; in[0], in[1]: what they read */
+    STEP_MOE_GATED,  /* part[0] gate, part[1] up of each expert */
     STEP_MOE_DOWN,
     STEP_MOE_COMBINE /* the weighted sum of a row's choices */
 };

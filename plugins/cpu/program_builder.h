@@ -28,11 +28,11 @@ uint32_t buffer_for(builder *b, uint32_t value);
 /* A step with nothing in it. */
 step *step_add(builder *b, uint32_t kind, bool outputs);
 bool is_outputs(const builder *b, uint32_t value);
-/* The form in which a product with `weight_id` reads its rows. */
+/* The form in which a product with `weight_id` reads its rows; those of a permuted weight are made from FORM_FLOAT. */
 uint32_t form_of(const builder *b, uint32_t weight_id);
 /* Gives a step that computes `value` the buffers its readers want. */
 void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[FORM_COUNT]);
-/* The buffer a product with `weight_id` reads: prepared on the spot if no step has done so. */
+/* The buffer a product with `weight_id` reads: prepared, and permuted, on the spot if no step has done so. */
 uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id);
 /* NONE if the node has no such input. */
 uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input);

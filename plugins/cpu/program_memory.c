@@ -95,6 +95,7 @@ static void lifetimes(program *p)
         for (uint32_t j = 0; j < FORM_COUNT; j++)
             touch(p, s->quant[j], i);
         for (uint32_t j = 0; j < s->part_count; j++) {
+            touch(p, s->part[j].in, i);
             touch(p, s->part[j].residual, i);
             touch(p, s->part[j].out, i);
         }

@@ -44,10 +44,10 @@ static step *moe_step(builder *b, const tn_node *n, uint32_t kind, uint32_t colu
     return s;
 }
 
-static linear_part moe_part(const builder *b, const tn_node *n, uint32_t input, uint32_t out)
+static linear_part moe_part(const builder *b, const tn_node *n, uint32_t input, uint32_t in, uint32_t out)
 {
-    return (linear_part){weight_of(b, n, input), weight_of(b, n, input + TN_MOE_IN_GATE_BIAS - TN_MOE_IN_GATE), NONE,
-                         out};
+    return (linear_part){weight_of(b, n, input), weight_of(b, n, input + TN_MOE_IN_GATE_BIAS - TN_MOE_IN_GATE), in,
+                         NONE, out};
 }
 
 /* The buffer among *out and quant that a product with the weight reads, made on first use. */
@@ -67,9 +67,8 @@ static void add_route(builder *b, const tn_node *n, uint32_t rows)
     uint32_t in = linear_input(b, n->in[0], router), logits = buffer_add_rows(b, experts, FORM_FLOAT, rows);
 
     step *s = moe_step(b, n, STEP_LINEAR, 0);
-    s->in[0] = in;
     s->part_count = 1;
-    s->part[0] = (linear_part){router, weight_of(b, n, TN_MOE_IN_ROUTER_BIAS), NONE, logits};
+    s->part[0] = (linear_part){router, weight_of(b, n, TN_MOE_IN_ROUTER_BIAS), in, NONE, logits};
     s = moe_step(b, n, STEP_MOE_ROUTE, 2 * (uint32_t)n->attr[TN_MOE_A_CHOSEN]); /* scratch: weights in double */
     s->in[0] = logits;
 }
@@ -100,19 +99,16 @@ void add_moe(builder *b, const tn_node *n)
         quant[i] = NONE;
     uint32_t down_in = form_for(b, weight_of(b, n, TN_MOE_IN_DOWN), hidden, room, &out, quant);
     s = moe_step(b, n, STEP_MOE_GATED, hidden);
-    s->in[0] = gate_in;
-    s->in[1] = up_in;
     s->out = out;
     memcpy(s->quant, quant, sizeof quant);
     s->part_count = 2;
-    s->part[0] = moe_part(b, n, TN_MOE_IN_GATE, NONE);
-    s->part[1] = moe_part(b, n, TN_MOE_IN_UP, NONE);
+    s->part[0] = moe_part(b, n, TN_MOE_IN_GATE, gate_in, NONE);
+    s->part[1] = moe_part(b, n, TN_MOE_IN_UP, up_in, NONE);
 
     uint32_t y = buffer_add_rows(b, width, FORM_FLOAT, choices);
     s = moe_step(b, n, STEP_MOE_DOWN, width);
-    s->in[0] = down_in;
     s->part_count = 1;
-    s->part[0] = moe_part(b, n, TN_MOE_IN_DOWN, y);
+    s->part[0] = moe_part(b, n, TN_MOE_IN_DOWN, down_in, y);
 
     outputs_attach(b, n->out[0], &out, quant);
     s = moe_step(b, n, STEP_MOE_COMBINE, width);

@@ -22,6 +22,9 @@ static uint32_t begin_step(void *context, uint32_t index)
         return attend_begin(m, s);
     case STEP_ATTEND_END:
         return attend_end_begin(m, s);
+    case STEP_PERMUTE:
+        m->rows *= s->part_count;
+        return rows_begin(m);
     case STEP_MOE_GATHER:
         return moe_gather_begin(m, s);
     case STEP_MOE_GATED:

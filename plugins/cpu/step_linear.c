@@ -38,16 +38,16 @@ void linear_product(const tn_model *m, const linear_part *part, const product_pl
 {
     const weight *w = &m->p->weights[part->weight];
     kernel_scratch *scratch = (kernel_scratch *)(void *)model_thread(m, thread, m->layout.kernel);
-    const buffer *in = &m->p->buffers[at->in];
+    const buffer *in = &m->p->buffers[part->in];
 
     if (w->kind == WEIGHT_AFFINE) {
-        quant_rows x = model_quant(m, at->in);
+        quant_rows x = model_quant(m, part->in);
         m->k->linear_affine(&w->affine, at->panel0, at->panels, &x, at->row0, at->rows, tile, at->stride, scratch);
     } else if (in->form == FORM_SPLIT) {
-        quant_rows x = model_quant(m, at->in);
+        quant_rows x = model_quant(m, part->in);
         m->k->linear_split(&w->matrix, at->panel0, at->panels, &x, at->row0, at->rows, tile, at->stride, scratch);
     } else {
-        m->k->linear_float(&w->matrix, at->panel0, at->panels, model_row(m, at->in, at->row0), in->stride, at->rows,
+        m->k->linear_float(&w->matrix, at->panel0, at->panels, model_row(m, part->in, at->row0), in->stride, at->rows,
                            tile, at->stride, scratch);
     }
     const uint32_t first = at->panel0 * LANES, width = at->panels * LANES;
@@ -61,12 +61,11 @@ void linear_product(const tn_model *m, const linear_part *part, const product_pl
 }
 
 /* Panels [panel0, panel0 + panels) of a weight, as far as it has them. */
-static product_place place_at(const tn_model *m, const linear_part *part, uint32_t in, uint32_t panel0, uint32_t row0)
+static product_place place_at(const tn_model *m, const linear_part *part, uint32_t panel0, uint32_t row0)
 {
     const uint32_t panels = m->linear.panels, left = panels_of(&m->p->weights[part->weight]) - panel0;
 
-    return (product_place){.in = in,
-                           .row0 = row0,
+    return (product_place){.row0 = row0,
                            .rows = m->rows - row0 < ROW_CHUNK ? m->rows - row0 : ROW_CHUNK,
                            .panel0 = panel0,
                            .panels = panels < left ? panels : left,
@@ -82,7 +81,7 @@ void linear_item(tn_model *m, const step *s, uint32_t item, uint32_t thread)
     while (group >= cut->groups[part_index])
         group -= cut->groups[part_index++];
     const linear_part *part = &s->part[part_index];
-    const product_place at = place_at(m, part, s->in[0], group * cut->panels, row0);
+    const product_place at = place_at(m, part, group * cut->panels, row0);
     uint32_t column = at.panel0 * LANES, n = m->p->weights[part->weight].n;
     uint32_t columns = n - column < at.stride ? n - column : at.stride;
 
@@ -104,7 +103,7 @@ void gated_linear_item(tn_model *m, const step *s, uint32_t item, uint32_t threa
     float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
     float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
     uint32_t row0 = item / cut->group_total * ROW_CHUNK, panel0 = item % cut->group_total * cut->panels;
-    const product_place at = place_at(m, &s->part[0], s->in[0], panel0, row0);
+    const product_place at = place_at(m, &s->part[0], panel0, row0);
     uint32_t column = panel0 * LANES, columns = s->columns - column < at.stride ? s->columns - column : at.stride;
     uint32_t padded = (columns + K_BLOCK - 1) / K_BLOCK * K_BLOCK;
 

@@ -87,7 +87,7 @@ uint32_t moe_linear_begin(tn_model *m, const step *s)
 /* One item: rows of one expert times columns [column, column + columns) of its matrix. */
 typedef struct moe_item {
     uint32_t column, columns;
-    product_place at; /* in: set for each product */
+    product_place at;
 } moe_item;
 
 static moe_item item_at(const tn_model *m, const step *s, uint32_t index)
@@ -128,10 +128,8 @@ void moe_gated_item(tn_model *m, const step *s, uint32_t index, uint32_t thread)
     float *gate = (float *)(void *)model_thread(m, thread, m->layout.tile);
     float *up = (float *)(void *)model_thread(m, thread, m->layout.second_tile);
 
-    for (uint32_t i = 0; i < 2; i++) {
-        item.at.in = s->in[i];
-        linear_product(m, &s->part[i], &item.at, i ? up : gate, thread);
-    }
+    linear_product(m, &s->part[0], &item.at, gate, thread);
+    linear_product(m, &s->part[1], &item.at, up, thread);
     for (uint32_t r = 0; r < item.at.rows; r++) {
         float *row = gate + (uint64_t)r * item.at.stride;
         uint32_t place = item.at.row0 + r;
@@ -152,7 +150,6 @@ void moe_down_item(tn_model *m, const step *s, uint32_t index, uint32_t thread)
     moe_item item = item_at(m, s, index);
     float *tile = (float *)(void *)model_thread(m, thread, m->layout.tile);
 
-    item.at.in = s->in[0];
     linear_product(m, &s->part[0], &item.at, tile, thread);
     for (uint32_t r = 0; r < item.at.rows; r++)
         memcpy(model_row(m, s->part[0].out, item.at.row0 + r) + item.column, tile + (uint64_t)r * item.at.stride,

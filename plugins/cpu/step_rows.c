@@ -54,6 +54,22 @@ static void rope_row(const tn_model *m, const rope_use *use, uint32_t row, float
         m->k->rope_head(x + (uint64_t)h * use->head_dim, cos, sin, use->rotated, use->style);
 }
 
+/* A row in the order of a part's columns, in the form that its product reads. */
+static void permute_row(tn_model *m, const step *s, const linear_part *part, uint32_t row, float *scratch)
+{
+    const bool plain = m->p->buffers[part->out].form == FORM_FLOAT;
+    const uint32_t *perm = m->p->weights[part->weight].perm;
+    const float *x = model_row(m, s->in[0], row);
+    float *out = plain ? model_row(m, part->out, row) : scratch;
+
+    for (uint32_t k = 0; k < s->columns; k++)
+        out[k] = x[perm[k]];
+    if (plain)
+        return;
+    quant_rows q = model_quant(m, part->out);
+    model_quantize_row(m, out, s->columns, &q, row);
+}
+
 static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
 {
     float *out = s->out != NONE ? model_row(m, s->out, row) : scratch;
@@ -67,6 +83,9 @@ static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
         break;
     case STEP_QUANTIZE:
         out = model_row(m, s->in[0], row);
+        break;
+    case STEP_PERMUTE:
+        permute_row(m, s, &s->part[row % s->part_count], row / s->part_count, scratch);
         break;
     case STEP_ROPE:
         memmove(out, model_row(m, s->in[0], row), s->columns * sizeof *out);

@@ -38,8 +38,6 @@ static tn_status affine_check(const tn_enc *enc, uint64_t k, const char *name, t
     bool two_level = enc->group2_k != 0;
     uint32_t scale = enc->scale_type;
 
-    if (enc->flags)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: columns in another order (flags 0x%x)", name, enc->flags);
     if (enc->group_n > 1)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales shared by %u rows", name, enc->group_n);
     if (enc->qtype != TN_Q_UNSIGNED && enc->qtype != TN_Q_SIGNED)
@@ -113,6 +111,15 @@ static tn_status float_init(weight *w, const char *name, tn_error *err)
     return TN_OK;
 }
 
+/* The permutation follows the panels. */
+static void perm_init(weight *w)
+{
+    if (!weight_is_permuted(w))
+        return;
+    w->perm_at = w->bytes;
+    w->bytes += ((uint64_t)w->k * sizeof *w->perm + 63) & ~UINT64_C(63);
+}
+
 tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool vector, const char *name,
                       tn_error *err)
 {
@@ -125,6 +132,8 @@ tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: unknown encoding family %u", name, enc->family);
     if (vector && enc->family != TN_ENC_FLOAT)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: quantized vectors", name);
+    if ((enc->flags & ~(uint32_t)TN_ENC_PERM_K) || (enc->flags && enc->family == TN_ENC_FLOAT))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: encoding flags 0x%x", name, enc->flags);
     *w = (weight){.kind = vector                         ? WEIGHT_VECTOR
                           : enc->family == TN_ENC_AFFINE ? WEIGHT_AFFINE
                                                          : WEIGHT_FLOAT,
@@ -133,9 +142,11 @@ tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool
                   .enc = *enc};
     if (w->kind == WEIGHT_AFFINE) {
         status = affine_check(enc, k, name, err);
-        if (status == TN_OK)
-            affine_init(w);
-        return status;
+        if (status != TN_OK)
+            return status;
+        affine_init(w);
+        perm_init(w);
+        return TN_OK;
     }
     status = float_init(w, name, err);
     if (vector)
@@ -148,6 +159,7 @@ void weight_place(weight *w, uint8_t *data)
     w->data = data;
     w->affine.data = data;
     w->matrix.data = data;
+    w->perm = weight_is_permuted(w) ? (uint32_t *)(void *)(data + w->perm_at) : NULL;
 }
 
 /* ---- packing ---- */
@@ -311,7 +323,9 @@ static tn_status planes_check(const weight *w, const tn_planes *planes, const ch
         if (planes->k0 % unit || planes->k0 % 8 || (end != w->k && (end % unit || end % 8)))
             return tn_fail(err, TN_E_ARGUMENT, "%s: a block that cuts a group of %u", name, unit);
     }
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    if (weight_is_permuted(w) && planes->n_k != w->k)
+        return tn_fail(err, TN_E_ARGUMENT, "%s: a block of part of a permuted row", name);
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         uint64_t want = tn_plane_bytes(enc, p, planes->n_rows, planes->n_k);
         if (want && (p >= planes->plane_count || !planes->plane[p] || planes->plane_bytes[p] < want))
             return tn_fail(err, TN_E_ARGUMENT, "%s: plane %u has fewer than its %llu bytes", name, p,
@@ -320,12 +334,26 @@ static tn_status planes_check(const weight *w, const tn_planes *planes, const ch
     return TN_OK;
 }
 
+/* Kernels index rows with it, so it is held to its range. */
+static tn_status perm_store(weight *w, const tn_planes *planes, const char *name, tn_error *err)
+{
+    if (!w->perm)
+        return TN_OK;
+    memcpy(w->perm, planes->plane[TN_PLANE_PERM], w->k * sizeof *w->perm);
+    for (uint32_t k = 0; k < w->k; k++)
+        if (w->perm[k] >= w->k)
+            return tn_fail(err, TN_E_ARGUMENT, "%s: column %u multiplies input %u of %u", name, k, w->perm[k], w->k);
+    return TN_OK;
+}
+
 tn_status weight_store(weight *w, const tn_planes *planes, const char *name, tn_error *err)
 {
+    TN_ASSERT(w->data);
     tn_status status = planes_check(w, planes, name, err);
+    if (status == TN_OK)
+        status = perm_store(w, planes, name, err);
     if (status != TN_OK)
         return status;
-    TN_ASSERT(w->data);
     for (uint64_t i = 0; i < planes->n_rows; i++) {
         uint64_t n = planes->row0 + i;
         if (w->kind == WEIGHT_AFFINE) {
@@ -364,9 +392,12 @@ static void affine_codes_block(const affine_weight *a, const uint8_t *block, uin
     }
 }
 
-/* Scale and minimum of block b, in float32. */
-static void affine_scale(const affine_weight *a, const uint8_t *panel, uint32_t lane, uint32_t b, float *ret_scale,
-                         float *ret_min)
+/* w = scale * (q - zero) + min */
+typedef struct block_scale {
+    float scale, min, zero;
+} block_scale;
+
+static block_scale affine_scale(const affine_weight *a, const uint8_t *panel, uint32_t lane, uint32_t b)
 {
     uint32_t group = b / a->group_blocks, blocks = a->k_pad / a->block;
     float scale = scalar_at(panel + a->scale_at, a->scale_type, (uint64_t)group * LANES + lane), min = 0;
@@ -379,24 +410,24 @@ static void affine_scale(const affine_weight *a, const uint8_t *panel, uint32_t 
         if (a->zero_type == TN_ZERO_FLOAT)
             min *= scalar_at(panel + a->scale2_at, a->scale2_type, (groups2 + group2) * LANES + lane);
     }
-    *ret_scale = scale;
-    *ret_min = a->zero_type == TN_ZERO_POINT ? -scale * panel[a->min_at + group * LANES + lane] : min;
+    return (block_scale){scale, min, a->zero_type == TN_ZERO_POINT ? panel[a->min_at + group * LANES + lane] : 0};
 }
 
-static void affine_row(const affine_weight *a, uint64_t row, float *out)
+/* perm: where stored columns go, or NULL. */
+static void affine_row(const affine_weight *a, const uint32_t *perm, uint64_t row, float *out)
 {
     const uint8_t *panel = a->data + row / LANES * a->panel_bytes;
     uint32_t lane = (uint32_t)(row % LANES);
 
     for (uint32_t k0 = 0; k0 < a->k; k0 += K_BLOCK) {
         uint8_t codes[K_BLOCK];
-        float scale = 0, min = 0;
+        block_scale s = {0};
         affine_codes_block(a, panel + a->code_at + (uint64_t)(k0 / K_BLOCK) * 64 * a->bits, lane, codes);
         for (uint32_t i = 0; i < K_BLOCK && k0 + i < a->k; i++) {
             if (i % a->block == 0)
-                affine_scale(a, panel, lane, (k0 + i) / a->block, &scale, &min);
-            float product = scale * (float)(codes[i] - a->offset);
-            out[k0 + i] = product + min;
+                s = affine_scale(a, panel, lane, (k0 + i) / a->block);
+            float product = s.scale * ((float)(codes[i] - a->offset) - s.zero);
+            out[perm ? perm[k0 + i] : k0 + i] = a->zero_type == TN_ZERO_FLOAT ? product + s.min : product;
         }
     }
 }
@@ -405,7 +436,7 @@ void weight_row(const weight *w, uint64_t row, float *out)
 {
     TN_ASSERT(row < w->n);
     if (w->kind == WEIGHT_AFFINE) {
-        affine_row(&w->affine, row, out);
+        affine_row(&w->affine, w->perm, row, out);
         return;
     }
     if (w->kind == WEIGHT_VECTOR) {

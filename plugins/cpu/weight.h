@@ -1,7 +1,8 @@
 /* plugins/cpu/weight.h: weights as the kernels want them, made from the canonical planes of tenon/encoding.h.
  *
  * Codes keep their width and scales their type, so a packed matrix is as large as its planes but for outputs padded to
- * 16 and K padded to 32. Layouts are described in kernels/kernels.h.
+ * 16 and K padded to 32. Layouts are described in kernels/kernels.h. Columns stay in the order in which they are
+ * stored; where that is not the order of the inputs, rows are permuted before they are multiplied (STEP_PERMUTE).
  */
 #ifndef CPU_WEIGHT_H
 #define CPU_WEIGHT_H
@@ -18,6 +19,8 @@ typedef struct weight {
     uint64_t bytes;       /* of data, a multiple of 64 */
     uint64_t rows_loaded; /* rows that weight_store has seen */
     uint8_t *data;        /* NULL until placed; borrowed */
+    uint64_t perm_at;     /* byte offset in data of perm, if TN_ENC_PERM_K */
+    uint32_t *perm;       /* [k] the input that each stored column multiplies; NULL: in order, or not placed */
     affine_weight affine;
     float_weight matrix;
 } weight;
@@ -33,6 +36,10 @@ void weight_place(weight *w, uint8_t *data);
 tn_status weight_store(weight *w, const tn_planes *planes, const char *name, tn_error *err);
 /* Row `row` as float32, exactly as the encoding defines it. out: [k]. */
 void weight_row(const weight *w, uint64_t row, float *out);
+static inline bool weight_is_permuted(const weight *w)
+{
+    return w->enc.flags & TN_ENC_PERM_K;
+}
 /* The values of a vector, [n * k]. */
 static inline const float *weight_vector(const weight *w)
 {

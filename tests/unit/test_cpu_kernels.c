@@ -1,11 +1,10 @@
 /* test_cpu_kernels.c: the matrix products of every kernel family that this machine has, against plain loops at odd
  * sizes, against each other to the bit, and row by row: a row's bits do not depend on the rows beside it.
  */
+#include "canonical.h"
 #include "cmocka_test.h"
 #include "family_choice.h"
 #include "program.h"
-
-#include "base/half.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,18 +67,43 @@ static void fill_scalars(uint8_t *plane, uint64_t bytes, uint32_t type)
     }
 }
 
+/* Inputs in another order, group by group and within them. */
+static void fill_permutation(uint32_t *perm)
+{
+    for (uint32_t k = 0; k < K; k++)
+        perm[k] = k * 640 % K; /* has no factor in common with K */
+}
+
+/* The values of the planes, element by element, which weight_row gives too. */
+static void decode(subject *s, const tn_enc *enc, uint8_t *const *plane)
+{
+    static float row[K];
+    void *planes[TN_PLANE_LIMIT];
+
+    memcpy(planes, plane, sizeof planes);
+    s->value = aligned((uint64_t)N * K * sizeof *s->value);
+    for (uint32_t n = 0; n < N; n++) {
+        for (uint32_t k = 0; k < K; k++) {
+            uint32_t input = enc->flags & TN_ENC_PERM_K ? s->w.perm[k] : k;
+            s->value[n * K + input] = canonical_stored(enc, planes, K, n, k);
+        }
+        weight_row(&s->w, n, row);
+        assert_memory_equal(row, s->value + n * K, sizeof row);
+    }
+}
+
 static subject subject_make(tn_enc enc)
 {
     subject s;
-    uint8_t *plane[TN_PLANE_COUNT] = {0};
-    uint64_t bytes[TN_PLANE_COUNT];
+    uint8_t *plane[TN_PLANE_LIMIT] = {0};
+    uint64_t bytes[TN_PLANE_LIMIT];
     tn_error err = TN_ERROR_INIT;
 
     enc.struct_size = sizeof enc;
     if (weight_init(&s.w, &enc, N, K, false, "subject", &err) != TN_OK)
         fail_msg("%s", err.msg);
     weight_place(&s.w, aligned(s.w.bytes));
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++) {
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         bytes[p] = tn_plane_bytes(&enc, p, N, K);
         plane[p] = bytes[p] ? aligned(bytes[p]) : NULL;
         uint32_t type = p == TN_PLANE_SCALE2                                  ? enc.scale2_type
@@ -87,23 +111,24 @@ static subject subject_make(tn_enc enc)
                         : p == TN_PLANE_CODES && enc.family == TN_ENC_FLOAT   ? enc.qtype
                         : p == TN_PLANE_CODES                                 ? TN_S8
                                                                               : enc.scale_type;
-        fill_scalars(plane[p], bytes[p], type);
+        if (p < TN_PLANE_COUNT)
+            fill_scalars(plane[p], bytes[p], type);
     }
+    if (enc.flags & TN_ENC_PERM_K)
+        fill_permutation((uint32_t *)(void *)plane[TN_PLANE_PERM]);
     for (uint64_t i = 0; enc.zero_type == TN_ZERO_POINT && i < bytes[TN_PLANE_MIN]; i++)
         plane[TN_PLANE_MIN][i] = (uint8_t)(plane[TN_PLANE_MIN][i] & ((1u << enc.bits) - 1));
     const tn_planes planes = {.struct_size = sizeof planes,
-                              .plane_count = TN_PLANE_COUNT,
+                              .plane_count = TN_PLANE_LIMIT,
                               .n_rows = N,
                               .n_k = K,
                               .plane = (const void *const *)plane,
                               .plane_bytes = bytes};
     if (weight_store(&s.w, &planes, "subject", &err) != TN_OK)
         fail_msg("%s", err.msg);
-    for (uint32_t p = 0; p < TN_PLANE_COUNT; p++)
+    decode(&s, &enc, plane);
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
         free(plane[p]);
-    s.value = aligned((uint64_t)N * K * sizeof *s.value);
-    for (uint32_t n = 0; n < N; n++)
-        weight_row(&s.w, n, s.value + (uint64_t)n * K);
     return s;
 }
 
@@ -138,9 +163,21 @@ static quant_rows prepare(const kernels *k, const weight *w, const float *x, uin
     return q;
 }
 
-static void multiply(const kernels *k, const weight *w, const float *x, uint32_t rows, float *tile)
+/* Rows in the order of the weight's columns, as STEP_PERMUTE makes them. */
+static float *rows_permuted(const weight *w, const float *x, uint32_t rows)
+{
+    float *permuted = aligned((uint64_t)rows * K * sizeof *permuted);
+
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t k = 0; k < K; k++)
+            permuted[r * K + k] = x[r * K + (w->perm ? w->perm[k] : k)];
+    return permuted;
+}
+
+static void multiply(const kernels *k, const weight *w, const float *rows_in, uint32_t rows, float *tile)
 {
     kernel_scratch *scratch = aligned(sizeof *scratch);
+    float *x = rows_permuted(w, rows_in, rows);
 
     if (w->kind == WEIGHT_AFFINE || (k->tiles && w->matrix.store == STORE_BF16)) {
         uint8_t *memory;
@@ -153,6 +190,7 @@ static void multiply(const kernels *k, const weight *w, const float *x, uint32_t
     } else {
         k->linear_float(&w->matrix, 0, PANELS, x, K, rows, tile, STRIDE, scratch);
     }
+    free(x);
     free(scratch);
 }
 
@@ -166,15 +204,17 @@ static float largest(const float *x, uint32_t count)
 
 /* Largest difference from a sum in double, over what it may be: half a step of every int16 block (block = 0: none), and
  * a rounding of float32 in 2^-19 of the products' magnitudes. */
-static double worst_error(const subject *s, const float *x, uint32_t block, const float *tile)
+static double worst_error(const subject *s, const float *rows, uint32_t block, const float *tile)
 {
+    float *x = rows_permuted(&s->w, rows, ROWS);
     double worst = 0;
 
     for (uint32_t r = 0; r < ROWS; r++) {
         for (uint32_t n = 0; n < N; n++) {
             double sum = 0, may = 0, most = (double)largest(s->value + n * K, K), step = 0;
             for (uint32_t i = 0; i < K; i++) {
-                double w = (double)s->value[n * K + i], v = (double)x[r * K + i];
+                uint32_t input = s->w.perm ? s->w.perm[i] : i;
+                double w = (double)s->value[n * K + input], v = (double)x[r * K + i];
                 if (block && i % block == 0)
                     step = (double)largest(x + r * K + i, K - i < block ? K - i : block) / 32767;
                 sum += v * w;
@@ -184,6 +224,7 @@ static double worst_error(const subject *s, const float *x, uint32_t block, cons
             worst = error > worst ? error : worst;
         }
     }
+    free(x);
     return worst;
 }
 
@@ -273,6 +314,21 @@ static void test_affine_products_with_two_levels_of_scales(void **state)
     check_encoding(enc, NULL);
 }
 
+static void test_products_with_permuted_columns(void **state)
+{
+    (void)state;
+    tn_enc enc = {.family = TN_ENC_AFFINE,
+                  .qtype = TN_Q_UNSIGNED,
+                  .bits = 4,
+                  .group_k = 128,
+                  .scale_type = TN_F16,
+                  .zero_type = TN_ZERO_POINT,
+                  .flags = TN_ENC_PERM_K};
+    check_encoding(enc, NULL);
+    enc.bits = 3;
+    check_encoding(enc, NULL);
+}
+
 static void test_float_products(void **state)
 {
     (void)state;
@@ -321,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_products_of_every_width),
         cmocka_unit_test(test_affine_products_with_two_levels_of_scales),
+        cmocka_unit_test(test_products_with_permuted_columns),
         cmocka_unit_test(test_float_products),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),
     };
