@@ -78,6 +78,34 @@ INLINE vi codes_at(const int bits, const uint8_t *block, const int i)
     return codes;
 }
 
+/* function(bits, argument), bits a constant that the compiler sees. */
+#define WITH_WIDTH_OF(w, function, argument) \
+    do {                                     \
+        switch ((w)->bits) {                 \
+        case 2:                              \
+            function(2, argument);           \
+            break;                           \
+        case 3:                              \
+            function(3, argument);           \
+            break;                           \
+        case 4:                              \
+            function(4, argument);           \
+            break;                           \
+        case 5:                              \
+            function(5, argument);           \
+            break;                           \
+        case 6:                              \
+            function(6, argument);           \
+            break;                           \
+        case 7:                              \
+            function(7, argument);           \
+            break;                           \
+        default:                             \
+            function(8, argument);           \
+            break;                           \
+        }                                    \
+    } while (0)
+
 /* What to subtract from the codes of block `block`: offset + zero point, per output. */
 INLINE vi zero_at(const affine_weight *w, const uint8_t *panel, uint32_t block)
 {

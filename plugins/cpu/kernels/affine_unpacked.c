@@ -39,29 +39,7 @@ INLINE void unpack_codes(const int bits, const chunk_args *a)
 
 static void unpack_chunk(const chunk_args *a)
 {
-    switch (a->w->bits) {
-    case 2:
-        unpack_codes(2, a);
-        break;
-    case 3:
-        unpack_codes(3, a);
-        break;
-    case 4:
-        unpack_codes(4, a);
-        break;
-    case 5:
-        unpack_codes(5, a);
-        break;
-    case 6:
-        unpack_codes(6, a);
-        break;
-    case 7:
-        unpack_codes(7, a);
-        break;
-    default:
-        unpack_codes(8, a);
-        break;
-    }
+    WITH_WIDTH_OF(a->w, unpack_codes, a);
 }
 
 INLINE void unpacked_chunk(const int rows, const int block, const bool minima, const chunk_args *a)

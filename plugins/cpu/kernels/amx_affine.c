@@ -71,29 +71,7 @@ INLINE void unpack_tiles(const int bits, const chunk_args *a)
 
 static void unpack_chunk(const chunk_args *a)
 {
-    switch (a->w->bits) {
-    case 2:
-        unpack_tiles(2, a);
-        break;
-    case 3:
-        unpack_tiles(3, a);
-        break;
-    case 4:
-        unpack_tiles(4, a);
-        break;
-    case 5:
-        unpack_tiles(5, a);
-        break;
-    case 6:
-        unpack_tiles(6, a);
-        break;
-    case 7:
-        unpack_tiles(7, a);
-        break;
-    default:
-        unpack_tiles(8, a);
-        break;
-    }
+    WITH_WIDTH_OF(a->w, unpack_tiles, a);
 }
 
 /* Starts the products of one block; parity names the tiles and the buffers of the result. */
