@@ -1,8 +1,8 @@
 /* plugins/cpu/weight.c: see weight.h. Packing is done once per load, in plain C. */
 #include "weight.h"
 
-#include "base/half.h"
 #include "base/size.h"
+#include "base/small_float.h"
 
 static float scalar_at(const uint8_t *p, uint32_t type, uint64_t index)
 {
@@ -20,6 +20,8 @@ static float scalar_at(const uint8_t *p, uint32_t type, uint64_t index)
         return p[index];
     case TN_S8:
         return (int8_t)p[index];
+    case TN_E8M0:
+        return float_from_e8m0(p[index]);
     default:
         memcpy(&value, p + index * 4, sizeof value);
         return value;
@@ -33,31 +35,50 @@ static uint32_t round_up(uint32_t x, uint32_t unit)
 
 /* ---- layout ---- */
 
-static tn_status affine_check(const tn_enc *enc, uint64_t k, const char *name, tn_error *err)
+static tn_status codes_check(const tn_enc *enc, const char *name, tn_error *err)
 {
-    bool two_level = enc->group2_k != 0;
-    uint32_t scale = enc->scale_type;
+    bool table = enc->family != TN_ENC_AFFINE;
+    uint32_t type = enc->qtype;
 
-    if (enc->group_n > 1)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales shared by %u rows", name, enc->group_n);
-    if (enc->qtype != TN_Q_UNSIGNED && enc->qtype != TN_Q_SIGNED)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: affine codes of type %u; the CPU takes integer codes", name,
-                       enc->qtype);
-    if (enc->bits < 2 || enc->bits > 8)
+    if (!table && type != TN_Q_UNSIGNED && type != TN_Q_SIGNED)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: affine codes of type %u; the CPU takes integer codes", name, type);
+    if (!table && (enc->bits < 2 || enc->bits > 8))
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: %u-bit affine codes; the CPU takes 2 to 8 bits", name, enc->bits);
-    if (!enc->group_k || (enc->group_k < k && enc->group_k % 16))
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: groups of %u; the CPU takes multiples of 16", name, enc->group_k);
-    if (two_level && enc->group2_k % enc->group_k)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: super-groups of %u do not hold whole groups of %u", name,
-                       enc->group2_k, enc->group_k);
-    if (two_level ? scale != TN_U8 && scale != TN_S8 : scale != TN_F32 && scale != TN_F16 && scale != TN_BF16)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales of type %u", name, scale);
-    if (two_level && enc->scale2_type != TN_F32 && enc->scale2_type != TN_F16)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: second-level scales of type %u", name, enc->scale2_type);
-    if (enc->zero_type > TN_ZERO_FLOAT)
+    if (table && (enc->bits != 4 || type != (enc->family == TN_ENC_MX ? TN_Q_E2M1 : TN_F32)))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: %u-bit codes of type %u; the CPU looks up e2m1 or float32 by 4 bits",
+                       name, enc->bits, type);
+    if (enc->zero_type > (table ? TN_ZERO_NONE : TN_ZERO_FLOAT))
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: zero points of type %u", name, enc->zero_type);
     return TN_OK;
 }
+
+static bool is_scale_type(const tn_enc *enc)
+{
+    if (enc->family == TN_ENC_MX)
+        return enc->scale_type == TN_E8M0;
+    if (enc->group2_k)
+        return enc->scale_type == TN_U8 || enc->scale_type == TN_S8;
+    return enc->scale_type == TN_F32 || enc->scale_type == TN_F16 || enc->scale_type == TN_BF16;
+}
+
+static tn_status groups_check(const tn_enc *enc, uint64_t k, const char *name, tn_error *err)
+{
+    if (enc->group_n > 1 && (enc->family != TN_ENC_AFFINE || enc->group2_k))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales shared by %u rows", name, enc->group_n);
+    if (!enc->group_k || (enc->group_k < k && enc->group_k % 16))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: groups of %u; the CPU takes multiples of 16", name, enc->group_k);
+    if (enc->group2_k && (enc->group2_k % enc->group_k || enc->family == TN_ENC_MX))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: super-groups of %u over groups of %u", name, enc->group2_k,
+                       enc->group_k);
+    if (!is_scale_type(enc))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: scales of type %u", name, enc->scale_type);
+    if (enc->group2_k && enc->scale2_type != TN_F32 && enc->scale2_type != TN_F16)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: second-level scales of type %u", name, enc->scale2_type);
+    return TN_OK;
+}
+
+/* Twice the e2m1 numbers. */
+static const int8_t mx_table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 static void affine_init(weight *w)
 {
@@ -80,7 +101,10 @@ static void affine_init(weight *w)
     a->scale_type = enc->scale_type;
     a->scale2_type = enc->scale2_type;
     a->zero_type = enc->zero_type;
-    a->offset = enc->qtype == TN_Q_SIGNED ? 1 << (enc->bits - 1) : 0;
+    a->looked_up = enc->family != TN_ENC_AFFINE;
+    a->offset = a->looked_up ? 128 : enc->qtype == TN_Q_SIGNED ? 1 << (enc->bits - 1) : 0;
+    for (uint32_t i = 0; enc->family == TN_ENC_MX && i < LANES; i++)
+        a->table[i] = (uint8_t)(mx_table[i] + a->offset);
 
     uint32_t groups = (blocks + a->group_blocks - 1) / a->group_blocks;
     uint32_t groups2 = a->group2_blocks ? (blocks + a->group2_blocks - 1) / a->group2_blocks : 0;
@@ -128,20 +152,22 @@ tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool
     if (!n || !k || n > INT32_MAX / 2 || k > INT32_MAX / 64)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: a weight of %llu x %llu is out of range", name,
                        (unsigned long long)n, (unsigned long long)k);
-    if (enc->family != TN_ENC_FLOAT && enc->family != TN_ENC_AFFINE)
+    if (enc->family < TN_ENC_FLOAT || enc->family > TN_ENC_LUT)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: unknown encoding family %u", name, enc->family);
     if (vector && enc->family != TN_ENC_FLOAT)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: quantized vectors", name);
     if ((enc->flags & ~(uint32_t)TN_ENC_PERM_K) || (enc->flags && enc->family == TN_ENC_FLOAT))
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: encoding flags 0x%x", name, enc->flags);
-    *w = (weight){.kind = vector                         ? WEIGHT_VECTOR
-                          : enc->family == TN_ENC_AFFINE ? WEIGHT_AFFINE
-                                                         : WEIGHT_FLOAT,
+    *w = (weight){.kind = vector                        ? WEIGHT_VECTOR
+                          : enc->family != TN_ENC_FLOAT ? WEIGHT_AFFINE
+                                                        : WEIGHT_FLOAT,
                   .n = (uint32_t)n,
                   .k = (uint32_t)k,
                   .enc = *enc};
     if (w->kind == WEIGHT_AFFINE) {
-        status = affine_check(enc, k, name, err);
+        status = codes_check(enc, name, err);
+        if (status == TN_OK)
+            status = groups_check(enc, k, name, err);
         if (status != TN_OK)
             return status;
         affine_init(w);
@@ -270,14 +296,14 @@ static void affine_scales_store(const weight *w, uint8_t *panel, uint32_t lane, 
     const affine_weight *a = &w->affine;
     const tn_enc *enc = &w->enc;
     uint64_t bytes = tn_scalar_bytes(enc->scale_type), groups = groups_in(planes->n_k, enc->group_k);
-    uint64_t first = planes->k0 / enc->group_k;
+    uint64_t first = planes->k0 / enc->group_k, shared = enc->group_n > 1 ? row / enc->group_n : row;
 
     scalars_store(panel + a->scale_at, first, lane,
-                  (const uint8_t *)planes->plane[TN_PLANE_SCALE] + row * groups * bytes, groups, 1, bytes);
+                  (const uint8_t *)planes->plane[TN_PLANE_SCALE] + shared * groups * bytes, groups, 1, bytes);
     if (enc->zero_type != TN_ZERO_NONE) {
         uint64_t min_bytes = enc->zero_type == TN_ZERO_POINT ? 1 : bytes;
         scalars_store(panel + a->min_at, first, lane,
-                      (const uint8_t *)planes->plane[TN_PLANE_MIN] + row * groups * min_bytes, groups, 1, min_bytes);
+                      (const uint8_t *)planes->plane[TN_PLANE_MIN] + shared * groups * min_bytes, groups, 1, min_bytes);
     }
     if (enc->group2_k) {
         uint32_t factors = enc->zero_type == TN_ZERO_FLOAT ? 2 : 1;
@@ -318,11 +344,14 @@ static tn_status planes_check(const weight *w, const tn_planes *planes, const ch
 
     if (!size_within(planes->row0, planes->n_rows, w->n) || !size_within(planes->k0, planes->n_k, w->k))
         return tn_fail(err, TN_E_ARGUMENT, "%s: a block outside the weight's %u x %u", name, w->n, w->k);
-    if (enc->family == TN_ENC_AFFINE) {
+    if (enc->family != TN_ENC_FLOAT) {
         uint32_t unit = enc->group2_k ? enc->group2_k : enc->group_k;
         if (planes->k0 % unit || planes->k0 % 8 || (end != w->k && (end % unit || end % 8)))
             return tn_fail(err, TN_E_ARGUMENT, "%s: a block that cuts a group of %u", name, unit);
     }
+    uint64_t row_end = planes->row0 + planes->n_rows;
+    if (enc->group_n > 1 && (planes->row0 % enc->group_n || (row_end != w->n && row_end % enc->group_n)))
+        return tn_fail(err, TN_E_ARGUMENT, "%s: a block that cuts a group of %u rows", name, enc->group_n);
     if (weight_is_permuted(w) && planes->n_k != w->k)
         return tn_fail(err, TN_E_ARGUMENT, "%s: a block of part of a permuted row", name);
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
@@ -346,12 +375,30 @@ static tn_status perm_store(weight *w, const tn_planes *planes, const char *name
     return TN_OK;
 }
 
+/* The encoding does not say what a table holds, so this is the first occasion to see it. */
+static tn_status table_store(weight *w, const tn_planes *planes, const char *name, tn_error *err)
+{
+    const uint8_t *plane = planes->plane[TN_PLANE_LUT];
+
+    for (uint32_t i = 0; w->enc.family == TN_ENC_LUT && i < LANES; i++) {
+        float entry = scalar_at(plane, TN_F32, i);
+        if (!(entry >= -128 && entry <= 127) || entry != (float)(int32_t)entry)
+            return tn_fail(err, TN_E_UNSUPPORTED,
+                           "%s: a table with an entry of %g; the CPU takes whole numbers from -128 to 127", name,
+                           (double)entry);
+        w->affine.table[i] = (uint8_t)((int32_t)entry + w->affine.offset);
+    }
+    return TN_OK;
+}
+
 tn_status weight_store(weight *w, const tn_planes *planes, const char *name, tn_error *err)
 {
     TN_ASSERT(w->data);
     tn_status status = planes_check(w, planes, name, err);
     if (status == TN_OK)
         status = perm_store(w, planes, name, err);
+    if (status == TN_OK)
+        status = table_store(w, planes, name, err);
     if (status != TN_OK)
         return status;
     for (uint64_t i = 0; i < planes->n_rows; i++) {
@@ -402,6 +449,8 @@ static block_scale affine_scale(const affine_weight *a, const uint8_t *panel, ui
     uint32_t group = b / a->group_blocks, blocks = a->k_pad / a->block;
     float scale = scalar_at(panel + a->scale_at, a->scale_type, (uint64_t)group * LANES + lane), min = 0;
 
+    if (a->scale_type == TN_E8M0)
+        scale *= 0.5f;
     if (a->zero_type == TN_ZERO_FLOAT)
         min = scalar_at(panel + a->min_at, a->scale_type, (uint64_t)group * LANES + lane);
     if (a->group2_blocks) {
@@ -426,7 +475,8 @@ static void affine_row(const affine_weight *a, const uint32_t *perm, uint64_t ro
         for (uint32_t i = 0; i < K_BLOCK && k0 + i < a->k; i++) {
             if (i % a->block == 0)
                 s = affine_scale(a, panel, lane, (k0 + i) / a->block);
-            float product = s.scale * ((float)(codes[i] - a->offset) - s.zero);
+            uint32_t code = a->looked_up ? a->table[codes[i]] : codes[i];
+            float product = s.scale * ((float)((int32_t)code - a->offset) - s.zero);
             out[perm ? perm[k0 + i] : k0 + i] = a->zero_type == TN_ZERO_FLOAT ? product + s.min : product;
         }
     }

@@ -301,6 +301,26 @@ static void test_permuted_columns(void **state)
     check(enc);
 }
 
+static void test_codes_that_are_looked_up(void **state)
+{
+    (void)state;
+    check((tn_enc){.family = TN_ENC_LUT, .qtype = TN_F32, .bits = 4, .group_k = 32, .scale_type = TN_F16});
+    check((tn_enc){.family = TN_ENC_MX, .qtype = TN_Q_E2M1, .bits = 4, .group_k = 32, .scale_type = TN_E8M0});
+}
+
+static void test_scales_that_rows_share(void **state)
+{
+    (void)state;
+    check((tn_enc){.family = TN_ENC_AFFINE,
+                   .qtype = TN_Q_SIGNED,
+                   .bits = 8,
+                   .group_k = 64,
+                   .group_n = 8,
+                   .scale_type = TN_F32,
+                   .act_scheme = TN_INPUT_TOKEN,
+                   .act_type = TN_S8});
+}
+
 static int load(void **state)
 {
     plain = tn_plugin_entry()->get_interface(TN_QUANT_ID);
@@ -311,6 +331,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_permuted_columns),
+        cmocka_unit_test(test_codes_that_are_looked_up),
+        cmocka_unit_test(test_scales_that_rows_share),
     };
     return cmocka_run_group_tests(tests, load, family_golden_drop);
 }

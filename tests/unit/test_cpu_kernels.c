@@ -62,6 +62,8 @@ static void fill_scalars(uint8_t *plane, uint64_t bytes, uint32_t type)
             memcpy(plane + i, &brain, 2);
         else if (type == TN_F32)
             memcpy(plane + i, &wide, 4);
+        else if (type == TN_E8M0)
+            plane[i] = (uint8_t)(draw(8) ? 110 + draw(20) : draw(3)); /* the last make subnormal weights */
         else
             plane[i] = (uint8_t)draw(type == TN_S8 ? 256 : 64);
     }
@@ -88,9 +90,12 @@ static void decode(subject *s, const tn_enc *enc, uint8_t *const *plane)
             s->value[n * K + input] = canonical_stored(enc, planes, K, n, k);
         }
         weight_row(&s->w, n, row);
-        assert_memory_equal(row, s->value + n * K, sizeof row);
+        for (uint32_t k = 0; k < K; k++)
+            assert_true(row[k] == s->value[n * K + k]);
     }
 }
+
+static const float uneven_table[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 static subject subject_make(tn_enc enc)
 {
@@ -114,6 +119,8 @@ static subject subject_make(tn_enc enc)
         if (p < TN_PLANE_COUNT)
             fill_scalars(plane[p], bytes[p], type);
     }
+    if (enc.family == TN_ENC_LUT)
+        memcpy(plane[TN_PLANE_LUT], uneven_table, sizeof uneven_table);
     if (enc.flags & TN_ENC_PERM_K)
         fill_permutation((uint32_t *)(void *)plane[TN_PLANE_PERM]);
     for (uint64_t i = 0; enc.zero_type == TN_ZERO_POINT && i < bytes[TN_PLANE_MIN]; i++)
@@ -256,7 +263,7 @@ static void check_encoding(tn_enc enc, const char *own_bits)
         if (!k)
             continue;
         multiply(k, &s.w, x, ROWS, tile[f]);
-        double error = worst_error(&s, x, enc.family == TN_ENC_AFFINE ? s.w.affine.block : 0, tile[f]);
+        double error = worst_error(&s, x, s.w.kind == WEIGHT_AFFINE ? s.w.affine.block : 0, tile[f]);
         if (!(error <= 1))
             fail_msg("%s: %u bits, groups of %u: error %.3g of what it may be", k->name, enc.bits, enc.group_k, error);
         check_row_counts(k, &s, x, tile[f]);
@@ -312,6 +319,72 @@ static void test_affine_products_with_two_levels_of_scales(void **state)
     enc.scale_type = TN_S8;
     enc.zero_type = TN_ZERO_NONE;
     check_encoding(enc, NULL);
+}
+
+static void test_products_of_codes_that_are_looked_up(void **state)
+{
+    (void)state;
+    tn_enc enc = {.family = TN_ENC_LUT, .qtype = TN_F32, .bits = 4, .group_k = 32, .scale_type = TN_F16}; /* IQ4_NL */
+    check_encoding(enc, NULL);
+    enc.group_k = 16;
+    check_encoding(enc, NULL);
+    enc.group_k = 32;
+    enc.scale_type = TN_S8; /* IQ4_XS */
+    enc.group2_k = 256;
+    enc.scale2_type = TN_F16;
+    check_encoding(enc, NULL);
+    enc = (tn_enc){.family = TN_ENC_MX, .qtype = TN_Q_E2M1, .bits = 4, .group_k = 32, .scale_type = TN_E8M0};
+    check_encoding(enc, NULL);
+}
+
+static void test_a_table_of_fractions_is_refused(void **state)
+{
+    (void)state;
+    const tn_enc enc = {.struct_size = sizeof enc,
+                        .family = TN_ENC_LUT,
+                        .qtype = TN_F32,
+                        .bits = 4,
+                        .group_k = 32,
+                        .scale_type = TN_F16};
+    static const float fractions[16] = {0, 1, 2, 3.5f};
+    static const uint8_t zeros[64];
+    const void *plane[TN_PLANE_LIMIT] = {zeros, zeros, [TN_PLANE_LUT] = fractions};
+    uint64_t bytes[TN_PLANE_LIMIT];
+    weight w;
+
+    assert_int_equal(weight_init(&w, &enc, 1, 32, false, "fractions", NULL), TN_OK);
+    weight_place(&w, aligned(w.bytes));
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
+        bytes[p] = tn_plane_bytes(&enc, p, 1, 32);
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = 1,
+                              .n_k = 32,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+    tn_error err = TN_ERROR_INIT;
+    assert_int_equal(weight_store(&w, &planes, "fractions", &err), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "3.5"));
+    free(w.data);
+}
+
+static void test_products_of_scales_that_rows_share(void **state)
+{
+    (void)state;
+    static const uint32_t rows[] = {16, 20, N};
+    for (uint32_t i = 0; i < 3; i++) {
+        tn_enc enc = {.family = TN_ENC_AFFINE,
+                      .qtype = TN_Q_SIGNED,
+                      .bits = 8,
+                      .group_k = 128,
+                      .group_n = rows[i],
+                      .scale_type = TN_F32};
+        check_encoding(enc, NULL);
+        enc.group_k = K;
+        enc.zero_type = TN_ZERO_POINT;
+        enc.scale_type = TN_BF16;
+        check_encoding(enc, NULL);
+    }
 }
 
 static void test_products_with_permuted_columns(void **state)
@@ -377,6 +450,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_products_of_every_width),
         cmocka_unit_test(test_affine_products_with_two_levels_of_scales),
+        cmocka_unit_test(test_products_of_codes_that_are_looked_up),
+        cmocka_unit_test(test_a_table_of_fractions_is_refused),
+        cmocka_unit_test(test_products_of_scales_that_rows_share),
         cmocka_unit_test(test_products_with_permuted_columns),
         cmocka_unit_test(test_float_products),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),

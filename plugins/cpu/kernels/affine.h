@@ -78,30 +78,54 @@ INLINE vi codes_at(const int bits, const uint8_t *block, const int i)
     return codes;
 }
 
-/* function(bits, argument), bits a constant that the compiler sees. */
-#define WITH_WIDTH_OF(w, function, argument) \
+/* The same for 4-bit positions in `table`; the nibbles of two pairs are looked up at once. */
+INLINE vi entries_at(vi table, const uint8_t *block, const int i)
+{
+    vi both = vi_load(block + i / 4 * 64);
+    vi entries = vi_lookup(table, vi_and(i % 2 ? vi_right16(both, 4) : both, vi_set16(0x0F0F)));
+    return i % 4 < 2 ? vi_and(entries, vi_set16(0xFF)) : vi_right16(entries, 8);
+}
+
+/* What the codes stand for, offset and zero point not yet subtracted: themselves, or entries of the weight's table. */
+INLINE vi values_at(const int bits, const bool looked_up, vi table, const uint8_t *block, const int i)
+{
+    return looked_up ? entries_at(table, block, i) : codes_at(bits, block, i);
+}
+
+/* The weight's table, if it has one. */
+INLINE vi table_of(const affine_weight *w)
+{
+    return vi_repeat16(w->table);
+}
+
+/* function(bits, looked_up, argument), the first two constants that the compiler sees. */
+#define WITH_CODES_OF(w, function, argument) \
     do {                                     \
+        if ((w)->looked_up) {                \
+            function(4, true, argument);     \
+            break;                           \
+        }                                    \
         switch ((w)->bits) {                 \
         case 2:                              \
-            function(2, argument);           \
+            function(2, false, argument);    \
             break;                           \
         case 3:                              \
-            function(3, argument);           \
+            function(3, false, argument);    \
             break;                           \
         case 4:                              \
-            function(4, argument);           \
+            function(4, false, argument);    \
             break;                           \
         case 5:                              \
-            function(5, argument);           \
+            function(5, false, argument);    \
             break;                           \
         case 6:                              \
-            function(6, argument);           \
+            function(6, false, argument);    \
             break;                           \
         case 7:                              \
-            function(7, argument);           \
+            function(7, false, argument);    \
             break;                           \
         default:                             \
-            function(8, argument);           \
+            function(8, false, argument);    \
             break;                           \
         }                                    \
     } while (0)

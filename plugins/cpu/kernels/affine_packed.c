@@ -31,10 +31,10 @@ INLINE vf min_of(const chunk_args *a, uint32_t b, const bool direct)
     return direct ? vf_load_f16(half + (uint64_t)(a->block0 + b) * LANES) : vf_load(a->scratch->min[b]);
 }
 
-/* bits, rows, block, zero and direct are constants after inlining. direct: float16 scales, one per block, read in
- * place. */
-INLINE void packed_chunk(const int bits, const int rows, const int block, const int zero, const bool direct,
-                         const chunk_args *a)
+/* bits, looked_up, rows, block, zero and direct are constants after inlining. direct: float16 scales, one per block,
+ * read in place. */
+INLINE void packed_chunk(const int bits, const bool looked_up, const int rows, const int block, const int zero,
+                         const bool direct, const chunk_args *a)
 {
     const affine_weight *w = a->w;
     const quant_rows *x = a->x;
@@ -44,6 +44,7 @@ INLINE void packed_chunk(const int bits, const int rows, const int block, const 
     const uint8_t *ahead = a->panel + a->block0 / (unsigned)halves * ahead_step + PREFETCH_BYTES;
     const bool subtract = zero == ZERO_OFFSET || (zero == ZERO_ANY && (w->offset || w->zero_type == TN_ZERO_POINT));
     const bool minima = zero == ZERO_MIN || (zero == ZERO_ANY && w->zero_type == TN_ZERO_FLOAT);
+    const vi table = table_of(w);
     const int16_t *q = x->q + (uint64_t)a->row0 * x->k_pad + (uint64_t)a->block0 * (unsigned)block;
     uint64_t at = (uint64_t)a->row0 * x->blocks + a->block0;
     vf acc[PACKED_ROWS_MAX];
@@ -68,7 +69,7 @@ INLINE void packed_chunk(const int bits, const int rows, const int block, const 
             }
 #pragma GCC unroll 16
             for (int i = 0; i < pairs; i++) {
-                vi c = codes_at(bits, codes, half * pairs + i);
+                vi c = values_at(bits, looked_up, table, codes, half * pairs + i);
                 for (int r = 0; r < rows; r++)
                     sum[r] = vi_dot(sum[r], c, pair_of(q + (unsigned)r * x->k_pad + 2 * i));
             }
@@ -87,40 +88,42 @@ INLINE void packed_chunk(const int bits, const int rows, const int block, const 
         vf_store(a->tile + (uint64_t)(unsigned)r * a->tile_stride, acc[r]);
 }
 
-#define PACKED(name, rows, bits, block, zero, direct)     \
-    static void name##_##rows(const chunk_args *a)        \
-    {                                                     \
-        packed_chunk(bits, rows, block, zero, direct, a); \
+#define PACKED(name, rows, bits, looked_up, block, zero, direct)     \
+    static void name##_##rows(const chunk_args *a)                   \
+    {                                                                \
+        packed_chunk(bits, looked_up, rows, block, zero, direct, a); \
     }
-#define PACKED_ROWS(name, bits, block, zero, direct) \
-    PACKED(name, 1, bits, block, zero, direct)       \
-    PACKED(name, 2, bits, block, zero, direct)       \
-    PACKED(name, 3, bits, block, zero, direct)       \
-    PACKED(name, 4, bits, block, zero, direct)       \
+#define PACKED_ROWS(name, bits, looked_up, block, zero, direct) \
+    PACKED(name, 1, bits, looked_up, block, zero, direct)       \
+    PACKED(name, 2, bits, looked_up, block, zero, direct)       \
+    PACKED(name, 3, bits, looked_up, block, zero, direct)       \
+    PACKED(name, 4, bits, looked_up, block, zero, direct)       \
     static const chunk_kernel name[PACKED_ROWS_MAX] = {name##_1, name##_2, name##_3, name##_4};
 
-PACKED_ROWS(q4_min_direct, 4, 32, ZERO_MIN, true)       /* Q4_1 */
-PACKED_ROWS(q4_offset_direct, 4, 32, ZERO_OFFSET, true) /* Q4_0 */
-PACKED_ROWS(q5_min_direct, 5, 32, ZERO_MIN, true)       /* Q5_1 */
-PACKED_ROWS(q5_offset_direct, 5, 32, ZERO_OFFSET, true) /* Q5_0 */
-PACKED_ROWS(q8_offset_direct, 8, 32, ZERO_OFFSET, true) /* Q8_0 */
-PACKED_ROWS(q4_min, 4, 32, ZERO_MIN, false)             /* Q4_K */
-PACKED_ROWS(q5_min, 5, 32, ZERO_MIN, false)             /* Q5_K */
-PACKED_ROWS(q6_offset, 6, 16, ZERO_OFFSET, false)       /* Q6_K */
-PACKED_ROWS(q4_any, 4, 32, ZERO_ANY, false)             /* AWQ, GPTQ */
-PACKED(any2_16, 1, 2, 16, ZERO_ANY, false)
-PACKED(any3_16, 1, 3, 16, ZERO_ANY, false)
-PACKED(any4_16, 1, 4, 16, ZERO_ANY, false)
-PACKED(any5_16, 1, 5, 16, ZERO_ANY, false)
-PACKED(any6_16, 1, 6, 16, ZERO_ANY, false)
-PACKED(any7_16, 1, 7, 16, ZERO_ANY, false)
-PACKED(any8_16, 1, 8, 16, ZERO_ANY, false)
-PACKED(any2_32, 1, 2, 32, ZERO_ANY, false)
-PACKED(any3_32, 1, 3, 32, ZERO_ANY, false)
-PACKED(any5_32, 1, 5, 32, ZERO_ANY, false)
-PACKED(any6_32, 1, 6, 32, ZERO_ANY, false)
-PACKED(any7_32, 1, 7, 32, ZERO_ANY, false)
-PACKED(any8_32, 1, 8, 32, ZERO_ANY, false)
+PACKED_ROWS(q4_min_direct, 4, false, 32, ZERO_MIN, true)       /* Q4_1 */
+PACKED_ROWS(q4_offset_direct, 4, false, 32, ZERO_OFFSET, true) /* Q4_0 */
+PACKED_ROWS(q5_min_direct, 5, false, 32, ZERO_MIN, true)       /* Q5_1 */
+PACKED_ROWS(q5_offset_direct, 5, false, 32, ZERO_OFFSET, true) /* Q5_0 */
+PACKED_ROWS(q8_offset_direct, 8, false, 32, ZERO_OFFSET, true) /* Q8_0 */
+PACKED_ROWS(q4_min, 4, false, 32, ZERO_MIN, false)             /* Q4_K */
+PACKED_ROWS(q5_min, 5, false, 32, ZERO_MIN, false)             /* Q5_K */
+PACKED_ROWS(q6_offset, 6, false, 16, ZERO_OFFSET, false)       /* Q6_K */
+PACKED_ROWS(q4_any, 4, false, 32, ZERO_ANY, false)             /* AWQ, GPTQ */
+PACKED_ROWS(table_direct, 4, true, 32, ZERO_OFFSET, true)      /* IQ4_NL */
+PACKED_ROWS(table_expanded, 4, true, 32, ZERO_OFFSET, false)   /* IQ4_XS, MXFP4 */
+PACKED(any2_16, 1, 2, false, 16, ZERO_ANY, false)
+PACKED(any3_16, 1, 3, false, 16, ZERO_ANY, false)
+PACKED(any4_16, 1, 4, false, 16, ZERO_ANY, false)
+PACKED(any5_16, 1, 5, false, 16, ZERO_ANY, false)
+PACKED(any6_16, 1, 6, false, 16, ZERO_ANY, false)
+PACKED(any7_16, 1, 7, false, 16, ZERO_ANY, false)
+PACKED(any8_16, 1, 8, false, 16, ZERO_ANY, false)
+PACKED(any2_32, 1, 2, false, 32, ZERO_ANY, false)
+PACKED(any3_32, 1, 3, false, 32, ZERO_ANY, false)
+PACKED(any5_32, 1, 5, false, 32, ZERO_ANY, false)
+PACKED(any6_32, 1, 6, false, 32, ZERO_ANY, false)
+PACKED(any7_32, 1, 7, false, 32, ZERO_ANY, false)
+PACKED(any8_32, 1, 8, false, 32, ZERO_ANY, false)
 
 static const chunk_kernel any_kernels[2][7] = {
     {any2_16_1, any3_16_1, any4_16_1, any5_16_1, any6_16_1, any7_16_1, any8_16_1},
@@ -133,7 +136,9 @@ static const chunk_kernel *common_kernels(const affine_weight *w, bool *ret_dire
     const bool offset = w->zero_type == TN_ZERO_NONE && w->offset != 0;
     const bool direct = w->scale_type == TN_F16 && !w->group2_blocks && w->group_blocks == 1;
 
-    *ret_direct = false;
+    *ret_direct = w->looked_up && direct;
+    if (w->looked_up)
+        return w->block == 16 ? NULL : direct ? table_direct : table_expanded;
     if (w->block == 16)
         return w->bits == 6 && offset ? q6_offset : NULL;
     if (direct && (min || offset) && (w->bits == 4 || w->bits == 5 || (w->bits == 8 && offset))) {
@@ -151,7 +156,7 @@ const chunk_kernel *FAMILY(affine_packed)(const affine_weight *w, uint32_t rows,
 {
     const chunk_kernel *common = common_kernels(w, ret_direct);
 
-    if (rows > PACKED_GROUPS_MAX * PACKED_ROWS_MAX || (!common && rows > 1))
+    if (rows > PACKED_GROUPS_MAX * PACKED_ROWS_MAX || (!common && (rows > 1 || w->looked_up)))
         return NULL;
     return common ? common : &any_kernels[w->block == 32][w->bits - 2];
 }

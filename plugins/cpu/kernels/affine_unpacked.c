@@ -13,12 +13,13 @@ INLINE vf block_join(const chunk_args *a, uint32_t b, uint64_t at, const bool mi
     return minima ? vf_fma(vf_set(a->x->sum[at]), vf_load(a->scratch->min[b]), acc) : acc;
 }
 
-INLINE void unpack_codes(const int bits, const chunk_args *a)
+INLINE void unpack_codes(const int bits, const bool looked_up, const chunk_args *a)
 {
     const affine_weight *w = a->w;
     const uint32_t halves = K_BLOCK / w->block, first = a->block0 / halves, count = a->blocks / halves;
     const uint8_t *codes = a->panel + w->code_at + (uint64_t)first * 64u * (unsigned)bits;
     const bool zeros = w->offset || w->zero_type == TN_ZERO_POINT;
+    const vi table = table_of(w);
     int16_t(*out)[32] = a->scratch->codes;
 
     for (uint32_t b = 0; b < count; b++, codes += 64 * bits, out += K_BLOCK / 2) {
@@ -31,7 +32,7 @@ INLINE void unpack_codes(const int bits, const chunk_args *a)
         }
 #pragma GCC unroll 16
         for (int i = 0; i < K_BLOCK / 2; i++) {
-            vi c = codes_at(bits, codes, i);
+            vi c = values_at(bits, looked_up, table, codes, i);
             vi_store(out[i], zeros ? vi_sub16(c, zero[i / 8]) : c);
         }
     }
@@ -39,7 +40,7 @@ INLINE void unpack_codes(const int bits, const chunk_args *a)
 
 static void unpack_chunk(const chunk_args *a)
 {
-    WITH_WIDTH_OF(a->w, unpack_codes, a);
+    WITH_CODES_OF(a->w, unpack_codes, a);
 }
 
 INLINE void unpacked_chunk(const int rows, const int block, const bool minima, const chunk_args *a)

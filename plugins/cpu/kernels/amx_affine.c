@@ -50,11 +50,12 @@ INLINE vi tile_row(const int bits, const uint8_t *codes, const int i)
     return vi_or(codes_at(bits, codes, pair), vi_left16(codes_at(bits, codes, pair + 2), 8));
 }
 
-INLINE void unpack_tiles(const int bits, const chunk_args *a)
+INLINE void unpack_tiles(const int bits, const bool looked_up, const chunk_args *a)
 {
     const affine_weight *w = a->w;
     const uint32_t halves = K_BLOCK / w->block, first = a->block0 / halves, count = a->blocks / halves;
     const uint8_t *codes = a->panel + w->code_at + (uint64_t)first * 64u * (unsigned)bits;
+    const vi table = table_of(w);
     uint8_t *out = (uint8_t *)a->scratch->codes;
 
     for (uint32_t b = 0; b < count; b++, codes += 64 * bits, out += BLOCK_BYTES) {
@@ -64,14 +65,16 @@ INLINE void unpack_tiles(const int bits, const chunk_args *a)
         for (uint32_t half = 0; half < 2; half++)
             base[half] = every_byte(base_of(bits, w, a->panel, a->block0 + b * halves + half * (halves - 1)));
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++)
-            vi_store(out + i * 64, _mm512_sub_epi8(tile_row(bits, codes, i), base[i / 4]));
+        for (int i = 0; i < 8; i++) {
+            vi row = tile_row(bits, codes, i);
+            vi_store(out + i * 64, _mm512_sub_epi8(looked_up ? vi_lookup(table, row) : row, base[i / 4]));
+        }
     }
 }
 
 static void unpack_chunk(const chunk_args *a)
 {
-    WITH_WIDTH_OF(a->w, unpack_tiles, a);
+    WITH_CODES_OF(a->w, unpack_tiles, a);
 }
 
 /* Starts the products of one block; parity names the tiles and the buffers of the result. */

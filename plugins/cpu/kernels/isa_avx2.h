@@ -166,6 +166,17 @@ static inline vi vi_or(vi x, vi y)
 {
     return VI_BOTH2(_mm256_or_si256, x, y);
 }
+/* A table of 16 bytes for vi_lookup. */
+static inline vi vi_repeat16(const uint8_t *p)
+{
+    __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return (vi){v, v};
+}
+/* Byte i is table[index[i]], index below 16. */
+static inline vi vi_lookup(vi table, vi index)
+{
+    return VI_BOTH2(_mm256_shuffle_epi8, table, index);
+}
 static inline vi vi_add32(vi x, vi y)
 {
     return VI_BOTH2(_mm256_add_epi32, x, y);

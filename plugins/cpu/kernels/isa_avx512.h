@@ -144,6 +144,16 @@ static inline vi vi_or(vi x, vi y)
 {
     return _mm512_or_si512(x, y);
 }
+/* A table of 16 bytes for vi_lookup. */
+static inline vi vi_repeat16(const uint8_t *p)
+{
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+/* Byte i is table[index[i]], index below 16. */
+static inline vi vi_lookup(vi table, vi index)
+{
+    return _mm512_shuffle_epi8(table, index);
+}
 static inline vi vi_add32(vi x, vi y)
 {
     return _mm512_add_epi32(x, y);

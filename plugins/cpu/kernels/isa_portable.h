@@ -178,6 +178,24 @@ static inline vi vi_or(vi x, vi y)
 {
     return x | y;
 }
+/* A table of 16 bytes for vi_lookup. */
+static inline vi vi_repeat16(const uint8_t *p)
+{
+    vi ret;
+    for (size_t at = 0; at < sizeof ret; at += 16)
+        memcpy((uint8_t *)&ret + at, p, 16);
+    return ret;
+}
+/* Byte i is table[index[i]], index below 16. */
+static inline vi vi_lookup(vi table, vi index)
+{
+    uint8_t from[64], to[64];
+    memcpy(to, &index, sizeof to);
+    memcpy(from, &table, sizeof from);
+    for (size_t i = 0; i < sizeof to; i++)
+        to[i] = from[to[i]];
+    return vi_load(to);
+}
 static inline vi vi_add32(vi x, vi y)
 {
     return (vi)((isa_words)x + (isa_words)y);

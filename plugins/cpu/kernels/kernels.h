@@ -47,10 +47,12 @@ typedef struct quant_rows {
     uint32_t tile_stride, reserved0;     /* bytes; an odd number of cache lines, so that rows differ in their sets */
 } quant_rows;
 
-/* AFFINE weights in panels of 16 outputs. A panel holds, in this order: scale2 (and its min factors), scales, mins,
- * codes. Arrays of scales are [group][16]. Codes come per K_BLOCK as one bit plane per power of two in `bits` (8, or 4
+/* Weights of integers, AFFINE, LUT and MX, in panels of 16 outputs. A panel holds, in this order: scale2 (and its min
+ * factors), scales, mins, codes. Arrays of scales are [group][16]. Codes come per K_BLOCK as one bit plane per power of
+ * two in `bits` (8, or 4
  * + 2 + 1), each a run of 64-byte vectors: 16-bit half h of lane n holds, from its lowest bits up, the codes of output
- * n and k = 2 i + h for consecutive i. Codes are unsigned; the value is scale * (code - offset - point) + min. */
+ * n and k = 2 i + h for consecutive i. Codes are unsigned; the value is scale * (code - offset - point) + min. Codes
+ * that are looked up count as the entries of a table, and E8M0 scales half: an e2m1 number is half an integer. */
 typedef struct affine_weight {
     const uint8_t *data; /* [panels] of panel_bytes, 64-byte aligned */
     uint64_t panel_bytes;
@@ -62,6 +64,8 @@ typedef struct affine_weight {
     uint32_t zero_type;                            /* TN_ZERO_* */
     int32_t offset;                                /* subtracted from every code */
     uint32_t scale2_at, scale_at, min_at, code_at; /* byte offsets in a panel */
+    uint32_t looked_up;                            /* 4-bit codes are positions in table */
+    uint8_t table[LANES];                          /* entries plus offset, so that they too are unsigned */
 } affine_weight;
 
 /* FLOAT weights in panels of 16 outputs, zero beyond n: [panels][k][16]; bfloat16 in pairs of k, as tiles and shifts

@@ -7,6 +7,13 @@
  */
 #include "affine.h"
 
+/* 2^(e - 128): half of what an E8M0 stands for, exact where that is subnormal too. */
+INLINE vf exponents_halved(const uint8_t *p)
+{
+    vf power = vf_bits(vi_left32(vi_load_u8(p), 23));
+    return vf_mul(vf_max(power, vf_set(0x1p-127f)), vf_set(0.5f));
+}
+
 INLINE vf load_scalars(const uint8_t *p, const uint32_t type, uint32_t index)
 {
     switch (type) {
@@ -16,6 +23,8 @@ INLINE vf load_scalars(const uint8_t *p, const uint32_t type, uint32_t index)
         return vf_load_bf16((const uint16_t *)(const void *)p + (uint64_t)index * LANES);
     case TN_U8:
         return vf_from_vi(vi_load_u8(p + (uint64_t)index * LANES));
+    case TN_E8M0:
+        return exponents_halved(p + (uint64_t)index * LANES);
     case TN_S8:
         return vf_from_vi(vi_load_s8(p + (uint64_t)index * LANES));
     default:
@@ -61,6 +70,8 @@ void FAMILY(affine_expand)(const chunk_args *a)
         expand(TN_F16, 0, true, a);
     else if (w->scale_type == TN_F16 && !type2)
         expand(TN_F16, 0, false, a);
+    else if (w->scale_type == TN_E8M0)
+        expand(TN_E8M0, 0, false, a);
     else if (w->scale_type == TN_U8 && type2 == TN_F16 && minima)
         expand(TN_U8, TN_F16, true, a);
     else if (w->scale_type == TN_S8 && type2 == TN_F16 && !minima)
