@@ -80,7 +80,8 @@ uint32_t form_of(const builder *b, uint32_t weight_id)
 
     if (w->kind == WEIGHT_AFFINE)
         return w->affine.block == 16 ? FORM_16 : FORM_32;
-    return b->p->limits.tiles && w->matrix.store == STORE_BF16 ? FORM_SPLIT : FORM_FLOAT;
+    return b->p->limits.tiles && (w->matrix.store == STORE_BF16 || w->matrix.store == STORE_E4M3) ? FORM_SPLIT
+                                                                                                  : FORM_FLOAT;
 }
 
 /* What the producer of a product's input has to supply. */

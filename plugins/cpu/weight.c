@@ -41,6 +41,11 @@ static void perm_init(weight *w)
     w->bytes += ((uint64_t)w->k * sizeof *w->perm + 63) & ~UINT64_C(63);
 }
 
+static bool holds_floats(const tn_enc *enc)
+{
+    return enc->family == TN_ENC_FLOAT || (enc->family == TN_ENC_AFFINE && enc->qtype == TN_Q_E4M3);
+}
+
 tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool vector, const char *name,
                       tn_error *err)
 {
@@ -55,9 +60,9 @@ tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: quantized vectors", name);
     if ((enc->flags & ~(uint32_t)TN_ENC_PERM_K) || (enc->flags && enc->family == TN_ENC_FLOAT))
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: encoding flags 0x%x", name, enc->flags);
-    *w = (weight){.kind = vector                        ? WEIGHT_VECTOR
-                          : enc->family != TN_ENC_FLOAT ? WEIGHT_AFFINE
-                                                        : WEIGHT_FLOAT,
+    *w = (weight){.kind = vector              ? WEIGHT_VECTOR
+                          : holds_floats(enc) ? WEIGHT_FLOAT
+                                              : WEIGHT_AFFINE,
                   .n = (uint32_t)n,
                   .k = (uint32_t)k,
                   .enc = *enc};
@@ -137,18 +142,18 @@ tn_status weight_store(weight *w, const tn_planes *planes, const char *name, tn_
         status = affine_table_store(w, planes, name, err);
     if (status != TN_OK)
         return status;
-    for (uint64_t i = 0; i < planes->n_rows; i++) {
+    for (uint64_t i = 0; i < planes->n_rows && status == TN_OK; i++) {
         uint64_t n = planes->row0 + i;
         if (w->kind == WEIGHT_AFFINE)
             affine_row_store(w, n, planes, i);
         else if (w->kind == WEIGHT_FLOAT)
-            float_row_store(w, n, planes, i);
+            status = float_row_store(w, n, planes, i, name, err);
         else
             vector_row_store(w, n, planes, i);
     }
-    if (planes->k0 + planes->n_k == w->k)
+    if (status == TN_OK && planes->k0 + planes->n_k == w->k)
         w->rows_loaded += planes->n_rows;
-    return TN_OK;
+    return status;
 }
 
 void weight_row(const weight *w, uint64_t row, float *out)

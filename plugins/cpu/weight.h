@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "tenon/backend.h"
 
+/* Matrices of integers (AFFINE, LUT, MX), of floats (FLOAT, AFFINE of e4m3 numbers); plain float32. */
 enum { WEIGHT_AFFINE = 1, WEIGHT_FLOAT = 2, WEIGHT_VECTOR = 3 };
 
 typedef struct weight {

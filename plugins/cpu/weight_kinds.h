@@ -25,7 +25,9 @@ tn_status affine_init(weight *w, const char *name, tn_error *err);
 tn_status float_init(weight *w, const char *name, tn_error *err);
 /* Row `row` of a checked block becomes row n of the weight. */
 void affine_row_store(weight *w, uint64_t n, const tn_planes *planes, uint64_t row);
-void float_row_store(weight *w, uint64_t n, const tn_planes *planes, uint64_t row);
+/* TN_E_CORRUPT names an e4m3 code that is NaN. */
+tn_status float_row_store(weight *w, uint64_t n, const tn_planes *planes, uint64_t row, const char *name,
+                          tn_error *err);
 /* Takes the table of a LUT weight; nothing to do for others. */
 tn_status affine_table_store(weight *w, const tn_planes *planes, const char *name, tn_error *err);
 /* out: [k], in the order of the inputs. */

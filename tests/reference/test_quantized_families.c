@@ -308,6 +308,17 @@ static void test_codes_that_are_looked_up(void **state)
     check((tn_enc){.family = TN_ENC_MX, .qtype = TN_Q_E2M1, .bits = 4, .group_k = 32, .scale_type = TN_E8M0});
 }
 
+static void test_e4m3(void **state)
+{
+    (void)state;
+    tn_enc enc = {.family = TN_ENC_AFFINE, .qtype = TN_Q_E4M3, .bits = 8, .group_k = 64, .scale_type = TN_F32};
+    check(enc);
+    enc.group_k = 32;
+    enc.group_n = 16;
+    enc.flags = TN_ENC_PERM_K;
+    check(enc);
+}
+
 static void test_scales_that_rows_share(void **state)
 {
     (void)state;
@@ -332,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_permuted_columns),
         cmocka_unit_test(test_codes_that_are_looked_up),
+        cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_scales_that_rows_share),
     };
     return cmocka_run_group_tests(tests, load, family_golden_drop);

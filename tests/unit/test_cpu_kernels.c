@@ -119,6 +119,8 @@ static subject subject_make(tn_enc enc)
         if (p < TN_PLANE_COUNT)
             fill_scalars(plane[p], bytes[p], type);
     }
+    for (uint64_t i = 0; enc.qtype == TN_Q_E4M3 && i < bytes[TN_PLANE_CODES]; i++)
+        plane[TN_PLANE_CODES][i] = (uint8_t)(plane[TN_PLANE_CODES][i] % 128 == 127 ? 1 : plane[TN_PLANE_CODES][i]);
     if (enc.family == TN_ENC_LUT)
         memcpy(plane[TN_PLANE_LUT], uneven_table, sizeof uneven_table);
     if (enc.flags & TN_ENC_PERM_K)
@@ -186,7 +188,7 @@ static void multiply(const kernels *k, const weight *w, const float *rows_in, ui
     kernel_scratch *scratch = aligned(sizeof *scratch);
     float *x = rows_permuted(w, rows_in, rows);
 
-    if (w->kind == WEIGHT_AFFINE || (k->tiles && w->matrix.store == STORE_BF16)) {
+    if (w->kind == WEIGHT_AFFINE || (k->tiles && w->matrix.store >= STORE_BF16)) {
         uint8_t *memory;
         quant_rows q = prepare(k, w, x, rows, &memory);
         if (w->kind == WEIGHT_AFFINE)
@@ -387,6 +389,92 @@ static void test_products_of_scales_that_rows_share(void **state)
     }
 }
 
+static void test_products_of_e4m3(void **state)
+{
+    (void)state;
+    static const uint32_t groups[] = {K, 2048, 128, 96, 32}, rows[] = {1, 128, 20};
+    for (uint32_t i = 0; i < 5; i++) {
+        for (uint32_t j = 0; j < 3; j++) {
+            tn_enc enc = {.family = TN_ENC_AFFINE,
+                          .qtype = TN_Q_E4M3,
+                          .bits = 8,
+                          .group_k = groups[i],
+                          .group_n = rows[j],
+                          .scale_type = j ? TN_F32 : TN_BF16};
+            check_encoding(enc, "amx");
+        }
+    }
+}
+
+static void test_every_e4m3_number_is_exact(void **state)
+{
+    (void)state;
+    static float x[K] = {[5] = 1}, tile[TILE];
+    const tn_enc enc = {.struct_size = sizeof enc,
+                        .family = TN_ENC_AFFINE,
+                        .qtype = TN_Q_E4M3,
+                        .bits = 8,
+                        .group_k = K,
+                        .group_n = N,
+                        .scale_type = TN_F32};
+    static uint8_t codes[N * K];
+    const float scale = 3.0f;
+    const void *plane[TN_PLANE_LIMIT] = {codes, &scale};
+    const uint64_t bytes[TN_PLANE_LIMIT] = {sizeof codes, sizeof scale};
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = N,
+                              .n_k = K,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+
+    for (uint32_t first = 0; first < 256; first += N) {
+        weight w;
+        assert_int_equal(weight_init(&w, &enc, N, K, false, "numbers", NULL), TN_OK);
+        weight_place(&w, aligned(w.bytes));
+        for (uint32_t n = 0; n < N; n++)
+            codes[n * K + 5] = (uint8_t)(first + n) % 128 == 127 ? 0 : (uint8_t)(first + n);
+        assert_int_equal(weight_store(&w, &planes, "numbers", NULL), TN_OK);
+        for (int f = 0; f < FAMILIES; f++) {
+            if (!family(f))
+                continue;
+            multiply(family(f), &w, x, 1, tile);
+            for (uint32_t n = 0; n < N; n++)
+                assert_true(tile[n] == 3 * canonical_small_float(codes[n * K + 5], 4, 3));
+        }
+        free(w.data);
+    }
+}
+
+static void test_a_weight_that_is_not_a_number_is_refused(void **state)
+{
+    (void)state;
+    const tn_enc enc = {.struct_size = sizeof enc,
+                        .family = TN_ENC_AFFINE,
+                        .qtype = TN_Q_E4M3,
+                        .bits = 8,
+                        .group_k = 32,
+                        .scale_type = TN_F32};
+    static const uint8_t codes[32] = {[7] = 0xff};
+    const float scale = 1;
+    const void *plane[TN_PLANE_LIMIT] = {codes, &scale};
+    const uint64_t bytes[TN_PLANE_LIMIT] = {sizeof codes, sizeof scale};
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = 1,
+                              .n_k = 32,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+    tn_error err = TN_ERROR_INIT;
+    weight w;
+
+    assert_int_equal(weight_init(&w, &enc, 1, 32, false, "numbers", NULL), TN_OK);
+    weight_place(&w, aligned(w.bytes));
+    assert_int_equal(weight_store(&w, &planes, "numbers", &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "input 7"));
+    free(w.data);
+}
+
 static void test_products_with_permuted_columns(void **state)
 {
     (void)state;
@@ -453,6 +541,9 @@ int main(void)
         cmocka_unit_test(test_products_of_codes_that_are_looked_up),
         cmocka_unit_test(test_a_table_of_fractions_is_refused),
         cmocka_unit_test(test_products_of_scales_that_rows_share),
+        cmocka_unit_test(test_products_of_e4m3),
+        cmocka_unit_test(test_every_e4m3_number_is_exact),
+        cmocka_unit_test(test_a_weight_that_is_not_a_number_is_refused),
         cmocka_unit_test(test_products_with_permuted_columns),
         cmocka_unit_test(test_float_products),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),

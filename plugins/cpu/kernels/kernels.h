@@ -26,13 +26,13 @@ enum {
 enum {
     FORM_16,    /* int16, one scale per 16 elements: weights of groups of 16 */
     FORM_32,    /* int16, one scale per 32 */
-    FORM_SPLIT, /* two bfloat16 that add up to the float32 within 2^-17: bfloat16 weights in tiles */
+    FORM_SPLIT, /* two bfloat16 that add up to the float32 within 2^-17: bfloat16 and e4m3 weights in tiles */
     FORM_COUNT,
     FORM_FLOAT = FORM_COUNT /* the float32 row itself */
 };
 
-/* Storage of float data: the KV cache and FLOAT weights. */
-enum { STORE_F32 = 0, STORE_F16 = 1, STORE_BF16 = 2 };
+/* Storage of float data: the KV cache and float weights, e4m3 only these. */
+enum { STORE_F32 = 0, STORE_F16 = 1, STORE_BF16 = 2, STORE_E4M3 = 3 };
 
 /* Rows prepared for products. FORM_16 and FORM_32: int16, one scale per `block` elements of K: x ~ scale * q.
  * tiles: the same rows as matrix tiles read them, for families that have any: per K_BLOCK the high bytes of q, then the
@@ -69,12 +69,15 @@ typedef struct affine_weight {
 } affine_weight;
 
 /* FLOAT weights in panels of 16 outputs, zero beyond n: [panels][k][16]; bfloat16 in pairs of k, as tiles and shifts
- * like them: [panels][k_pad / 2][16][2], zero beyond k. */
+ * like them: [panels][k_pad / 2][16][2], zero beyond k. AFFINE weights of e4m3 numbers: [panels][k_pad][16], then the
+ * groups' scales times 256, float32 [groups][16]: kernels read e4m3 divided by 256, as which half floats hold it. */
 typedef struct float_weight {
     const uint8_t *data;
     uint64_t panel_bytes;
     uint32_t n, k, panels, store; /* STORE_* */
-    uint32_t k_pad, reserved0;    /* multiple of K_BLOCK */
+    uint32_t k_pad;               /* multiple of K_BLOCK */
+    uint32_t group;               /* e4m3: elements of K that share a scale, a multiple of K_BLOCK */
+    uint32_t scale_at, run;       /* byte offset in a panel; run: elements summed before they are scaled */
 } float_weight;
 
 /* Scratch of one thread for any kernel, 64-byte aligned. */
@@ -118,7 +121,8 @@ typedef struct kernels {
                           uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
     void (*linear_float)(const float_weight *w, uint32_t panel0, uint32_t panels, const float *x, uint32_t x_stride,
                          uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
-    /* The same for STORE_BF16 weights and rows of FORM_SPLIT. Writes whole tiles: up to TILE_ROWS - 1 rows more. */
+    /* The same for STORE_BF16 and STORE_E4M3 weights and rows of FORM_SPLIT. Writes whole tiles: up to TILE_ROWS - 1
+     * rows more. */
     void (*linear_split)(const float_weight *w, uint32_t panel0, uint32_t panels, const quant_rows *x, uint32_t row0,
                          uint32_t rows, float *tile, uint32_t tile_stride, kernel_scratch *scratch);
     /* out = x / sqrt(mean(x^2) + eps) * (gain + gain_offset), over n elements; may alias. */

@@ -2,7 +2,7 @@
  * attention.
  *
  * acc[n] = fma(x[k], w[k][n], acc[n]) in ascending k, lanes over n. A linear layer adds up runs of K_SUM products,
- * which keeps the rounding error of long K near that of a pairwise sum.
+ * which keeps the rounding error of long K near that of a pairwise sum; e4m3 weights scale each run by its group.
  */
 #include "family.h"
 
@@ -25,8 +25,16 @@ INLINE vf_pair load_pair(const uint8_t *panel, uint32_t k, const uint32_t store)
         const uint16_t *half = (const uint16_t *)(const void *)panel + index;
         return (vf_pair){{vf_load_f16(half), vf_load_f16(half + LANES)}};
     }
+    if (store == STORE_E4M3)
+        return (vf_pair){{vf_load_e4m3(panel + index), vf_load_e4m3(panel + index + LANES)}};
     const float *wide = (const float *)(const void *)panel + index;
     return (vf_pair){{vf_load(wide), vf_load(wide + LANES)}};
+}
+
+/* What the products from k on, of one run, are scaled by: e4m3 only. */
+INLINE const float *scale_of(const float_weight *w, const uint8_t *panel, uint32_t k)
+{
+    return (const float *)(const void *)(panel + w->scale_at) + (uint64_t)(k / w->group) * LANES;
 }
 
 /* ---- rows x 16 on top of what the tile holds ---- */
@@ -35,17 +43,20 @@ typedef struct product_args {
     const float *x;
     const float (*panel)[LANES];
     float *tile;
+    const float *scale;                /* [LANES] of PRODUCT_SCALE */
     uint32_t x_stride, k, tile_stride; /* strides in floats */
 } product_args;
 typedef void (*product_kernel)(const product_args *a);
 
-/* add: the products are summed on their own first, then joined to the tile. */
-INLINE void product_rows(const int rows, const bool add, const product_args *a)
+/* How products join the tile: one by one, as a sum of their own, or as one that is scaled. */
+enum { PRODUCT_CONTINUE, PRODUCT_ADD, PRODUCT_SCALE };
+
+INLINE void product_rows(const int rows, const int joined, const product_args *a)
 {
     vf acc[ISA_ROWS_MAX];
 
     for (int r = 0; r < rows; r++)
-        acc[r] = add ? vf_zero() : vf_load(a->tile + (uint64_t)(unsigned)r * a->tile_stride);
+        acc[r] = joined != PRODUCT_CONTINUE ? vf_zero() : vf_load(a->tile + (uint64_t)(unsigned)r * a->tile_stride);
     for (uint32_t k = 0; k < a->k; k++) {
         vf w = vf_load(a->panel[k]);
 #pragma GCC unroll 12
@@ -54,18 +65,26 @@ INLINE void product_rows(const int rows, const bool add, const product_args *a)
     }
     for (int r = 0; r < rows; r++) {
         float *tile = a->tile + (uint64_t)(unsigned)r * a->tile_stride;
-        vf_store(tile, add ? vf_add(vf_load(tile), acc[r]) : acc[r]);
+        if (joined == PRODUCT_ADD)
+            acc[r] = vf_add(vf_load(tile), acc[r]);
+        else if (joined == PRODUCT_SCALE)
+            acc[r] = vf_fma(acc[r], vf_load(a->scale), vf_load(tile));
+        vf_store(tile, acc[r]);
     }
 }
 
 #define PRODUCT(rows)                                          \
     static void product_continue_##rows(const product_args *a) \
     {                                                          \
-        product_rows(rows, false, a);                          \
+        product_rows(rows, PRODUCT_CONTINUE, a);               \
     }                                                          \
     static void product_add_##rows(const product_args *a)      \
     {                                                          \
-        product_rows(rows, true, a);                           \
+        product_rows(rows, PRODUCT_ADD, a);                    \
+    }                                                          \
+    static void product_scale_##rows(const product_args *a)    \
+    {                                                          \
+        product_rows(rows, PRODUCT_SCALE, a);                  \
     }
 PRODUCT(1)
 PRODUCT(2)
@@ -84,25 +103,23 @@ PRODUCT(11)
 PRODUCT(12)
 #endif
 
-static const product_kernel continue_kernels[ISA_ROWS_MAX] = {
-    product_continue_1,  product_continue_2,
-#if ISA_ROWS_MAX >= 6
-    product_continue_3,  product_continue_4,  product_continue_5, product_continue_6,
-#endif
 #if ISA_ROWS_MAX >= 12
-    product_continue_7,  product_continue_8,  product_continue_9, product_continue_10,
-    product_continue_11, product_continue_12,
+#define PRODUCTS_MORE(joined)                                                                                     \
+    product_##joined##_3, product_##joined##_4, product_##joined##_5, product_##joined##_6, product_##joined##_7, \
+        product_##joined##_8, product_##joined##_9, product_##joined##_10, product_##joined##_11,                 \
+        product_##joined##_12
+#elif ISA_ROWS_MAX >= 6
+#define PRODUCTS_MORE(joined) product_##joined##_3, product_##joined##_4, product_##joined##_5, product_##joined##_6
+#else
+#define PRODUCTS_MORE(joined)
 #endif
-};
-static const product_kernel add_kernels[ISA_ROWS_MAX] = {
-    product_add_1, product_add_2,
-#if ISA_ROWS_MAX >= 6
-    product_add_3, product_add_4, product_add_5, product_add_6,
-#endif
-#if ISA_ROWS_MAX >= 12
-    product_add_7, product_add_8, product_add_9, product_add_10, product_add_11, product_add_12,
-#endif
-};
+#define PRODUCTS(joined)                                                  \
+    {                                                                     \
+        product_##joined##_1, product_##joined##_2, PRODUCTS_MORE(joined) \
+    }
+static const product_kernel continue_kernels[ISA_ROWS_MAX] = PRODUCTS(continue);
+static const product_kernel add_kernels[ISA_ROWS_MAX] = PRODUCTS(add);
+static const product_kernel scale_kernels[ISA_ROWS_MAX] = PRODUCTS(scale);
 
 static void product_in_groups(product_args a, uint32_t rows, const product_kernel *kernel)
 {
@@ -118,7 +135,7 @@ static void product_in_groups(product_args a, uint32_t rows, const product_kerne
 void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const float (*panel)[LANES], uint32_t k,
                               float *tile, uint32_t tile_stride)
 {
-    product_in_groups((product_args){x, panel, tile, x_stride, k, tile_stride}, rows, continue_kernels);
+    product_in_groups((product_args){x, panel, tile, NULL, x_stride, k, tile_stride}, rows, continue_kernels);
 }
 
 /* ---- linear layers ---- */
@@ -128,13 +145,14 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
                         const float *x, uint32_t x_stride, float *tile, uint32_t tile_stride)
 {
     const uint8_t *data = w->data + panel0 * w->panel_bytes;
-    const uint64_t line = LANES * (store == STORE_F32 ? 4 : 2);
+    const uint64_t line = LANES * (store == STORE_F32 ? 4 : store == STORE_E4M3 ? 1 : 2);
+    const uint32_t run = store == STORE_E4M3 ? w->run : K_SUM;
     vf total[2 * STREAM_ROWS_MAX];
 
     for (int i = 0; i < rows * panels; i++)
         total[i] = vf_zero();
-    for (uint32_t k0 = 0; k0 < w->k; k0 += K_SUM) {
-        uint32_t end = w->k - k0 < K_SUM ? w->k : k0 + K_SUM;
+    for (uint32_t k0 = 0; k0 < w->k; k0 += run) {
+        uint32_t end = w->k - k0 < run ? w->k : k0 + run;
         vf acc[2 * STREAM_ROWS_MAX];
         for (int i = 0; i < rows * panels; i++)
             acc[i] = vf_zero();
@@ -154,8 +172,11 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
                 }
             }
         }
-        for (int i = 0; i < rows * panels; i++)
-            total[i] = vf_add(total[i], acc[i]);
+        for (int p = 0; p < panels; p++) {
+            vf scale = store == STORE_E4M3 ? vf_load(scale_of(w, data + (unsigned)p * w->panel_bytes, k0)) : vf_zero();
+            for (int i = p * rows; i < (p + 1) * rows; i++)
+                total[i] = store == STORE_E4M3 ? vf_fma(acc[i], scale, total[i]) : vf_add(total[i], acc[i]);
+        }
     }
     for (int p = 0; p < panels; p++)
         for (int r = 0; r < rows; r++)
@@ -168,10 +189,11 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
     {                                                                                                     \
         stream_rows(rows, panels, store, w, panel0, x, x_stride, tile, tile_stride);                      \
     }
-#define STREAM_STORES(rows, panels)      \
-    STREAM(rows, panels, f32, STORE_F32) \
-    STREAM(rows, panels, f16, STORE_F16) \
-    STREAM(rows, panels, bf16, STORE_BF16)
+#define STREAM_STORES(rows, panels)        \
+    STREAM(rows, panels, f32, STORE_F32)   \
+    STREAM(rows, panels, f16, STORE_F16)   \
+    STREAM(rows, panels, bf16, STORE_BF16) \
+    STREAM(rows, panels, e4m3, STORE_E4M3)
 STREAM_STORES(1, 1)
 STREAM_STORES(1, 2)
 STREAM_STORES(2, 1)
@@ -184,35 +206,57 @@ typedef void (*stream_kernel)(const float_weight *w, uint32_t panel0, const floa
     {                                                                                      \
         stream_1_##panels##_##kind, stream_2_##panels##_##kind, stream_3_##panels##_##kind \
     }
-static const stream_kernel stream_kernels[2][3][STREAM_ROWS_MAX] = {
-    {[STORE_F32] = STREAM_ENTRY(1, f32), [STORE_F16] = STREAM_ENTRY(1, f16), [STORE_BF16] = STREAM_ENTRY(1, bf16)},
-    {[STORE_F32] = STREAM_ENTRY(2, f32), [STORE_F16] = STREAM_ENTRY(2, f16), [STORE_BF16] = STREAM_ENTRY(2, bf16)}};
+#define STREAM_ENTRIES(panels)                                                               \
+    {                                                                                        \
+        [STORE_F32] = STREAM_ENTRY(panels, f32), [STORE_F16] = STREAM_ENTRY(panels, f16),    \
+        [STORE_BF16] = STREAM_ENTRY(panels, bf16), [STORE_E4M3] = STREAM_ENTRY(panels, e4m3) \
+    }
+static const stream_kernel stream_kernels[2][4][STREAM_ROWS_MAX] = {STREAM_ENTRIES(1), STREAM_ENTRIES(2)};
+
+INLINE void widen_panel(const uint32_t store, const uint8_t *panel, uint32_t k0, uint32_t count, float (*out)[LANES])
+{
+    for (uint32_t k = 0; k < count; k += 2) {
+        vf_pair wide = load_pair(panel, k0 + k, store);
+        vf_store(out[k], wide.at[0]);
+        vf_store(out[k + 1], wide.at[1]);
+    }
+}
 
 /* Many rows: SPAN_TOKENS of K of a panel become float32 in L1 and serve all rows. */
 static void reuse_panel(const float_weight *w, uint32_t panel, const float *x, uint32_t x_stride, uint32_t rows,
                         float *tile, uint32_t tile_stride, kernel_scratch *scratch)
 {
     const uint8_t *data = w->data + panel * w->panel_bytes;
+    const bool scaled = w->store == STORE_E4M3;
+    const uint32_t run = scaled ? w->run : K_SUM;
 
     for (uint32_t r = 0; r < rows; r++)
         vf_store(tile + (uint64_t)r * tile_stride, vf_zero());
     for (uint32_t k0 = 0; k0 < w->k; k0 += SPAN_TOKENS) {
         uint32_t count = w->k - k0 < SPAN_TOKENS ? w->k - k0 : SPAN_TOKENS;
-        for (uint32_t k = 0; k < count; k += 2) {
-            vf_pair wide = w->store == STORE_F16    ? load_pair(data, k0 + k, STORE_F16)
-                           : w->store == STORE_BF16 ? load_pair(data, k0 + k, STORE_BF16)
-                                                    : load_pair(data, k0 + k, STORE_F32);
-            vf_store(scratch->panel[k], wide.at[0]);
-            vf_store(scratch->panel[k + 1], wide.at[1]);
+        switch (w->store) {
+        case STORE_F16:
+            widen_panel(STORE_F16, data, k0, count, scratch->panel);
+            break;
+        case STORE_BF16:
+            widen_panel(STORE_BF16, data, k0, count, scratch->panel);
+            break;
+        case STORE_E4M3:
+            widen_panel(STORE_E4M3, data, k0, count, scratch->panel);
+            break;
+        default:
+            widen_panel(STORE_F32, data, k0, count, scratch->panel);
+            break;
         }
-        for (uint32_t k = 0; k < count; k += K_SUM) {
+        for (uint32_t k = 0; k < count; k += run) {
             product_args a = {.x = x + k0 + k,
                               .panel = (const float(*)[LANES])scratch->panel + k,
                               .tile = tile,
+                              .scale = scaled ? scale_of(w, data, k0 + k) : NULL,
                               .x_stride = x_stride,
-                              .k = count - k < K_SUM ? count - k : K_SUM,
+                              .k = count - k < run ? count - k : run,
                               .tile_stride = tile_stride};
-            product_in_groups(a, rows, add_kernels);
+            product_in_groups(a, rows, scaled ? scale_kernels : add_kernels);
         }
     }
 }
