@@ -5,6 +5,8 @@
 #include "unit/cmocka_test.h"
 #include "unit/gguf_writer.h"
 
+#include "cpu_weight_check.h"
+
 #include "model/container.h"
 #include "tenon/quant.h"
 
@@ -60,6 +62,7 @@ static void check_block(const char *name, uint32_t type, json_t *block)
     assert_int_equal(quant->open(checkpoint_source(opened), &qmodel, &err), TN_OK);
     assert_int_equal(quant->reference(qmodel, "w", 0, 1, values, &err), TN_OK);
     assert_memory_equal(values, floats, n_floats);
+    cpu_weight_check(quant, qmodel, "w");
     quant->close(qmodel);
     checkpoint_close(opened);
     free(file.data);

@@ -1,10 +1,12 @@
 /* test_quant_checkpoints.c: modules of genuine quantized checkpoints, as their writers saved them, against the values
- * that the writers' libraries read from them (golden/NAME_checkpoints.json; make_*.py made them). Built once per
- * plugin.
+ * that the writers' libraries read from them (golden/NAME_checkpoints.json; make_*.py made them), and as the CPU keeps
+ * them. Built once per plugin.
  */
 #include "unit/cmocka_test.h"
 #include "unit/quant_config_test.h"
 #include "unit/quant_rig.h"
+
+#include "cpu_weight_check.h"
 
 #include <jansson.h>
 
@@ -120,6 +122,7 @@ static void check_case(json_t *test)
     assert_int_equal(columns, json_integer_value(json_array_get(json_object_get(test, "shape"), 1)));
     check_values(test, qmodel, weight, columns);
     assert_int_equal(rig_check_weight(quant_table(), qmodel, weight), 2);
+    cpu_weight_check(quant_table(), qmodel, weight);
     quant_table()->close(qmodel);
     for (i = 0; i < TENSORS_MAX; i++)
         free(data[i]);
