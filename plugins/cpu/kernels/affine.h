@@ -139,6 +139,13 @@ INLINE vi zero_at(const affine_weight *w, const uint8_t *panel, uint32_t block)
     return zero;
 }
 
+/* 2^(e - 128): half of what an E8M0 stands for, exact where that is subnormal too. */
+INLINE vf exponents_halved(const uint8_t *p)
+{
+    vf power = vf_bits(vi_left32(vi_load_u8(p), 23));
+    return vf_mul(vf_max(power, vf_set(0x1p-127f)), vf_set(0.5f));
+}
+
 INLINE vf tile_begin(const chunk_args *a, int row)
 {
     return a->block0 ? vf_load(a->tile + (uint64_t)(unsigned)row * a->tile_stride) : vf_zero();

@@ -13,9 +13,9 @@
 enum {
     AHEAD = 4096, /* bytes of each panel; a step takes 1,024 */
     E4M3_AHEAD = 4096,
-    E4M3_CHUNK = K_CHUNK_MAX / 2 /* elements of K of two panels that scratch holds as bfloat16 */
+    E4M3_CHUNK = 128 /* elements of K of two panels that scratch holds as bfloat16 */
 };
-_Static_assert(E4M3_CHUNK % K_BLOCK == 0, "a chunk is whole steps");
+_Static_assert(E4M3_CHUNK % K_BLOCK == 0 && 2 * E4M3_CHUNK <= K_CHUNK_MAX, "two chunks of whole steps fit");
 
 INLINE void prefetch_step(const uint8_t *panel)
 {

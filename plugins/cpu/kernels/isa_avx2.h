@@ -117,12 +117,17 @@ static inline vf vf_load_bf16(const uint16_t *p)
     __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p + 8)));
     return (vf){_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
 }
-/* 16 e4m3 numbers divided by 256, exactly: their bits make such half floats. No NaN. */
-static inline vf vf_load_e4m3(const uint8_t *p)
+static inline vf isa_load16_e4m3(const uint8_t *p)
 {
     __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)), 7);
     __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16((int16_t)0xBF80));
     return (vf){_mm256_cvtph_ps(_mm256_castsi256_si128(half)), _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+}
+/* 32 e4m3 numbers divided by 256, exactly: their bits make such half floats. No NaN. */
+static inline void vf_load_e4m3(const uint8_t *p, vf ret[2])
+{
+    ret[0] = isa_load16_e4m3(p);
+    ret[1] = isa_load16_e4m3(p + 16);
 }
 static inline void vf_store_f16(uint16_t *p, vf x)
 {

@@ -103,11 +103,13 @@ static inline vf vf_load_bf16(const uint16_t *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
-/* 16 e4m3 numbers divided by 256, exactly: their bits make such half floats. No NaN. */
-static inline vf vf_load_e4m3(const uint8_t *p)
+/* 32 e4m3 numbers divided by 256, exactly: their bits make such half floats. No NaN. */
+static inline void vf_load_e4m3(const uint8_t *p, vf ret[2])
 {
-    __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)), 7);
-    return _mm512_cvtph_ps(_mm256_and_si256(wide, _mm256_set1_epi16((int16_t)0xBF80)));
+    __m512i wide = _mm512_slli_epi16(_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p)), 7);
+    __m512i half = _mm512_and_si512(wide, _mm512_set1_epi16((int16_t)0xBF80));
+    ret[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(half));
+    ret[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(half, 1));
 }
 static inline void vf_store_f16(uint16_t *p, vf x)
 {

@@ -7,13 +7,6 @@
  */
 #include "affine.h"
 
-/* 2^(e - 128): half of what an E8M0 stands for, exact where that is subnormal too. */
-INLINE vf exponents_halved(const uint8_t *p)
-{
-    vf power = vf_bits(vi_left32(vi_load_u8(p), 23));
-    return vf_mul(vf_max(power, vf_set(0x1p-127f)), vf_set(0.5f));
-}
-
 INLINE vf load_scalars(const uint8_t *p, const uint32_t type, uint32_t index)
 {
     switch (type) {

@@ -25,8 +25,11 @@ INLINE vf_pair load_pair(const uint8_t *panel, uint32_t k, const uint32_t store)
         const uint16_t *half = (const uint16_t *)(const void *)panel + index;
         return (vf_pair){{vf_load_f16(half), vf_load_f16(half + LANES)}};
     }
-    if (store == STORE_E4M3)
-        return (vf_pair){{vf_load_e4m3(panel + index), vf_load_e4m3(panel + index + LANES)}};
+    if (store == STORE_E4M3) {
+        vf_pair numbers;
+        vf_load_e4m3(panel + index, numbers.at);
+        return numbers;
+    }
     const float *wide = (const float *)(const void *)panel + index;
     return (vf_pair){{vf_load(wide), vf_load(wide + LANES)}};
 }
