@@ -1,4 +1,4 @@
-/* plugins/cpu/program_builder.h: what the files that turn nodes into steps (program.c, program_moe.c) share. */
+/* plugins/cpu/program_builder.h: what the files that turn a graph into steps (program*.c) share. */
 #ifndef CPU_PROGRAM_BUILDER_H
 #define CPU_PROGRAM_BUILDER_H
 
@@ -36,6 +36,19 @@ void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quan
 uint32_t linear_input(builder *b, uint32_t value, uint32_t weight_id);
 /* NONE if the node has no such input. */
 uint32_t weight_of(const builder *b, const tn_node *n, uint32_t input);
+
+/* Index of the rotation table of a ROPE node; NONE when there is no room for another. */
+uint32_t rope_table_of(builder *b, const tn_node *n);
+
+/* ---- program_graph.c: in this order ---- */
+/* Nodes and values, who writes and who reads them. */
+tn_status graph_read(builder *b);
+/* Layouts of the KV groups. */
+tn_status groups_read(builder *b);
+/* TN_E_UNSUPPORTED as for program_build. */
+tn_status nodes_check(builder *b, uint32_t *bad, uint32_t *bad_count, tn_error *err);
+/* Layouts of the weights and their places in the arena. */
+tn_status weights_read(builder *b);
 
 /* ---- program_memory.c ---- */
 /* A buffer of `rows` rows that lives in no step yet. */
