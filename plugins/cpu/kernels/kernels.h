@@ -1,9 +1,9 @@
 /* plugins/cpu/kernels/kernels.h: the table of kernels that every instruction-set family fills.
  *
- * All families give the same bits (see isa.h), but for AMX on bfloat16 weights, whose tiles sum in their own order. No
- * kernel's result for a row depends on the rows beside it, so the choice of row blocks and of threads is a matter of
- * speed only. Kernels are pure: they read and write what their arguments name, keep no state and never fail. Layouts
- * are made by weight.c (weights) and program.c (pages, rows).
+ * All families give the same bits (see isa.h), but for AMX on bfloat16 and e4m3 weights, whose tiles sum in their own
+ * order. No kernel's result for a row depends on the rows beside it, so the choice of row blocks and of threads is a
+ * matter of speed only. Kernels are pure: they read and write what their arguments name, keep no state and never fail.
+ * Layouts are made by weight_*.c (weights), program_graph.c (pages) and program_memory.c (rows).
  */
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H

@@ -1,4 +1,4 @@
-/* plugins/cpu/kernels/linear_affine.c: matrix products of int16 rows with 2..8-bit AFFINE weights.
+/* plugins/cpu/kernels/linear_affine.c: matrix products of int16 rows with weights of integers.
  *
  * One multiply-add instruction takes two k for 8 or 16 outputs. Within a block of 16 or 32 k the sum is an exact
  * integer (32 * 255 * 32767 < 2^31); each block then joins the float32 sum with two fused operations, in ascending k:
