@@ -141,23 +141,35 @@ static uint32_t nibbles_ordered(uint32_t codes)
     return ((even | even >> 8) & 0xFFFF) | (odd | odd >> 8) << 16;
 }
 
-/* The same for four 8-bit codes. */
-static uint32_t bytes_ordered(uint32_t codes)
+/* Widths of one plane: 32-bit words of a row are permuted and stand 64 bytes apart, one of each lane side by side.
+ * first: a multiple of 8 codes. */
+static void nibbles_store(uint8_t *codes, uint32_t lane, const uint8_t *row, uint64_t first, uint64_t bytes)
 {
-    return (codes & 0xFF0000FF) | (codes >> 8 & 0xFF00) | (codes << 8 & 0xFF0000);
-}
-
-/* Widths of one plane: a stored word is a permutation of 4 bytes of the row. first: a multiple of a word's codes. */
-static void words_store(uint8_t *codes, uint32_t bits, uint32_t lane, const uint8_t *row, uint64_t first,
-                        uint64_t bytes)
-{
-    uint8_t *out = codes + first * bits / 32 * 64 + lane * 4;
+    uint8_t *out = codes + first / 8 * 64 + lane * 4;
 
     for (uint64_t i = 0; i < bytes; i += 4, out += 64) {
         uint32_t word = 0;
         memcpy(&word, row + i, bytes - i < 4 ? bytes - i : 4);
-        word = bits == 4 ? nibbles_ordered(word) : bytes_ordered(word);
+        word = nibbles_ordered(word);
         memcpy(out, &word, sizeof word);
+    }
+}
+
+/* Eight 8-bit codes k..k+7, less 128, are two words: k + {0, 4, 1, 5}, then two more each. */
+static void bytes_store(uint8_t *codes, uint32_t lane, const uint8_t *row, uint64_t first, uint64_t bytes)
+{
+    uint8_t *out = codes + first / 4 * 64 + lane * 4;
+
+    for (uint64_t i = 0; i < bytes; i += 8, out += 128) {
+        uint8_t k[8] = {0};
+        memcpy(k, row + i, bytes - i < 8 ? bytes - i : 8);
+        const uint8_t words[2][4] = {{k[0], k[4], k[1], k[5]}, {k[2], k[6], k[3], k[7]}};
+        for (uint32_t t = 0; t < 2; t++) {
+            uint32_t word;
+            memcpy(&word, words[t], sizeof word);
+            word ^= 0x80808080;
+            memcpy(out + 64 * t, &word, sizeof word);
+        }
     }
 }
 
@@ -168,8 +180,12 @@ static void affine_codes_store(const affine_weight *a, uint8_t *panel, uint32_t 
     const uint8_t *row = (const uint8_t *)planes->plane[TN_PLANE_CODES] + row_in_block * row_bytes;
     uint64_t end = planes->k0 + planes->n_k;
 
-    if (a->bits == 4 || a->bits == 8) {
-        words_store(panel + a->code_at, a->bits, lane, row, planes->k0, row_bytes);
+    if (a->bits == 4) {
+        nibbles_store(panel + a->code_at, lane, row, planes->k0, row_bytes);
+        return;
+    }
+    if (a->bits == 8) {
+        bytes_store(panel + a->code_at, lane, row, planes->k0, row_bytes);
         return;
     }
     for (uint64_t k = planes->k0; k < end;) {
@@ -245,12 +261,25 @@ tn_status affine_table_store(weight *w, const tn_planes *planes, const char *nam
 
 /* ---- reading a row back ---- */
 
+static void affine_bytes_block(const uint8_t *block, uint32_t lane, uint8_t *codes)
+{
+    static const uint8_t order[4] = {0, 4, 1, 5};
+
+    for (uint32_t row = 0; row < K_BLOCK / 4; row++)
+        for (uint32_t i = 0; i < 4; i++)
+            codes[row / 2 * 8 + row % 2 * 2 + order[i]] = block[row * 64 + lane * 4 + i] ^ 0x80;
+}
+
 static void affine_codes_block(const affine_weight *a, const uint8_t *block, uint32_t lane, uint8_t *codes)
 {
     uint32_t shift = 0;
 
+    if (a->bits == 8) {
+        affine_bytes_block(block, lane, codes);
+        return;
+    }
     memset(codes, 0, K_BLOCK);
-    for (uint32_t width = a->bits == 8 ? 8 : 4; width; width /= 2) {
+    for (uint32_t width = 4; width; width /= 2) {
         if (!(a->bits & width))
             continue;
         uint32_t per_half = 16 / width, mask = (1u << width) - 1;

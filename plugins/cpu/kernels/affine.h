@@ -41,12 +41,13 @@ INLINE uint32_t affine_chunk_blocks(const affine_weight *w)
     return (w->k_pad / K_BLOCK + chunks - 1) / chunks * (K_BLOCK / w->block);
 }
 
-/* Codes of pairs i of one K_BLOCK; `bits` and i are constants after inlining. */
+/* Codes of pairs i of one K_BLOCK; `bits` and i are constants after inlining. 8-bit codes lie as tiles read them, less
+ * 128 (amx_affine.c). */
 INLINE vi codes_at(const int bits, const uint8_t *block, const int i)
 {
     if (bits == 8) {
-        vi v = vi_load(block + i / 2 * 64);
-        return i % 2 ? vi_right16(v, 8) : vi_and(v, vi_set16(0xFF));
+        vi v = vi_load(block + (i / 4 * 2 + i % 2) * 64);
+        return vi_xor(i / 2 % 2 ? vi_right16(v, 8) : vi_and(v, vi_set16(0xFF)), vi_set16(0x80));
     }
     vi codes = vi_zero();
     int done = 0;

@@ -6,7 +6,8 @@
  * that is two tile products, 32 cycles, beside some 50 for the joining, which the next block's products overlap; eight
  * rows or fewer take half.
  * Codes lie so that byte i of lane n of tile row 2 j + t is k = 8 j + 2 t + {0, 4, 1, 5}[i]: for 4 bits a shift and a
- * mask. Rows are in the same order (amx_rows.c); integer sums do not mind.
+ * mask; 8-bit codes are stored like that, less 128, and read in place. Rows are in the same order (amx_rows.c); integer
+ * sums do not mind.
  */
 #include "affine.h"
 #include "amx.h"
@@ -25,6 +26,12 @@ INLINE bool needs_correction(const affine_weight *w)
                         : w->offset && w->zero_type == TN_ZERO_POINT;
 }
 
+/* 8-bit codes lie as tiles read them. */
+INLINE bool in_place(const affine_weight *w)
+{
+    return w->bits == 8;
+}
+
 INLINE vi every_byte(vi lane)
 {
     vi half = vi_or(lane, vi_left32(lane, 16));
@@ -32,10 +39,8 @@ INLINE vi every_byte(vi lane)
 }
 
 /* Subtracted from the codes of block `block` as bytes. */
-INLINE vi base_of(const int bits, const affine_weight *w, const uint8_t *panel, uint32_t block)
+INLINE vi base_of(const affine_weight *w, const uint8_t *panel, uint32_t block)
 {
-    if (bits == 8)
-        return vi_set32(128);
     return needs_correction(w) ? vi_zero() : zero_at(w, panel, block);
 }
 
@@ -63,7 +68,7 @@ INLINE void unpack_tiles(const int bits, const bool looked_up, const chunk_args 
             isa_prefetch(codes + PREFETCH_BYTES + line * 64);
         vi base[2];
         for (uint32_t half = 0; half < 2; half++)
-            base[half] = every_byte(base_of(bits, w, a->panel, a->block0 + b * halves + half * (halves - 1)));
+            base[half] = every_byte(base_of(w, a->panel, a->block0 + b * halves + half * (halves - 1)));
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
             vi row = tile_row(bits, codes, i);
@@ -72,8 +77,11 @@ INLINE void unpack_tiles(const int bits, const bool looked_up, const chunk_args 
     }
 }
 
+/* 8-bit codes are tiles already. */
 static void unpack_chunk(const chunk_args *a)
 {
+    if (in_place(a->w))
+        return;
     WITH_CODES_OF(a->w, unpack_tiles, a);
 }
 
@@ -147,12 +155,24 @@ INLINE const uint8_t *rows_of(const int block, const chunk_args *a, uint32_t b)
 
 INLINE const uint8_t *codes_of(const int block, const chunk_args *a, uint32_t b)
 {
+    if (in_place(a->w))
+        return a->panel + a->w->code_at + (uint64_t)(a->block0 + b) * (unsigned)block * LANES;
     return (const uint8_t *)a->scratch->codes + (uint64_t)b * (unsigned)block * LANES;
+}
+
+/* Starts the products of block b; those that are read in place are fetched ahead here, others while they are unpacked.
+ */
+INLINE void start(const int parity, const int block, const chunk_args *a, uint32_t b)
+{
+    const uint8_t *codes = codes_of(block, a, b);
+
+    for (int line = 0; in_place(a->w) && line < block / 4; line++)
+        isa_prefetch(codes + PREFETCH_BYTES + line * 64);
+    multiply(parity, rows_of(block, a, b), a->x->tile_stride, codes, a->scratch);
 }
 
 INLINE void tile_chunk(const int height, const int block, const bool minima, const bool correct, const chunk_args *a)
 {
-    const uint64_t stride = a->x->tile_stride;
     uint64_t at = (uint64_t)a->row0 * a->x->blocks + a->block0;
     int32_t(*sums)[TILE_ROWS][LANES] = a->scratch->sums;
     vf acc[TILE_ROWS];
@@ -160,16 +180,16 @@ INLINE void tile_chunk(const int height, const int block, const bool minima, con
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++)
         acc[r] = tile_begin(a, r);
-    multiply(0, rows_of(block, a, 0), stride, codes_of(block, a, 0), a->scratch);
+    start(0, block, a, 0);
     for (uint32_t b = 0; b < a->blocks; b += 2, at += 2) {
         if (b + 1 < a->blocks)
-            multiply(1, rows_of(block, a, b + 1), stride, codes_of(block, a, b + 1), a->scratch);
+            start(1, block, a, b + 1);
         join(height, minima, correct, a, b, at, (const int32_t(*)[LANES])sums[0], (const int32_t(*)[LANES])sums[1],
              acc);
         if (b + 1 == a->blocks)
             break;
         if (b + 2 < a->blocks)
-            multiply(0, rows_of(block, a, b + 2), stride, codes_of(block, a, b + 2), a->scratch);
+            start(0, block, a, b + 2);
         join(height, minima, correct, a, b + 1, at + 1, (const int32_t(*)[LANES])sums[2],
              (const int32_t(*)[LANES])sums[3], acc);
     }

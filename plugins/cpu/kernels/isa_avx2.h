@@ -178,6 +178,10 @@ static inline vi vi_or(vi x, vi y)
 {
     return VI_BOTH2(_mm256_or_si256, x, y);
 }
+static inline vi vi_xor(vi x, vi y)
+{
+    return VI_BOTH2(_mm256_xor_si256, x, y);
+}
 /* A table of 16 bytes for vi_lookup. */
 static inline vi vi_repeat16(const uint8_t *p)
 {

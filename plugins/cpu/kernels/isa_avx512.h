@@ -152,6 +152,10 @@ static inline vi vi_or(vi x, vi y)
 {
     return _mm512_or_si512(x, y);
 }
+static inline vi vi_xor(vi x, vi y)
+{
+    return _mm512_xor_si512(x, y);
+}
 /* A table of 16 bytes for vi_lookup. */
 static inline vi vi_repeat16(const uint8_t *p)
 {

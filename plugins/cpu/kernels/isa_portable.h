@@ -185,6 +185,10 @@ static inline vi vi_or(vi x, vi y)
 {
     return x | y;
 }
+static inline vi vi_xor(vi x, vi y)
+{
+    return x ^ y;
+}
 /* A table of 16 bytes for vi_lookup. */
 static inline vi vi_repeat16(const uint8_t *p)
 {
