@@ -181,6 +181,11 @@ void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *re
     free(memory);
 }
 
+void rig_forget(model_rig *rig, uint32_t slot)
+{
+    rig->pages_set[slot] = 0;
+}
+
 double rig_logprob(const float *row, uint32_t vocab, int32_t id)
 {
     double max = -INFINITY, sum = 0;

@@ -46,6 +46,9 @@ typedef struct rig_run {
 /* Submits the runs as one batch and waits: logits [sum of counts, V] of every token row. */
 void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *ret_logits);
 
+/* The sequence in `slot` is gone: what runs there next begins at position 0 and is given its pages anew. */
+void rig_forget(model_rig *rig, uint32_t slot);
+
 /* Log-prob of token `id` under a row of logits. */
 double rig_logprob(const float *row, uint32_t vocab, int32_t id);
 
