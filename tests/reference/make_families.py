@@ -10,6 +10,8 @@ Writes under --out (golden/):
                    family also those of the same model run in bfloat16, as
                    the bits of each value in hexadecimal, and how far they are
                    from the others at each position, as a share of the largest
+  families_mxfp4.json  the same for gpt_oss_mxfp4: gpt_oss with experts of random
+                   MXFP4 blocks and scales, named as in the published files
 
 Every parameter is random: gains, biases, sinks and routers too. The prompt is
 longer than the windows and than the original contexts of scaled rotations.
@@ -18,8 +20,8 @@ All logits are those of the saved directory as from_pretrained reads it;
 further than 2e-2 from float32, the file says so: there nobody can be asked to
 be near to it, only to be nearer to float32 than it is.
 
-Made with: torch 2.15.0, transformers 5.24.0 or near (the exact versions are
-recorded in the JSON file).
+Made with: torch 2.15.0, transformers 5.24.0, accelerate 1.14 or near (the exact
+versions are recorded in the JSON files).
 Usage: make_families.py --out golden [--only NAME]
 """
 import argparse
@@ -30,6 +32,7 @@ import tempfile
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from hf_model import versions
@@ -189,6 +192,35 @@ def save(name, folder, seed):
         f.write("\n")
 
 
+def save_mxfp4(dense, folder, seed):
+    """The checkpoint `dense` of gpt-oss with packed experts. Every code occurs,
+    scales are those that give weights of the usual size."""
+    gen = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, tensor in load_file(os.path.join(dense, "model.safetensors")).items():
+        if ".experts." not in name or name.endswith("_bias"):
+            state[name] = tensor
+            continue
+        experts, columns, rows = tensor.shape
+        groups = (experts, rows, columns // 32)
+        state[name + "_blocks"] = torch.randint(
+            0, 256, groups + (16,), generator=gen, dtype=torch.uint8)
+        state[name + "_scales"] = torch.randint(
+            122, 125, groups, generator=gen, dtype=torch.uint8)
+    os.makedirs(folder, exist_ok=True)
+    save_file(state, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    with open(os.path.join(dense, "config.json")) as f:
+        config = json.load(f)
+    config["quantization_config"] = {
+        "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router",
+            "model.embed_tokens", "lm_head"],
+        "quant_method": "mxfp4"}
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump(config, f, indent=1)
+        f.write("\n")
+
+
 def stored_logits(folder, edit, ids, dtype=torch.float32):
     """Logits of a saved checkpoint whose config.json is changed by `edit`."""
     with tempfile.TemporaryDirectory() as copy:
@@ -231,6 +263,15 @@ def make_case(name, files, edit, folder, ids):
     return case
 
 
+def write(folder, name, ids, cases):
+    out = {"versions": versions("torch", "transformers", "safetensors", "accelerate"),
+           "prompt_ids": ids, "positions": POSITIONS,
+           "cases": cases}
+    with open(os.path.join(folder, name), "w") as f:
+        json.dump(out, f, separators=(",", ":"))
+        f.write("\n")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--out", required=True, help="folder to write into")
@@ -252,12 +293,11 @@ def main():
                 cases.append(make_case(variant, files, edit, folder, ids))
     if args.only:
         return
-    out = {"versions": versions("torch", "transformers", "safetensors"),
-           "prompt_ids": ids, "positions": POSITIONS,
-           "cases": cases}
-    with open(os.path.join(args.out, "families.json"), "w") as f:
-        json.dump(out, f, separators=(",", ":"))
-        f.write("\n")
+    packed = os.path.join(root, "gpt_oss_mxfp4")
+    save_mxfp4(os.path.join(root, "gpt_oss"), packed, args.seed)
+    write(args.out, "families.json", ids, cases)
+    write(args.out, "families_mxfp4.json", ids,
+          [make_case("gpt_oss_mxfp4", "gpt_oss_mxfp4", {}, packed, ids)])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 logits by transformers.
 
 Writes under --out (golden/):
-  families_gguf/NAME.gguf   matrices in Q8_0 and Q4_0 by turns, the rest F32
+  families_gguf/NAME.gguf   matrices in Q8_0 and Q4_0 by turns, the rest F32;
+                            experts of gpt_oss_mxfp4 in MXFP4
   families_gguf.json        logits at the positions of families.json
 
 Tensor names are those of gguf-py's own map; what a conversion does to tensors
@@ -42,7 +43,9 @@ FAMILIES = {
     "qwen3_moe": ("qwen3moe", False), "phi3": ("phi3", False),
     "smollm3": ("smollm3", True), "olmo2": ("olmo2", False),
     "granite": ("granite", True), "gpt_oss": ("gpt-oss", False),
+    "gpt_oss_mxfp4": ("gpt-oss", False),
 }
+SOURCES = {"gpt_oss_mxfp4": "gpt_oss"}  # checkpoints of another name
 TYPES = [gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0]
 
 
@@ -85,7 +88,7 @@ class Conversion:
         out, experts = {}, {}
         for name, tensor in state.items():
             w = tensor.float().numpy()
-            if ".experts." in name and self.name == "gpt_oss":
+            if ".experts." in name and self.arch == "gpt-oss":
                 out.update(self.split_gpt_oss(name, w))
             elif ".experts." in name:
                 before, rest = name.split(".experts.")
@@ -117,7 +120,7 @@ class Conversion:
         """The transformers state dict of the same shape as `state`."""
         out = {}
         for name in state:
-            if ".experts." in name and self.name == "gpt_oss":
+            if ".experts." in name and self.arch == "gpt-oss":
                 layer, bias = name.split(".")[2], name.endswith("_bias")
                 end = "bias" if bias else "weight"
                 stem = "blk.%s.ffn_%%s_exps.%s" % (layer, end)
@@ -218,6 +221,8 @@ def write(conversion, tensors, path, exact=False):
             continue
         kind = TYPES[turn % len(TYPES)]
         turn += 1
+        if conversion.name.endswith("_mxfp4") and "_exps." in name:
+            kind = gguf.GGMLQuantizationType.MXFP4
         writer.add_tensor(name, quantize(w, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -306,7 +311,7 @@ def main():
     os.makedirs(os.path.join(args.out, "families_gguf"), exist_ok=True)
     cases = []
     for name in FAMILIES:
-        folder = os.path.join(args.out, "families", name)
+        folder = os.path.join(args.out, "families", SOURCES.get(name, name))
         path = os.path.join(args.out, "families_gguf", name + ".gguf")
         state = load_file(os.path.join(folder, "model.safetensors"))
         conversion = Conversion(name, folder)

@@ -2,15 +2,19 @@
  * token by token and after preemption, over scattered pages.
  *
  * Tolerance: 1e-3 of the largest logit where keys and values are exact (what is measured is below 2e-5: the golden
- * figures are float32 sums rounded to 6 digits), 2e-2 with a KV cache of halves, whose rounding these small models
- * amplify. Against transformers in bfloat16 2e-2 too, wherever that is itself so near to float32; where it is not, ours
- * must be nearer to float32 than it is. At least half of the positions of every family are
- * near.
+ * figures are float32 sums rounded to 6 digits) and weights are not packed for the CPU, 2e-2 with a KV cache of halves,
+ * whose rounding these small models amplify. Against transformers in bfloat16 2e-2 too, wherever that is itself so near
+ * to float32; where it is not, ours must be nearer to float32 than it is. At least half of the positions of every
+ * family are near.
  */
 #include "family_case.h"
 #include "unit/cmocka_test.h"
 
 #include <string.h>
+
+#ifndef EXACT_TOLERANCE
+#define EXACT_TOLERANCE 1e-3
+#endif
 
 static float whole[FAMILY_PROMPT * FAMILY_VOCAB], pieces[FAMILY_PROMPT * FAMILY_VOCAB];
 
@@ -36,7 +40,7 @@ static void test_logits_match_transformers(void **state)
     for (uint32_t i = 0; i < family_count(); i++) {
         double error = measure(family_name(i), TN_F32);
         print_message("%-24s %.2g\n", family_name(i), error);
-        wrong += !(error <= 1e-3);
+        wrong += !(error <= EXACT_TOLERANCE);
     }
     assert_int_equal(wrong, 0);
 }
@@ -77,7 +81,7 @@ static void test_bfloat16_runs_match_transformers(void **state)
         families++;
     }
     assert_int_equal(wrong, 0);
-    assert_true(families >= 14);
+    assert_int_equal(families, FAMILIES);
 }
 
 /* Positions [from, end) in pieces of `chunk` tokens. */
