@@ -31,8 +31,12 @@ static tn_status refuse_quantized(const tn_source *source, tn_error *err)
     tn_status status = TN_OK;
     if (quantization && !json_is_null(quantization)) {
         const char *method = json_string_value(json_object_get(quantization, "quant_method"));
-        status = tn_fail(err, TN_E_NOT_FOUND, "%s: the checkpoint is quantized (%.32s), which is not for quant_none",
-                         source->path, method ? method : "unnamed method");
+        if (method)
+            status = tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quant_method \"%.32s\" is not supported",
+                             source->path, method);
+        else
+            status =
+                tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quantization_config has no quant_method", source->path);
     }
     json_decref(json);
     return status;
