@@ -100,6 +100,27 @@ FAMILIES = {
             "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0,
             "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
             "original_max_position_embeddings": 64}), True),
+    "qwen3_moe_dense": ("Qwen3MoeConfig", dict(
+        head_dim=8, num_hidden_layers=4, intermediate_size=48,
+        moe_intermediate_size=32, num_experts=3, num_experts_per_tok=2,
+        norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[3]), True),
+}
+
+# Text parts of larger models. name: (prefix of the classes, text, vision, rest
+# of the config, names as transformers has written them since 4.52)
+VISION = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+              num_attention_heads=1, image_size=16, patch_size=8)
+COMPOSITES = {
+    "gemma3_vision": ("Gemma3", dict(
+        head_dim=8, intermediate_size=32, sliding_window=24,
+        query_pre_attn_scalar=20,
+        layer_types=["sliding_attention", "full_attention"]),
+        VISION, dict(mm_tokens_per_image=4, tie_word_embeddings=True), False),
+    "mistral3_vision": ("Mistral3", dict(
+        model_type="mistral", head_dim=8, intermediate_size=32,
+        sliding_window=None),
+        dict(VISION, model_type="pixtral", head_dim=8),
+        dict(image_token_index=95, tie_word_embeddings=False), True),
 }
 
 # case: (family, what it changes in config.json)
@@ -172,16 +193,42 @@ def published(config):
     return config
 
 
-def save(name, folder, seed):
-    class_name, differs, as_saved = FAMILIES[name]
-    settings = dict(COMMON, **differs)
-    config = getattr(transformers, class_name)(**settings)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+def save_weights(model, folder, seed):
     randomise(model.float(), seed)
     model.to(torch.bfloat16).save_pretrained(folder)
     for extra in os.listdir(folder):
         if extra not in ("config.json", "model.safetensors"):
             os.remove(os.path.join(folder, extra))
+
+
+def renamed(name):
+    """Published name to the one that transformers writes."""
+    if name.startswith("language_model.model."):
+        return name.replace("language_model.model.", "model.language_model.")
+    if name.startswith("language_model."):
+        return name.removeprefix("language_model.")
+    return "model." + name
+
+
+def save_composite(name, folder, seed):
+    prefix, text, vision, rest, rename = COMPOSITES[name]
+    text = {**COMMON, "tie_word_embeddings": rest["tie_word_embeddings"], **text}
+    config = getattr(transformers, prefix + "Config")(
+        text_config=text, vision_config=vision, **rest)
+    model = getattr(transformers, prefix + "ForConditionalGeneration")(config)
+    save_weights(model, folder, seed)
+    if rename:
+        path = os.path.join(folder, "model.safetensors")
+        save_file({renamed(n): t for n, t in load_file(path).items()}, path,
+                  metadata={"format": "pt"})
+
+
+def save(name, folder, seed):
+    class_name, differs, as_saved = FAMILIES[name]
+    settings = dict(COMMON, **differs)
+    config = getattr(transformers, class_name)(**settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    save_weights(model, folder, seed)
     path = os.path.join(folder, "config.json")
     with open(path) as f:
         saved = json.load(f)
@@ -229,7 +276,7 @@ def stored_logits(folder, edit, ids, dtype=torch.float32):
             config = dict(json.load(f), **edit)
         with open(os.path.join(copy, "config.json"), "w") as f:
             json.dump(config, f)
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = getattr(transformers, config["architectures"][0]).from_pretrained(
             copy, dtype=dtype, attn_implementation="eager",
             output_loading_info=True)
         if info["missing_keys"] or info["unexpected_keys"]:
@@ -282,11 +329,12 @@ def main():
     gen = torch.Generator().manual_seed(args.seed)
     ids = torch.randint(3, VOCAB, (PROMPT,), generator=gen).tolist()
     cases = []
-    for number, name in enumerate(FAMILIES):
+    for number, name in enumerate([*FAMILIES, *COMPOSITES]):
         if args.only not in (None, name):
             continue
         folder = os.path.join(root, name)
-        save(name, folder, args.seed + 1 + number)
+        make = save if name in FAMILIES else save_composite
+        make(name, folder, args.seed + 1 + number)
         cases.append(make_case(name, name, {}, folder, ids))
         for variant, (files, edit) in VARIANTS.items():
             if files == name:

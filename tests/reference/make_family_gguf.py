@@ -4,7 +4,8 @@ logits by transformers.
 
 Writes under --out (golden/):
   families_gguf/NAME.gguf   matrices in Q8_0 and Q4_0 by turns, the rest F32;
-                            experts of gpt_oss_mxfp4 in MXFP4
+                            experts of gpt_oss_mxfp4 in MXFP4, those of
+                            mixtral_numbered a tensor each, as in 2023
   families_gguf.json        logits at the positions of families.json
 
 Tensor names are those of gguf-py's own map; what a conversion does to tensors
@@ -43,9 +44,9 @@ FAMILIES = {
     "qwen3_moe": ("qwen3moe", False), "phi3": ("phi3", False),
     "smollm3": ("smollm3", True), "olmo2": ("olmo2", False),
     "granite": ("granite", True), "gpt_oss": ("gpt-oss", False),
-    "gpt_oss_mxfp4": ("gpt-oss", False),
+    "gpt_oss_mxfp4": ("gpt-oss", False), "mixtral_numbered": ("llama", True),
 }
-SOURCES = {"gpt_oss_mxfp4": "gpt_oss"}  # checkpoints of another name
+SOURCES = {"gpt_oss_mxfp4": "gpt_oss", "mixtral_numbered": "mixtral"}  # checkpoints of another name
 TYPES = [gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0]
 
 
@@ -223,6 +224,10 @@ def write(conversion, tensors, path, exact=False):
         turn += 1
         if conversion.name.endswith("_mxfp4") and "_exps." in name:
             kind = gguf.GGMLQuantizationType.MXFP4
+        if conversion.name.endswith("_numbered") and "_exps." in name:
+            for e, expert in enumerate(w):
+                writer.add_tensor(name.replace("_exps.", ".%d." % e), quantize(expert, kind), raw_dtype=kind)
+            continue
         writer.add_tensor(name, quantize(w, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -230,12 +235,25 @@ def write(conversion, tensors, path, exact=False):
     writer.close()
 
 
+def stacked(tensors):
+    """Numbered experts as one tensor of all."""
+    out, experts = {}, {}
+    for name, w in tensors.items():
+        parts = name.split(".")
+        if len(parts) == 5 and parts[3].isdigit():
+            whole = "%s.%s.%s_exps.%s" % (parts[0], parts[1], parts[2], parts[4])
+            experts.setdefault(whole, {})[int(parts[3])] = w
+        else:
+            out[name] = w
+    return {**out, **{n: np.stack([e[i] for i in sorted(e)]) for n, e in experts.items()}}
+
+
 def read(path):
     out = {}
     for t in gguf.GGUFReader(path).tensors:
         w = np.array(dequantize(t.data, t.tensor_type), dtype=np.float32)
         out[t.name] = w.reshape([int(d) for d in reversed(t.shape)])
-    return out
+    return stacked(out)
 
 
 def fitting(conversion):
