@@ -104,6 +104,11 @@ FAMILIES = {
         head_dim=8, num_hidden_layers=4, intermediate_size=48,
         moe_intermediate_size=32, num_experts=3, num_experts_per_tok=2,
         norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[3]), True),
+    "olmo3": ("Olmo3Config", dict(
+        head_dim=8, num_hidden_layers=4, intermediate_size=32,
+        sliding_window=24, rope_scaling={
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0,
+            "original_max_position_embeddings": 64}), True),
 }
 
 # Text parts of larger models. name: (prefix of the classes, text, vision, rest
@@ -149,6 +154,12 @@ VARIANTS = {
     "qwen2_window": ("qwen2", {
         "use_sliding_window": True, "sliding_window": 24,
         "max_window_layers": 1}),
+    "olmo3_published": ("olmo3", {
+        "layer_types": None, "rope_parameters": None, "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
+                         "attention_factor": 1.2079441541679836,
+                         "beta_fast": 32, "beta_slow": 1,
+                         "original_max_position_embeddings": 64}}),
     "qwen3_moe_unnormalized": ("qwen3_moe", {"norm_topk_prob": False}),
 }
 
@@ -329,12 +340,13 @@ def main():
     gen = torch.Generator().manual_seed(args.seed)
     ids = torch.randint(3, VOCAB, (PROMPT,), generator=gen).tolist()
     cases = []
-    for number, name in enumerate([*FAMILIES, *COMPOSITES]):
+    seeds = {name: args.seed + 1 + i for i, name in enumerate(FAMILIES)}
+    seeds.update((name, args.seed + 101 + i) for i, name in enumerate(COMPOSITES))
+    for name, seed in seeds.items():
         if args.only not in (None, name):
             continue
         folder = os.path.join(root, name)
-        make = save if name in FAMILIES else save_composite
-        make(name, folder, args.seed + 1 + number)
+        (save if name in FAMILIES else save_composite)(name, folder, seed)
         cases.append(make_case(name, name, {}, folder, ids))
         for variant, (files, edit) in VARIANTS.items():
             if files == name:

@@ -43,6 +43,7 @@ FAMILIES = {
     "gemma3": ("gemma3", False), "qwen2": ("qwen2", False),
     "qwen3_moe": ("qwen3moe", False), "phi3": ("phi3", False),
     "smollm3": ("smollm3", True), "olmo2": ("olmo2", False),
+    "olmo3": ("olmo2", False),
     "granite": ("granite", True), "gpt_oss": ("gpt-oss", False),
     "gpt_oss_mxfp4": ("gpt-oss", False), "mixtral_numbered": ("llama", True),
 }
@@ -169,8 +170,9 @@ class Conversion:
             writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
             writer.add_rope_scaling_factor(full["factor"])
             writer.add_rope_scaling_orig_ctx_len(full["original_max_position_embeddings"])
-            writer.add_rope_scaling_yarn_beta_fast(full["beta_fast"])
-            writer.add_rope_scaling_yarn_beta_slow(full["beta_slow"])
+            if "beta_fast" in full:
+                writer.add_rope_scaling_yarn_beta_fast(full["beta_fast"])
+                writer.add_rope_scaling_yarn_beta_slow(full["beta_slow"])
         elif full["rope_type"] == "longrope":
             original = self.json["original_max_position_embeddings"]
             scale = c.max_position_embeddings / original
@@ -270,6 +272,9 @@ def fitting(conversion):
         c.layer_types = ["sliding_attention"] * layers
     if conversion.arch == "smollm3":
         c.no_rope_layers = [1] * layers
+    if conversion.name == "olmo3":
+        rope = c.rope_parameters
+        rope["sliding_attention"]["rope_theta"] = rope["full_attention"]["rope_theta"]
     if conversion.arch == "gpt-oss":
         c.swiglu_limit = 7.0
     return c

@@ -80,6 +80,16 @@ static const published models[] = {
      "\"rms_norm_eps\": 1e-05, \"rope_theta\": 1000000000.0, \"sliding_window\": null, \"vocab_size\": 131072}, "
      "\"vision_config\": {\"hidden_size\": 1024, \"num_hidden_layers\": 24, \"rope_theta\": 10000.0}}",
      23572403200, 131072, 128, 0, 1000000000.0f},
+    {"Olmo-3-1025-7B",
+     "{\"architectures\": [\"Olmo3ForCausalLM\"], \"attention_bias\": false, \"hidden_act\": \"silu\", "
+     "\"hidden_size\": "
+     "4096, \"intermediate_size\": 11008, \"max_position_embeddings\": 65536, \"model_type\": \"olmo3\", "
+     "\"num_attention_heads\": 32, \"num_hidden_layers\": 32, \"num_key_value_heads\": 32, \"rms_norm_eps\": 1e-06, "
+     "\"rope_scaling\": {\"attention_factor\": 1.2079441541679836, \"beta_fast\": 32, \"beta_slow\": 1, \"factor\": "
+     "8.0, "
+     "\"original_max_position_embeddings\": 8192, \"rope_type\": \"yarn\"}, \"rope_theta\": 500000, "
+     "\"sliding_window\": 4096, \"tie_word_embeddings\": false, \"vocab_size\": 100278}",
+     7298011136, 65536, 128, 4096, 500000.0f},
 };
 
 static uint64_t parameters(const tn_graph *graph)
