@@ -6,6 +6,8 @@
  */
 #include "quant_gguf.h"
 
+#include "tenon/entry.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,39 +288,4 @@ static const tn_quant_table table = {
     .formats = quant_formats,
 };
 
-static tn_status plugin_init(const tn_host *host, tn_error *err)
-{
-    (void)host;
-    (void)err;
-    return TN_OK;
-}
-
-static void plugin_fini(void)
-{
-}
-
-static const void *plugin_get_interface(const char *id)
-{
-    return strcmp(id, TN_QUANT_ID) == 0 ? &table : NULL;
-}
-
-const tn_plugin *tn_plugin_entry(void)
-{
-    static const char *const provides[] = {TN_QUANT_ID, NULL};
-    static const tn_plugin plugin = {
-        .magic = TN_PLUGIN_MAGIC,
-        .struct_size = sizeof plugin,
-        .abi_major = TN_ABI_MAJOR,
-        .abi_built = TN_ABI_MINOR,
-        .abi_min = TN_ABI_MINOR,
-        .id = "quant_gguf",
-        .version = "0.1.0",
-        .vendor = "Tenon",
-        .license = "Apache-2.0",
-        .provides = provides,
-        .init = plugin_init,
-        .fini = plugin_fini,
-        .get_interface = plugin_get_interface,
-    };
-    return &plugin;
-}
+TN_PLUGIN_ENTRY(TN_QUANT_ID, &table, .id = "quant_gguf", .version = "0.1.0", .vendor = "Tenon", .license = "Apache-2.0")

@@ -5,6 +5,7 @@
  * another plugin (AWQ, GPTQ, ...), and is left to it, whatever the order of plugins in the settings.
  */
 #include "quant/plain_weight.h"
+#include "tenon/entry.h"
 #include "tenon/quant.h"
 
 #include <jansson.h>
@@ -31,8 +32,12 @@ static tn_status refuse_quantized(const tn_source *source, tn_error *err)
     tn_status status = TN_OK;
     if (quantization && !json_is_null(quantization)) {
         const char *method = json_string_value(json_object_get(quantization, "quant_method"));
-        status = tn_fail(err, TN_E_NOT_FOUND, "%s: the checkpoint is quantized (%.32s), which is not for quant_none",
-                         source->path, method ? method : "unnamed method");
+        if (method)
+            status = tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quant_method \"%.32s\" is not supported",
+                             source->path, method);
+        else
+            status =
+                tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quantization_config has no quant_method", source->path);
     }
     json_decref(json);
     return status;
@@ -122,39 +127,4 @@ static const tn_quant_table table = {
     .formats = quant_formats,
 };
 
-static tn_status plugin_init(const tn_host *host, tn_error *err)
-{
-    (void)host;
-    (void)err;
-    return TN_OK;
-}
-
-static void plugin_fini(void)
-{
-}
-
-static const void *plugin_get_interface(const char *id)
-{
-    return strcmp(id, TN_QUANT_ID) == 0 ? &table : NULL;
-}
-
-const tn_plugin *tn_plugin_entry(void)
-{
-    static const char *const provides[] = {TN_QUANT_ID, NULL};
-    static const tn_plugin plugin = {
-        .magic = TN_PLUGIN_MAGIC,
-        .struct_size = sizeof plugin,
-        .abi_major = TN_ABI_MAJOR,
-        .abi_built = TN_ABI_MINOR,
-        .abi_min = TN_ABI_MINOR,
-        .id = "quant_none",
-        .version = "0.1.0",
-        .vendor = "Tenon",
-        .license = "Apache-2.0",
-        .provides = provides,
-        .init = plugin_init,
-        .fini = plugin_fini,
-        .get_interface = plugin_get_interface,
-    };
-    return &plugin;
-}
+TN_PLUGIN_ENTRY(TN_QUANT_ID, &table, .id = "quant_none", .version = "0.1.0", .vendor = "Tenon", .license = "Apache-2.0")

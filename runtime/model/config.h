@@ -32,12 +32,13 @@ typedef enum rope_scaling {
 } rope_scaling;
 typedef enum norm_place { NORMS_BEFORE, NORMS_AFTER, NORMS_AROUND } norm_place; /* of attention and feed-forward */
 typedef enum qk_norm { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_WIDE } qk_norm;      /* over a head, over all of them */
-enum { LAYER_WINDOW = 1, LAYER_NO_ROPE = 2 };                                   /* bits of layer_kind */
+enum { LAYER_WINDOW = 1, LAYER_NO_ROPE = 2, LAYER_DENSE = 4 };                  /* bits of layer_kind */
 
 /* Zero is Llama: a feature that a model has not is 0. */
 typedef struct model_config {
     char architecture[32]; /* family name as in GGUF: "llama" */
-    char hf_prefix[24];    /* before every Hugging Face tensor name: "", "language_model." */
+    /* Where a text model lies in a larger one: before every Hugging Face tensor name, and behind their "model.". */
+    char hf_prefix[24], hf_infix[24]; /* "" or "language_model.", at most one of them */
     uint32_t layers, model_width, ff_width, heads, kv_heads, head_dim, vocab;
     uint32_t context;      /* tokens that the model takes */
     uint32_t sequence_max; /* longest sequence to be served, at most context: what length-dependent rotations are for */
@@ -69,6 +70,7 @@ typedef struct model_config {
     uint32_t activation; /* TN_ACT_*; 0: SiLU */
     bool mlp_bias, fused_gate_up;
     uint32_t experts, experts_chosen, expert_width; /* experts 0: dense; width 0: ff_width */
+    bool numbered_experts;                          /* in GGUF: a tensor for each, as before they were stacked */
     bool experts_unnormalized;                      /* the chosen experts' weights need not add up to 1 */
     bool expert_bias;                               /* in the router and in every expert */
     bool fused_experts;               /* gate and up rows of all experts alternate in one tensor [E, 2 F, M] */

@@ -253,5 +253,6 @@ tn_status config_gguf_read(const tn_source *source, model_config *config, tn_err
     config->attention_bias = has_tensor(source, "blk.0.attn_q.bias") || has_tensor(source, "blk.0.attn_qkv.bias");
     config->attention_output_bias = has_tensor(source, "blk.0.attn_output.bias");
     config->mlp_bias = has_tensor(source, "blk.0.ffn_gate.bias");
+    config->numbered_experts = config->experts && has_tensor(source, "blk.0.ffn_gate.0.weight");
     return TN_OK;
 }

@@ -3,7 +3,8 @@
  *
  * Defaults of absent keys are those of LlamaConfig, unless the family has others. Unknown keys are ignored, as there
  * are hundreds that say nothing about inference; those that would change an answer are refused by name. A model that is
- * the text part of a larger one has its config in `text_config` and "language_model." before its tensors' names.
+ * the text part of a larger one has its config in `text_config` and "language_model." within its tensors' names: before
+ * everything as first published, behind "model." as transformers has written them since 4.52.
  */
 #include "model/config_hf_rope.h"
 #include "model/decoder.h"
@@ -159,6 +160,14 @@ static void read_common(config_reader *reader, model_config *config)
     config->hf_names = true;
 }
 
+static void find_text_part(const tn_source *source, model_config *config)
+{
+    tn_tensor_src tensor = {.struct_size = sizeof tensor};
+    bool within = source->tensor(source, "model.language_model.embed_tokens.weight", &tensor) == TN_OK;
+
+    snprintf(within ? config->hf_infix : config->hf_prefix, sizeof config->hf_prefix, "language_model.");
+}
+
 static tn_status read_root(const tn_source *source, const json_t *root, const model_family *family,
                            model_config *config, tn_error *err)
 {
@@ -173,7 +182,7 @@ static tn_status read_root(const tn_source *source, const json_t *root, const mo
         config_flag(&reader, "tie_word_embeddings", config->tied_embeddings, &config->tied_embeddings);
         reader.prefix = "config.json text_config.";
         reader.ctx = text;
-        snprintf(config->hf_prefix, sizeof config->hf_prefix, "language_model.");
+        find_text_part(source, config);
     }
     read_common(&reader, config);
     if (family->read_hf && reader.status == TN_OK)

@@ -39,6 +39,11 @@ static const decoder_names usual_gguf_names = {
     [TENSOR_EXPERT_GATE_UP] = "ffn_gate_up_exps.weight",
     [TENSOR_EXPERT_DOWN] = "ffn_down_exps.weight",
 };
+static const decoder_names numbered_gguf_names = {
+    [TENSOR_EXPERT_GATE] = "ffn_gate.*.weight",
+    [TENSOR_EXPERT_UP] = "ffn_up.*.weight",
+    [TENSOR_EXPERT_DOWN] = "ffn_down.*.weight",
+};
 static const decoder_names usual_hf_names = {
     [TENSOR_EMBED] = "model.embed_tokens.weight",
     [TENSOR_FINAL_NORM] = "model.norm.weight",
@@ -82,6 +87,8 @@ static const char *usual_name(const decoder *d, decoder_tensor tensor)
 {
     const decoder_names *own = d->config->hf_names ? d->family->hf_names : d->family->gguf_names;
 
+    if (d->config->numbered_experts && numbered_gguf_names[tensor])
+        return numbered_gguf_names[tensor];
     if (own && (*own)[tensor])
         return (*own)[tensor];
     return d->config->hf_names ? usual_hf_names[tensor] : usual_gguf_names[tensor];
@@ -90,8 +97,8 @@ static const char *usual_name(const decoder *d, decoder_tensor tensor)
 /* Writes the full name of a tensor or, if `bias`, of its bias. */
 static void full_name(const decoder *d, decoder_tensor tensor, bool bias, char name[NAME_MAX_BYTES])
 {
-    const char *stem = usual_name(d, tensor), *ending = "";
-    int length = (int)strlen(stem);
+    const char *stem = usual_name(d, tensor), *ending = "", *before = d->config->hf_prefix;
+    int length = (int)strlen(stem), body = strncmp(stem, "model.", 6) == 0 ? 6 : 0;
     bool plain = length > 7 && strcmp(stem + length - 7, ".weight") == 0;
 
     if (bias) {
@@ -99,10 +106,13 @@ static void full_name(const decoder *d, decoder_tensor tensor, bool bias, char n
         ending = plain ? ".bias" : "_bias";
     }
     if (tensor <= TENSOR_HEAD)
-        snprintf(name, NAME_MAX_BYTES, "%s%.*s%s", d->config->hf_prefix, length, stem, ending);
+        snprintf(name, NAME_MAX_BYTES, "%s%.*s%s%.*s%s", before, body, stem, body ? d->config->hf_infix : "",
+                 length - body, stem + body, ending);
+    else if (d->config->hf_names)
+        snprintf(name, NAME_MAX_BYTES, "%smodel.%slayers.%u.%.*s%s", before, d->config->hf_infix, d->layer, length,
+                 stem, ending);
     else
-        snprintf(name, NAME_MAX_BYTES, "%s%s.%u.%.*s%s", d->config->hf_prefix,
-                 d->config->hf_names ? "model.layers" : "blk", d->layer, length, stem, ending);
+        snprintf(name, NAME_MAX_BYTES, "blk.%u.%.*s%s", d->layer, length, stem, ending);
 }
 
 static uint32_t weight(const decoder *d, decoder_tensor tensor, uint64_t rows, uint64_t columns, uint32_t shard,
@@ -411,7 +421,8 @@ static uint32_t layer(const decoder *d, uint32_t x)
         linear_back(d, mixed, TENSOR_ATTN_OUT, (uint64_t)c->heads * c->head_dim, c->attention_output_bias, q_unit);
     x = join(d, x, out, TENSOR_ATTN_POST_NORM);
     uint32_t in = before ? norm(d, x, TENSOR_FFN_NORM, c->model_width) : x;
-    return join(d, x, c->experts ? mixture(d, in) : dense(d, in), TENSOR_FFN_POST_NORM);
+    bool mixed_experts = c->experts && !(c->layer_kind[d->layer] & LAYER_DENSE);
+    return join(d, x, mixed_experts ? mixture(d, in) : dense(d, in), TENSOR_FFN_POST_NORM);
 }
 
 static double scale_or_1(float scale)

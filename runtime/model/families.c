@@ -6,11 +6,11 @@
 #include <string.h>
 
 extern const model_family llama_family, gemma_family, gemma2_family, gemma3_family, qwen2_family, qwen3_family,
-    qwen3_moe_family, phi3_family, smollm3_family, olmo2_family, granite_family, gpt_oss_family;
+    qwen3_moe_family, phi3_family, smollm3_family, olmo2_family, olmo3_family, granite_family, gpt_oss_family;
 
 const model_family *const model_families[] = {
-    &llama_family, &gemma_family,   &gemma2_family, &gemma3_family,  &qwen2_family,   &qwen3_family, &qwen3_moe_family,
-    &phi3_family,  &smollm3_family, &olmo2_family,  &granite_family, &gpt_oss_family, NULL};
+    &llama_family, &gemma_family,   &gemma2_family, &gemma3_family, &qwen2_family,   &qwen3_family,   &qwen3_moe_family,
+    &phi3_family,  &smollm3_family, &olmo2_family,  &olmo3_family,  &granite_family, &gpt_oss_family, NULL};
 
 static bool is_listed(const char *const *names, const char *name)
 {
@@ -41,7 +41,7 @@ static size_t append(char *text, size_t size, size_t used, const char *name)
 
 tn_status model_family_unknown(const char *path, const char *name, bool from_hf, tn_error *err)
 {
-    char known[400] = "";
+    char known[480] = "";
     size_t used = 0;
 
     for (size_t i = 0; model_families[i]; i++) {

@@ -103,6 +103,8 @@ static tn_status gather_shards(gathering *set, const char *directory, const char
             return tn_fail(err, TN_E_MEMORY, "%s", index_path);
         }
         tn_status status = gather_file(set, path, err);
+        if (status == TN_E_NOT_FOUND)
+            tn_fail(err, status, "%s: the shard is missing; " INDEX_NAME " needs it for tensor '%.100s'", path, tensor);
         free(path);
         if (status != TN_OK)
             return status;

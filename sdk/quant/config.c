@@ -62,9 +62,11 @@ static tn_status choose_object(const tn_source *source, const quant_config_kind 
         return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json has no quantization_config, so it is not for %s",
                        source->path, kind->plugin);
     const char *method = json_string_value(json_object_get(object, "quant_method"));
-    if (!method || !is_method(kind, method))
-        return tn_fail(err, TN_E_NOT_FOUND, "%s: the checkpoint is quantized (%.32s), which is not for %s",
-                       source->path, method ? method : "unnamed method", kind->plugin);
+    if (!method)
+        return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quantization_config has no quant_method", source->path);
+    if (!is_method(kind, method))
+        return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json: quant_method \"%.32s\" is not supported", source->path,
+                       method);
     config->object = object;
     config->method = method;
     return TN_OK;

@@ -10,6 +10,7 @@
 
 #include "base/weight_block.h"
 #include "quant/config.h"
+#include "tenon/entry.h"
 #include "tenon/quant.h"
 
 enum { PACKED_PARTS_MAX = 5 };
@@ -47,6 +48,30 @@ tn_status packed_transcode(const tn_qmodel *qmodel, const char *name, const tn_e
                            uint64_t k0, uint64_t n_k, void *const *plane, const uint64_t *plane_bytes, tn_error *err);
 tn_status packed_reference(const tn_qmodel *qmodel, const char *name, uint64_t row0, uint64_t n_rows, float *ret_rows,
                            tn_error *err);
+
+/* The table and the entry of a plugin for `format`, an expression for its address; formats: as tn_quant_table.formats.
+ */
+#define PACKED_PLUGIN(plugin_id, format, format_names)                                           \
+    static tn_status quant_open(const tn_source *source, tn_qmodel **ret_qmodel, tn_error *err)  \
+    {                                                                                            \
+        return packed_open(format, source, ret_qmodel, err);                                     \
+    }                                                                                            \
+    static const char *quant_formats(void)                                                       \
+    {                                                                                            \
+        return format_names;                                                                     \
+    }                                                                                            \
+    static const tn_quant_table table = {                                                        \
+        .struct_size = sizeof table,                                                             \
+        .open = quant_open,                                                                      \
+        .close = packed_close,                                                                   \
+        .shape = packed_shape,                                                                   \
+        .produces = packed_produces,                                                             \
+        .transcode = packed_transcode,                                                           \
+        .reference = packed_reference,                                                           \
+        .formats = quant_formats,                                                                \
+    };                                                                                           \
+    TN_PLUGIN_ENTRY(TN_QUANT_ID, &table, .id = plugin_id, .version = "0.1.0", .vendor = "Tenon", \
+                    .license = "Apache-2.0")
 
 /* ---- for find() ---- */
 

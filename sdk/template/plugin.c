@@ -3,10 +3,10 @@
  * Change id, version, vendor and licence first. The id names the plugin's section of the .ini.
  */
 #include "device.h"
+#include "tenon/entry.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define TEMPLATE_MEMORY "4294967296"
 
@@ -43,29 +43,6 @@ static void fini(void)
 {
 }
 
-static const void *get_interface(const char *id)
-{
-    return strcmp(id, TN_OPS_ID) == 0 ? &ops : NULL;
-}
-
-const tn_plugin *tn_plugin_entry(void)
-{
-    static const char *const provides[] = {TN_OPS_ID, NULL};
-    static const tn_plugin plugin = {.magic = TN_PLUGIN_MAGIC,
-                                     .struct_size = sizeof plugin,
-                                     .abi_major = TN_ABI_MAJOR,
-                                     .abi_built = TN_ABI_MINOR,
-                                     .abi_min = TN_ABI_MINOR,
-                                     .id = "template",
-                                     .version = "0.1.0",
-                                     .vendor = "Example Vendor",
-                                     .license = "Apache-2.0",
-                                     .provides = provides,
-                                     .init = init,
-                                     .fini = fini,
-                                     .get_interface = get_interface,
-                                     .options = options,
-                                     .option_count = sizeof options / sizeof *options,
-                                     .option_stride = sizeof *options};
-    return &plugin;
-}
+TN_PLUGIN_ENTRY(TN_OPS_ID, &ops, .id = "template", .version = "0.1.0", .vendor = "Example Vendor",
+                .license = "Apache-2.0", .init = init, .fini = fini, .options = options,
+                .option_count = sizeof options / sizeof *options, .option_stride = sizeof *options)

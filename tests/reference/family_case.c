@@ -5,6 +5,7 @@
 #else
 #include "tenon/interp.h"
 #endif
+#include "base/half.h"
 #include "unit/cmocka_test.h"
 
 #include <math.h>
@@ -126,26 +127,98 @@ void family_directory_remove(const char *path)
 
 /* ---- logits ---- */
 
+/* The golden row `index` of case `name`, in float32 and, if it has one and ret_brain is not NULL, in bfloat16; returns
+ * its position. */
+static size_t golden_row(json_t *found, size_t index, double row[FAMILY_VOCAB], double ret_brain[FAMILY_VOCAB])
+{
+    json_t *numbers = json_array_get(json_object_get(found, "logits"), index);
+    const char *digits = json_string_value(json_array_get(json_object_get(found, "bfloat16_logits"), index));
+    size_t position = (size_t)json_integer_value(json_array_get(json_object_get(golden, "positions"), index));
+
+    assert_true(json_array_size(numbers) == FAMILY_VOCAB && position < FAMILY_PROMPT);
+    for (size_t i = 0; i < FAMILY_VOCAB; i++) {
+        unsigned bits = 0;
+        row[i] = json_number_value(json_array_get(numbers, i));
+        if (!ret_brain)
+            continue;
+        assert_int_equal(sscanf(digits + 4 * i, "%4x", &bits), 1);
+        ret_brain[i] = (double)float_from_bf16((uint16_t)bits);
+    }
+    return position;
+}
+
+static size_t golden_count(json_t *found)
+{
+    size_t count = json_array_size(json_object_get(golden, "positions"));
+
+    assert_true(count > 0 && json_array_size(json_object_get(found, "logits")) == count);
+    return count;
+}
+
+static double largest_logit(json_t *found)
+{
+    double row[FAMILY_VOCAB], largest = 0;
+
+    for (size_t r = 0; r < golden_count(found); r++) {
+        golden_row(found, r, row, NULL);
+        for (size_t i = 0; i < FAMILY_VOCAB; i++)
+            largest = fmax(largest, fabs(row[i]));
+    }
+    return largest;
+}
+
+/* max |row - logits|; NAN if one of them is. */
+static double distance(const double row[FAMILY_VOCAB], const float *logits)
+{
+    double worst = 0;
+
+    for (size_t i = 0; i < FAMILY_VOCAB; i++) {
+        double difference = fabs((double)logits[i] - row[i]);
+        if (isnan(difference))
+            return NAN;
+        worst = fmax(worst, difference);
+    }
+    return worst;
+}
+
 double family_error(const char *name, const float *logits)
 {
-    json_t *rows = json_object_get(find_case(name), "logits"), *positions = json_object_get(golden, "positions");
-    double largest = 0, worst = 0;
+    json_t *found = find_case(name);
+    double row[FAMILY_VOCAB], worst = 0;
 
-    assert_true(json_array_size(rows) == json_array_size(positions) && json_array_size(rows) > 0);
-    for (size_t r = 0; r < json_array_size(rows); r++) {
-        json_t *row = json_array_get(rows, r);
-        size_t position = (size_t)json_integer_value(json_array_get(positions, r));
-        assert_true(json_array_size(row) == FAMILY_VOCAB && position < FAMILY_PROMPT);
-        for (size_t i = 0; i < FAMILY_VOCAB; i++) {
-            double want = json_number_value(json_array_get(row, i));
-            double difference = fabs((double)logits[position * FAMILY_VOCAB + i] - want);
-            largest = fmax(largest, fabs(want));
-            worst = difference > worst || isnan(difference) ? difference : worst;
-            if (isnan(difference))
-                return NAN;
+    for (size_t r = 0; r < golden_count(found); r++) {
+        size_t position = golden_row(found, r, row, NULL);
+        double error = distance(row, logits + position * FAMILY_VOCAB);
+        if (isnan(error))
+            return NAN;
+        worst = fmax(worst, error);
+    }
+    return worst / largest_logit(found);
+}
+
+family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, double bound)
+{
+    json_t *found = find_case(name), *brain_rows = json_object_get(found, "bfloat16_logits");
+    double row[FAMILY_VOCAB], brain[FAMILY_VOCAB], largest = largest_logit(found);
+    family_bfloat16 result = {0};
+
+    for (size_t r = 0; r < json_array_size(brain_rows); r++) {
+        const float *ours = logits + golden_row(found, r, row, brain) * FAMILY_VOCAB;
+        float theirs[FAMILY_VOCAB];
+        for (size_t i = 0; i < FAMILY_VOCAB; i++)
+            theirs[i] = (float)brain[i];
+        double from_brain = distance(brain, ours), from_exact = distance(row, ours), own = distance(row, theirs);
+        if (isnan(from_brain))
+            return (family_bfloat16){1, 1, NAN, NAN};
+        if (own / largest <= bound) {
+            result.near_count++;
+            result.near_error = fmax(result.near_error, from_brain / largest);
+        } else {
+            result.far_count++;
+            result.far_ratio = fmax(result.far_ratio, from_exact / own);
         }
     }
-    return worst / largest;
+    return result;
 }
 
 const tn_backend *family_backend(void)

@@ -25,6 +25,15 @@ void family_directory_remove(const char *path);
 /* max |difference| / max |logit| over the positions that the golden file has. logits: [FAMILY_PROMPT, FAMILY_VOCAB] */
 double family_error(const char *name, const float *logits);
 
+/* How far logits are from those that transformers computes in bfloat16. Where its own are within `bound` of its float32
+ * ones, that is the measure; elsewhere it cannot be, and is how far ours are from float32 for every step of theirs. */
+typedef struct family_bfloat16 {
+    uint32_t near_count, far_count; /* golden positions of either kind; both 0: the golden file has none */
+    double near_error;              /* max |difference from bfloat16| / max |logit| */
+    double far_ratio;               /* max of |ours - float32| / |theirs - float32|: below 1 is nearer */
+} family_bfloat16;
+family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, double bound);
+
 /* The backend that this program was built for, and where its KV cache is exact. */
 const tn_backend *family_backend(void);
 /* Opens the directory with room for the whole prompt in one batch. */

@@ -6,15 +6,22 @@ Writes under --out (golden/):
                    them; most configs rewritten to the spelling of published
                    models (rope_theta and rope_scaling side by side)
   families.json    the prompt, and for each case its files, what it changes in
-                   config.json, and the logits at some positions
+                   config.json, and the logits at some positions; for each
+                   family also those of the same model run in bfloat16, as
+                   the bits of each value in hexadecimal, and how far they are
+                   from the others at each position, as a share of the largest
+  families_mxfp4.json  the same for gpt_oss_mxfp4: gpt_oss with experts of random
+                   MXFP4 blocks and scales, named as in the published files
 
 Every parameter is random: gains, biases, sinks and routers too. The prompt is
 longer than the windows and than the original contexts of scaled rotations.
-All logits are those of the saved directory as from_pretrained reads it,
-computed in float32 from the bfloat16 weights.
+All logits are those of the saved directory as from_pretrained reads it;
+"logits" are computed in float32 from the bfloat16 weights. Where bfloat16 is
+further than 2e-2 from float32, the file says so: there nobody can be asked to
+be near to it, only to be nearer to float32 than it is.
 
-Made with: torch 2.15.0, transformers 5.24.0 or near (the exact versions are
-recorded in the JSON file).
+Made with: torch 2.15.0, transformers 5.24.0, accelerate 1.14 or near (the exact
+versions are recorded in the JSON files).
 Usage: make_families.py --out golden [--only NAME]
 """
 import argparse
@@ -25,6 +32,7 @@ import tempfile
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from hf_model import versions
@@ -92,6 +100,32 @@ FAMILIES = {
             "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0,
             "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
             "original_max_position_embeddings": 64}), True),
+    "qwen3_moe_dense": ("Qwen3MoeConfig", dict(
+        head_dim=8, num_hidden_layers=4, intermediate_size=48,
+        moe_intermediate_size=32, num_experts=3, num_experts_per_tok=2,
+        norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[3]), True),
+    "olmo3": ("Olmo3Config", dict(
+        head_dim=8, num_hidden_layers=4, intermediate_size=32,
+        sliding_window=24, rope_scaling={
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0,
+            "original_max_position_embeddings": 64}), True),
+}
+
+# Text parts of larger models. name: (prefix of the classes, text, vision, rest
+# of the config, names as transformers has written them since 4.52)
+VISION = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+              num_attention_heads=1, image_size=16, patch_size=8)
+COMPOSITES = {
+    "gemma3_vision": ("Gemma3", dict(
+        head_dim=8, intermediate_size=32, sliding_window=24,
+        query_pre_attn_scalar=20,
+        layer_types=["sliding_attention", "full_attention"]),
+        VISION, dict(mm_tokens_per_image=4, tie_word_embeddings=True), False),
+    "mistral3_vision": ("Mistral3", dict(
+        model_type="mistral", head_dim=8, intermediate_size=32,
+        sliding_window=None),
+        dict(VISION, model_type="pixtral", head_dim=8),
+        dict(image_token_index=95, tie_word_embeddings=False), True),
 }
 
 # case: (family, what it changes in config.json)
@@ -120,6 +154,12 @@ VARIANTS = {
     "qwen2_window": ("qwen2", {
         "use_sliding_window": True, "sliding_window": 24,
         "max_window_layers": 1}),
+    "olmo3_published": ("olmo3", {
+        "layer_types": None, "rope_parameters": None, "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
+                         "attention_factor": 1.2079441541679836,
+                         "beta_fast": 32, "beta_slow": 1,
+                         "original_max_position_embeddings": 64}}),
     "qwen3_moe_unnormalized": ("qwen3_moe", {"norm_topk_prob": False}),
 }
 
@@ -164,16 +204,42 @@ def published(config):
     return config
 
 
-def save(name, folder, seed):
-    class_name, differs, as_saved = FAMILIES[name]
-    settings = dict(COMMON, **differs)
-    config = getattr(transformers, class_name)(**settings)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+def save_weights(model, folder, seed):
     randomise(model.float(), seed)
     model.to(torch.bfloat16).save_pretrained(folder)
     for extra in os.listdir(folder):
         if extra not in ("config.json", "model.safetensors"):
             os.remove(os.path.join(folder, extra))
+
+
+def renamed(name):
+    """Published name to the one that transformers writes."""
+    if name.startswith("language_model.model."):
+        return name.replace("language_model.model.", "model.language_model.")
+    if name.startswith("language_model."):
+        return name.removeprefix("language_model.")
+    return "model." + name
+
+
+def save_composite(name, folder, seed):
+    prefix, text, vision, rest, rename = COMPOSITES[name]
+    text = {**COMMON, "tie_word_embeddings": rest["tie_word_embeddings"], **text}
+    config = getattr(transformers, prefix + "Config")(
+        text_config=text, vision_config=vision, **rest)
+    model = getattr(transformers, prefix + "ForConditionalGeneration")(config)
+    save_weights(model, folder, seed)
+    if rename:
+        path = os.path.join(folder, "model.safetensors")
+        save_file({renamed(n): t for n, t in load_file(path).items()}, path,
+                  metadata={"format": "pt"})
+
+
+def save(name, folder, seed):
+    class_name, differs, as_saved = FAMILIES[name]
+    settings = dict(COMMON, **differs)
+    config = getattr(transformers, class_name)(**settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    save_weights(model, folder, seed)
     path = os.path.join(folder, "config.json")
     with open(path) as f:
         saved = json.load(f)
@@ -184,7 +250,36 @@ def save(name, folder, seed):
         f.write("\n")
 
 
-def stored_logits(folder, edit, ids):
+def save_mxfp4(dense, folder, seed):
+    """The checkpoint `dense` of gpt-oss with packed experts. Every code occurs,
+    scales are those that give weights of the usual size."""
+    gen = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, tensor in load_file(os.path.join(dense, "model.safetensors")).items():
+        if ".experts." not in name or name.endswith("_bias"):
+            state[name] = tensor
+            continue
+        experts, columns, rows = tensor.shape
+        groups = (experts, rows, columns // 32)
+        state[name + "_blocks"] = torch.randint(
+            0, 256, groups + (16,), generator=gen, dtype=torch.uint8)
+        state[name + "_scales"] = torch.randint(
+            122, 125, groups, generator=gen, dtype=torch.uint8)
+    os.makedirs(folder, exist_ok=True)
+    save_file(state, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    with open(os.path.join(dense, "config.json")) as f:
+        config = json.load(f)
+    config["quantization_config"] = {
+        "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router",
+            "model.embed_tokens", "lm_head"],
+        "quant_method": "mxfp4"}
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump(config, f, indent=1)
+        f.write("\n")
+
+
+def stored_logits(folder, edit, ids, dtype=torch.float32):
     """Logits of a saved checkpoint whose config.json is changed by `edit`."""
     with tempfile.TemporaryDirectory() as copy:
         shutil.copy(os.path.join(folder, "model.safetensors"), copy)
@@ -192,8 +287,8 @@ def stored_logits(folder, edit, ids):
             config = dict(json.load(f), **edit)
         with open(os.path.join(copy, "config.json"), "w") as f:
             json.dump(config, f)
-        model, info = AutoModelForCausalLM.from_pretrained(
-            copy, dtype=torch.float32, attn_implementation="eager",
+        model, info = getattr(transformers, config["architectures"][0]).from_pretrained(
+            copy, dtype=dtype, attn_implementation="eager",
             output_loading_info=True)
         if info["missing_keys"] or info["unexpected_keys"]:
             raise SystemExit("%s: %s" % (folder, info))
@@ -205,11 +300,34 @@ def rounded(rows):
     return [[float("%.6g" % x) for x in row] for row in rows.tolist()]
 
 
+def bits(rows):
+    """A string of four hexadecimal digits a value for each row of bfloat16."""
+    return ["".join("%04x" % (x & 0xffff) for x in row)
+            for row in rows.view(torch.int16).tolist()]
+
+
 def make_case(name, files, edit, folder, ids):
-    logits = stored_logits(folder, edit, ids)
-    print("%-24s largest logit %6.2f" % (name, logits.abs().max()))
-    return {"name": name, "files": files, "edit": edit,
-            "logits": rounded(logits[POSITIONS])}
+    logits = stored_logits(folder, edit, ids)[POSITIONS]
+    case = {"name": name, "files": files, "edit": edit,
+            "logits": rounded(logits)}
+    line = "%-24s largest logit %6.2f" % (name, logits.abs().max())
+    if not edit:
+        brain = stored_logits(folder, edit, ids, torch.bfloat16)[POSITIONS]
+        error = (brain.float() - logits).abs().amax(1) / logits.abs().max()
+        case["bfloat16_logits"] = bits(brain)
+        case["bfloat16_error"] = [float("%.2g" % e) for e in error.tolist()]
+        line += ", in bfloat16 off by up to %.2g of it" % error.max()
+    print(line)
+    return case
+
+
+def write(folder, name, ids, cases):
+    out = {"versions": versions("torch", "transformers", "safetensors", "accelerate"),
+           "prompt_ids": ids, "positions": POSITIONS,
+           "cases": cases}
+    with open(os.path.join(folder, name), "w") as f:
+        json.dump(out, f, separators=(",", ":"))
+        f.write("\n")
 
 
 def main():
@@ -222,23 +340,24 @@ def main():
     gen = torch.Generator().manual_seed(args.seed)
     ids = torch.randint(3, VOCAB, (PROMPT,), generator=gen).tolist()
     cases = []
-    for number, name in enumerate(FAMILIES):
+    seeds = {name: args.seed + 1 + i for i, name in enumerate(FAMILIES)}
+    seeds.update((name, args.seed + 101 + i) for i, name in enumerate(COMPOSITES))
+    for name, seed in seeds.items():
         if args.only not in (None, name):
             continue
         folder = os.path.join(root, name)
-        save(name, folder, args.seed + 1 + number)
+        (save if name in FAMILIES else save_composite)(name, folder, seed)
         cases.append(make_case(name, name, {}, folder, ids))
         for variant, (files, edit) in VARIANTS.items():
             if files == name:
                 cases.append(make_case(variant, files, edit, folder, ids))
     if args.only:
         return
-    out = {"versions": versions("torch", "transformers", "safetensors"),
-           "prompt_ids": ids, "positions": POSITIONS,
-           "cases": cases}
-    with open(os.path.join(args.out, "families.json"), "w") as f:
-        json.dump(out, f, separators=(",", ":"))
-        f.write("\n")
+    packed = os.path.join(root, "gpt_oss_mxfp4")
+    save_mxfp4(os.path.join(root, "gpt_oss"), packed, args.seed)
+    write(args.out, "families.json", ids, cases)
+    write(args.out, "families_mxfp4.json", ids,
+          [make_case("gpt_oss_mxfp4", "gpt_oss_mxfp4", {}, packed, ids)])
 
 
 if __name__ == "__main__":

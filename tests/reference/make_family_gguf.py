@@ -3,7 +3,9 @@
 logits by transformers.
 
 Writes under --out (golden/):
-  families_gguf/NAME.gguf   matrices in Q8_0 and Q4_0 by turns, the rest F32
+  families_gguf/NAME.gguf   matrices in Q8_0 and Q4_0 by turns, the rest F32;
+                            experts of gpt_oss_mxfp4 in MXFP4, those of
+                            mixtral_numbered a tensor each, as in 2023
   families_gguf.json        logits at the positions of families.json
 
 Tensor names are those of gguf-py's own map; what a conversion does to tensors
@@ -41,8 +43,11 @@ FAMILIES = {
     "gemma3": ("gemma3", False), "qwen2": ("qwen2", False),
     "qwen3_moe": ("qwen3moe", False), "phi3": ("phi3", False),
     "smollm3": ("smollm3", True), "olmo2": ("olmo2", False),
+    "olmo3": ("olmo2", False),
     "granite": ("granite", True), "gpt_oss": ("gpt-oss", False),
+    "gpt_oss_mxfp4": ("gpt-oss", False), "mixtral_numbered": ("llama", True),
 }
+SOURCES = {"gpt_oss_mxfp4": "gpt_oss", "mixtral_numbered": "mixtral"}  # checkpoints of another name
 TYPES = [gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0]
 
 
@@ -85,7 +90,7 @@ class Conversion:
         out, experts = {}, {}
         for name, tensor in state.items():
             w = tensor.float().numpy()
-            if ".experts." in name and self.name == "gpt_oss":
+            if ".experts." in name and self.arch == "gpt-oss":
                 out.update(self.split_gpt_oss(name, w))
             elif ".experts." in name:
                 before, rest = name.split(".experts.")
@@ -117,7 +122,7 @@ class Conversion:
         """The transformers state dict of the same shape as `state`."""
         out = {}
         for name in state:
-            if ".experts." in name and self.name == "gpt_oss":
+            if ".experts." in name and self.arch == "gpt-oss":
                 layer, bias = name.split(".")[2], name.endswith("_bias")
                 end = "bias" if bias else "weight"
                 stem = "blk.%s.ffn_%%s_exps.%s" % (layer, end)
@@ -165,8 +170,9 @@ class Conversion:
             writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
             writer.add_rope_scaling_factor(full["factor"])
             writer.add_rope_scaling_orig_ctx_len(full["original_max_position_embeddings"])
-            writer.add_rope_scaling_yarn_beta_fast(full["beta_fast"])
-            writer.add_rope_scaling_yarn_beta_slow(full["beta_slow"])
+            if "beta_fast" in full:
+                writer.add_rope_scaling_yarn_beta_fast(full["beta_fast"])
+                writer.add_rope_scaling_yarn_beta_slow(full["beta_slow"])
         elif full["rope_type"] == "longrope":
             original = self.json["original_max_position_embeddings"]
             scale = c.max_position_embeddings / original
@@ -218,6 +224,12 @@ def write(conversion, tensors, path, exact=False):
             continue
         kind = TYPES[turn % len(TYPES)]
         turn += 1
+        if conversion.name.endswith("_mxfp4") and "_exps." in name:
+            kind = gguf.GGMLQuantizationType.MXFP4
+        if conversion.name.endswith("_numbered") and "_exps." in name:
+            for e, expert in enumerate(w):
+                writer.add_tensor(name.replace("_exps.", ".%d." % e), quantize(expert, kind), raw_dtype=kind)
+            continue
         writer.add_tensor(name, quantize(w, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -225,12 +237,25 @@ def write(conversion, tensors, path, exact=False):
     writer.close()
 
 
+def stacked(tensors):
+    """Numbered experts as one tensor of all."""
+    out, experts = {}, {}
+    for name, w in tensors.items():
+        parts = name.split(".")
+        if len(parts) == 5 and parts[3].isdigit():
+            whole = "%s.%s.%s_exps.%s" % (parts[0], parts[1], parts[2], parts[4])
+            experts.setdefault(whole, {})[int(parts[3])] = w
+        else:
+            out[name] = w
+    return {**out, **{n: np.stack([e[i] for i in sorted(e)]) for n, e in experts.items()}}
+
+
 def read(path):
     out = {}
     for t in gguf.GGUFReader(path).tensors:
         w = np.array(dequantize(t.data, t.tensor_type), dtype=np.float32)
         out[t.name] = w.reshape([int(d) for d in reversed(t.shape)])
-    return out
+    return stacked(out)
 
 
 def fitting(conversion):
@@ -247,6 +272,9 @@ def fitting(conversion):
         c.layer_types = ["sliding_attention"] * layers
     if conversion.arch == "smollm3":
         c.no_rope_layers = [1] * layers
+    if conversion.name == "olmo3":
+        rope = c.rope_parameters
+        rope["sliding_attention"]["rope_theta"] = rope["full_attention"]["rope_theta"]
     if conversion.arch == "gpt-oss":
         c.swiglu_limit = 7.0
     return c
@@ -306,7 +334,7 @@ def main():
     os.makedirs(os.path.join(args.out, "families_gguf"), exist_ok=True)
     cases = []
     for name in FAMILIES:
-        folder = os.path.join(args.out, "families", name)
+        folder = os.path.join(args.out, "families", SOURCES.get(name, name))
         path = os.path.join(args.out, "families_gguf", name + ".gguf")
         state = load_file(os.path.join(folder, "model.safetensors"))
         conversion = Conversion(name, folder)

@@ -109,11 +109,12 @@ static void add_deltas(model_rig *rig, const rig_run *run, batch_arrays *a)
     uint32_t needed = (run->cached_len + run->count + rig->page_tokens[0] - 1) / rig->page_tokens[0];
 
     for (uint32_t index = rig->pages_set[run->slot]; index < needed; index++) {
+        uint32_t place = rig->turned[run->slot] ? each - 1 - index : index;
         for (uint32_t g = 0; g < rig->api->kv_group_count; g++) {
             a->delta_group[a->delta_count] = g;
             a->delta_slot[a->delta_count] = run->slot;
             a->delta_index[a->delta_count] = index;
-            a->delta_page[a->delta_count] = (uint32_t)((uint64_t)(run->slot * each + index) * 7 % rig->pages);
+            a->delta_page[a->delta_count] = (uint32_t)((uint64_t)(run->slot * each + place) * 7 % rig->pages);
             a->delta_count++;
         }
     }
@@ -179,6 +180,12 @@ void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *re
     ASSERT_OK(rig->backend->submit(rig->model, &batch, &ticket, &err));
     ASSERT_OK(rig->backend->wait(rig->model, ticket, &result, &err));
     free(memory);
+}
+
+void rig_forget(model_rig *rig, uint32_t slot)
+{
+    rig->pages_set[slot] = 0;
+    rig->turned[slot] = !rig->turned[slot];
 }
 
 double rig_logprob(const float *row, uint32_t vocab, int32_t id)

@@ -32,6 +32,7 @@ typedef struct model_rig {
     tn_memplan plan;
     uint64_t pages;
     uint32_t pages_set[RIG_SLOTS_MAX]; /* page table entries that a slot has been given */
+    bool turned[RIG_SLOTS_MAX];        /* it is given them in reverse */
 } model_rig;
 
 void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, const tn_backend *backend,
@@ -45,6 +46,10 @@ typedef struct rig_run {
 } rig_run;
 /* Submits the runs as one batch and waits: logits [sum of counts, V] of every token row. */
 void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *ret_logits);
+
+/* The sequence in `slot` is gone: what runs there next begins at position 0 and is given other pages for
+ * each position. */
+void rig_forget(model_rig *rig, uint32_t slot);
 
 /* Log-prob of token `id` under a row of logits. */
 double rig_logprob(const float *row, uint32_t vocab, int32_t id);

@@ -301,6 +301,22 @@ static void test_hf_text_part_of_a_larger_model_is_read(void **state)
     assert_int_equal(config.context, 131072);
     assert_true(config.rope_theta == 1e6f && config.rope_theta_local == 1e4f);
     assert_true(config.layer_kind[4] == LAYER_WINDOW && config.layer_kind[5] == 0);
+    assert_string_equal(config.hf_infix, "");
+}
+
+static void test_hf_text_part_is_found_by_its_tensors(void **state)
+{
+    (void)state;
+    fake_source fake = {0};
+    model_config config;
+
+    fake_set(&fake, "config.json",
+             fake_string("{\"architectures\": [\"Gemma3ForConditionalGeneration\"], \"text_config\": {"
+                         "\"hidden_size\": 64, \"intermediate_size\": 160, \"num_hidden_layers\": 3}}"));
+    fake_add_tensor(&fake, "model.language_model.embed_tokens.weight", TN_DTYPE_BF16, 320, 64, NULL, 320 * 64 * 2);
+    assert_int_equal(model_config_read(fake_source_view(&fake, "safetensors"), &config, NULL), TN_OK);
+    assert_string_equal(config.hf_prefix, "");
+    assert_string_equal(config.hf_infix, "language_model.");
 }
 
 static void test_hf_scalings_lengthen_the_context(void **state)
@@ -361,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
         cmocka_unit_test(test_gguf_yarn_windows_and_experts_are_read),
         cmocka_unit_test(test_hf_text_part_of_a_larger_model_is_read),
+        cmocka_unit_test(test_hf_text_part_is_found_by_its_tensors),
         cmocka_unit_test(test_hf_scalings_lengthen_the_context),
         cmocka_unit_test(test_hf_bad_values_are_refused_by_name),
     };

@@ -285,6 +285,17 @@ static void test_bad_parts_are_refused(void **state)
     refused(TN_E_CORRUPT, "\"added_tokens\" is not a list");
 }
 
+static void test_a_bad_flag_is_laid_to_the_file_that_has_it(void **state)
+{
+    (void)state;
+    set("added_tokens", "[{\"id\":300,\"content\":\"<x>\",\"lstrip\":\"no\"}]");
+    refused(TN_E_CORRUPT, "tiny.file: tokenizer.json: \"lstrip\" of the added token 300 is not true or false");
+    set("added_tokens", "[{\"id\":300,\"content\":\"<x>\"}]");
+    tiny_set_text(&tiny, "tokenizer_config.json",
+                  "{\"added_tokens_decoder\":{\"300\":{\"content\":\"<x>\",\"special\":1}}}");
+    refused(TN_E_CORRUPT, "tiny.file: tokenizer_config.json: \"special\" of the added token 300 is not true or false");
+}
+
 static void test_text_that_is_not_json_is_refused_with_its_line(void **state)
 {
     (void)state;
@@ -326,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_text_with_two_ids_is_refused, fresh, drop),
         cmocka_unit_test_setup_teardown(test_bad_merges_are_refused, fresh, drop),
         cmocka_unit_test_setup_teardown(test_bad_parts_are_refused, fresh, drop),
+        cmocka_unit_test_setup_teardown(test_a_bad_flag_is_laid_to_the_file_that_has_it, fresh, drop),
         cmocka_unit_test_setup_teardown(test_text_that_is_not_json_is_refused_with_its_line, fresh, drop),
         cmocka_unit_test_setup_teardown(test_an_end_token_outside_the_vocabulary_is_refused, fresh, drop),
     };

@@ -247,8 +247,8 @@ static void test_configs_that_cannot_be_honoured_are_refused(void **state)
     static quant_fake q;
     memset(&q, 0, sizeof q);
     assert_open_refused(&q, "{\"quant_method\":\"awq\"}", TN_E_NOT_FOUND, "awq");
-    assert_open_refused(&q, "{}", TN_E_NOT_FOUND, "unnamed method");
-    assert_open_refused(&q, "7", TN_E_NOT_FOUND, "unnamed method");
+    assert_open_refused(&q, "{}", TN_E_NOT_FOUND, "quantization_config has no quant_method");
+    assert_open_refused(&q, "7", TN_E_NOT_FOUND, "quantization_config has no quant_method");
     assert_open_refused(&q, "{\"quant_method\":\"gptq\",\"bits\":5}", TN_E_UNSUPPORTED, "5 bits");
     assert_open_refused(&q, "{\"quant_method\":\"gptq\",\"bits\":\"4\"}", TN_E_CORRUPT, "bits is not an integer");
     assert_open_refused(&q, "{\"quant_method\":\"gptq\",\"group_size\":0}", TN_E_CORRUPT, "group_size is 0");

@@ -278,7 +278,9 @@ static void test_indexes_that_lie_are_refused(void **state)
     assert_index_refused("{\"weight_map\":{\"a\":\".safetensors\"}}", "plain name");
     assert_index_refused("{\"weight_map\":{\"a\":\"x\\\\..\\\\s1.safetensors\"}}", "plain name");
     assert_index_refused("{\"weight_map\":{\"a\":\"passwd\"}}", "plain name");
-    assert_index_refused("{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "No such file");
+    assert_index_refused("{\"weight_map\":{\"a\":\"absent.safetensors\"}}",
+                         "the shard is missing; model.safetensors.index.json "
+                         "needs it for tensor 'a'");
     assert_index_refused("{\"weight_map\":{\"zz\":\"s1.safetensors\"}}", "not in the shard it names");
     assert_index_refused("{\"weight_map\":{\"a\":\"s1.safetensors\",\"a\":\"s2.safetensors\"}}", "duplicate");
     assert_index_refused("{\"weight_map\":{\"a\":\"s1.safetensors\",\"b\":\"s2.safetensors\"}}",

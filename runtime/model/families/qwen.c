@@ -40,11 +40,24 @@ static void read_qwen2_hf(config_reader *reader, model_config *config)
     config->attention_output_bias = false;
 }
 
-/* The number of experts has another name in the files of transformers 5. Layers that are dense among the experts are in
- * no model that has been published. */
+/* Dense are the layers that mlp_only_layers lists, and all but the last of every decoder_sparse_step. */
+static void read_dense_layers(config_reader *reader, model_config *config)
+{
+    uint32_t step = 1, count = config_length(reader, "mlp_only_layers");
+
+    config_count(reader, "decoder_sparse_step", 1, UINT32_MAX - 1, 1, &step);
+    if (reader->status == TN_OK && step != 1)
+        family_mark_layers(config, LAYER_DENSE, step, false);
+    for (uint32_t i = 0; i < count && reader->status == TN_OK; i++) {
+        uint32_t layer = config_count_at(reader, "mlp_only_layers", i, UINT32_MAX);
+        if (reader->status == TN_OK && layer < config->layers)
+            config->layer_kind[layer] |= LAYER_DENSE;
+    }
+}
+
+/* The number of experts has another name in the files of transformers 5. */
 static void read_qwen3_moe_hf(config_reader *reader, model_config *config)
 {
-    uint32_t step = 1;
     bool normalized = false;
 
     read_window(reader, config);
@@ -52,12 +65,8 @@ static void read_qwen3_moe_hf(config_reader *reader, model_config *config)
                  MODEL_EXPERTS_MAX, 0, &config->experts);
     config_count(reader, "num_experts_per_tok", 1, MODEL_EXPERTS_MAX, 0, &config->experts_chosen);
     config_count(reader, "moe_intermediate_size", 1, MODEL_WIDTH_MAX, 0, &config->expert_width);
-    config_count(reader, "decoder_sparse_step", 1, UINT32_MAX - 1, 1, &step);
     config_flag(reader, "norm_topk_prob", false, &normalized);
-    if (step != 1)
-        config_refuse(reader, TN_E_UNSUPPORTED, "decoder_sparse_step", "%u is not supported, only 1", step);
-    if (config_length(reader, "mlp_only_layers") > 0)
-        config_refuse(reader, TN_E_UNSUPPORTED, "mlp_only_layers", "dense layers among experts are not supported");
+    read_dense_layers(reader, config);
     config->experts_unnormalized = !normalized;
 }
 

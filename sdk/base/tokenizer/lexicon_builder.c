@@ -79,8 +79,10 @@ static tn_status add_added(lexicon_builder *build, uint64_t id, const json_t *to
     if (!json_is_string(content))
         return corrupt(build, "an added token has no \"content\"");
     tn_status status = lexicon_builder_set(build, id, json_string_value(content), json_string_length(content));
-    if (status == TN_OK)
+    if (status == TN_OK) {
         build->entry[id].added = token;
+        build->entry[id].file = build->file;
+    }
     return status;
 }
 
@@ -193,6 +195,18 @@ tn_status lexicon_builder_merges(lexicon_builder *build, const json_t *merges)
     return status;
 }
 
+static tn_status read_flag(const lexicon_builder *build, int32_t id, const char *key, bool *ret_value)
+{
+    const lexicon_entry *e = &build->entry[id];
+    const json_t *value = json_object_get(e->added, key);
+
+    if (value && !json_is_null(value) && !json_is_boolean(value))
+        return tn_fail(build->err, TN_E_CORRUPT, "%s: %s: \"%s\" of the added token %d is not true or false",
+                       build->path, e->file, key, id);
+    *ret_value = json_is_true(value);
+    return TN_OK;
+}
+
 static tn_status match_token(const lexicon_builder *build, int32_t id, lexicon_normalize normalize, void *ctx)
 {
     const lexicon_entry *e = &build->entry[id];
@@ -210,13 +224,13 @@ static tn_status match_token(const lexicon_builder *build, int32_t id, lexicon_n
                  {"normalized", &in_normalized}};
     tn_status status = TN_OK;
     for (size_t i = 0; status == TN_OK && i < sizeof flags / sizeof flags[0]; i++)
-        status = json_get_flag(e->added, flags[i].key, false, build->path, flags[i].value, build->err);
+        status = read_flag(build, id, flags[i].key, flags[i].value);
     if (status == TN_OK && in_normalized && n > 0)
         status = normalize(ctx, text, n, &text, &n, build->err);
     if (status != TN_OK)
         return status;
     if (n > ADDED_TOKEN_BYTES_MAX)
-        return corrupt(build, "an added token is too long");
+        return tn_fail(build->err, TN_E_CORRUPT, "%s: %s: the added token %d is too long", build->path, e->file, id);
     build->lex->vocab.flags[id] |= TOKEN_LITERAL | (token.special ? TOKEN_SPECIAL : 0);
     token.text = (char *)text;
     token.n = (uint32_t)n;

@@ -13,6 +13,7 @@ typedef struct lexicon_entry {
     const char *text; /* borrowed; NULL: a hole */
     size_t n;
     const json_t *added; /* borrowed: the AddedToken that this is, or NULL */
+    const char *file;    /* that says so */
 } lexicon_entry;
 
 typedef struct lexicon_builder {
