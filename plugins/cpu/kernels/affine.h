@@ -46,8 +46,8 @@ INLINE uint32_t affine_chunk_blocks(const affine_weight *w)
 INLINE vi codes_at(const int bits, const uint8_t *block, const int i)
 {
     if (bits == 8) {
-        vi v = vi_load(block + (i / 4 * 2 + i % 2) * 64);
-        return vi_xor(i / 2 % 2 ? vi_right16(v, 8) : vi_and(v, vi_set16(0xFF)), vi_set16(0x80));
+        vi v = vi_xor(vi_load(block + (i / 4 * 2 + i % 2) * 64), vi_set16((int16_t)0x8080));
+        return i / 2 % 2 ? vi_right16(v, 8) : vi_and(v, vi_set16(0xFF));
     }
     vi codes = vi_zero();
     int done = 0;
