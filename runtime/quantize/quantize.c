@@ -44,16 +44,19 @@ static void report(quantizer *q, uint64_t bytes)
 
 /* ---- what an earlier run left ---- */
 
-/* True if the file begins with this header and is as long as it says. */
-static bool is_this_shard(int fd, const shard *shard)
+/* The file begins with this header and is as long as it says. */
+static tn_status compare_shard(int fd, const shard *shard, bool *ret_same, tn_error *err)
 {
     struct stat entry;
     char *head = malloc(shard->header_bytes);
-    bool same = head && fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
+
+    if (!head)
+        return tn_fail(err, TN_E_MEMORY, "header of %s", shard->name);
+    *ret_same = fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
                 pread(fd, head, shard->header_bytes, 0) == (ssize_t)shard->header_bytes &&
                 memcmp(head, shard->header, shard->header_bytes) == 0;
     free(head);
-    return same;
+    return TN_OK;
 }
 
 static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_found, tn_error *err)
@@ -65,10 +68,10 @@ static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_fo
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? TN_OK : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
-    *ret_found = is_this_shard(fd, shard);
+    tn_status status = compare_shard(fd, shard, ret_found, err);
     close(fd);
-    if (*ret_found)
-        return TN_OK;
+    if (status != TN_OK || *ret_found)
+        return status;
     return tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, shard->name);
 }
 

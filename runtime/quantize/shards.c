@@ -219,12 +219,13 @@ static bool add_entry(json_t *header, const char *name, const char *dtype, uint3
                       uint64_t bytes, uint64_t *at)
 {
     json_t *shape = json_array();
-    for (uint32_t d = 0; d < rank; d++)
-        json_array_append_new(shape, json_integer((json_int_t)dim[d]));
+    bool whole = shape != NULL;
+    for (uint32_t d = 0; d < rank && whole; d++)
+        whole = json_array_append_new(shape, json_integer((json_int_t)dim[d])) == 0;
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)*at,
                               (json_int_t)(*at + bytes));
     *at += bytes;
-    return json_object_set_new(header, name, entry) == 0;
+    return json_object_set_new(header, name, entry) == 0 && whole;
 }
 
 static bool add_item(json_t *header, const shard_item *item, uint64_t *at)
@@ -307,15 +308,18 @@ void shard_plan_finish(shard_plan *plan)
     *plan = (shard_plan){0};
 }
 
-static void map_item(json_t *map, const shard_item *item, const char *file)
+static bool map_item(json_t *map, const shard_item *item, const char *file)
 {
     char name[512];
-    for (uint32_t p = 0; p < item->part_count; p++) {
+    bool whole = true;
+
+    for (uint32_t p = 0; p < item->part_count && whole; p++) {
         part_name(item, &item->parts[p], name, sizeof name);
-        json_object_set_new(map, name, json_string(file));
+        whole = json_object_set_new(map, name, json_string(file)) == 0;
     }
     if (!item->type)
-        json_object_set_new(map, item->tensor.name, json_string(file));
+        whole = whole && json_object_set_new(map, item->tensor.name, json_string(file)) == 0;
+    return whole;
 }
 
 char *shard_plan_index(const shard_plan *plan)
@@ -326,12 +330,13 @@ char *shard_plan_index(const shard_plan *plan)
         json_decref(map);
         return NULL;
     }
+    bool whole = map != NULL;
     for (uint32_t s = 0; s < plan->shard_count; s++)
-        for (uint32_t i = 0; i < plan->shards[s].count; i++)
-            map_item(map, &plan->items[plan->shards[s].first + i], plan->shards[s].name);
+        for (uint32_t i = 0; i < plan->shards[s].count && whole; i++)
+            whole = map_item(map, &plan->items[plan->shards[s].first + i], plan->shards[s].name);
     json_t *index =
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)plan->data_bytes, "weight_map", map);
-    char *text = json_dumps(index, JSON_INDENT(2));
+    char *text = whole ? json_dumps(index, JSON_INDENT(2)) : NULL;
     json_decref(index);
     return text;
 }
