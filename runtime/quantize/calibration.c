@@ -19,6 +19,7 @@ static tn_status lay_out(calibration *c, tn_error *err)
     uint32_t sequences = c->text->sequences, count = c->groups.count ? c->groups.count : 1;
 
     c->sequence_rows = (ROWS_WANTED + sequences - 1) / sequences;
+    c->sequence_rows = c->sequence_rows < 2 ? 2 : c->sequence_rows; /* input_tap's first, and one more */
     c->sequence_rows = c->sequence_rows < c->text->tokens ? c->sequence_rows : c->text->tokens;
     c->sums_at = calloc(count, sizeof *c->sums_at);
     c->rows_at = calloc(count, sizeof *c->rows_at);

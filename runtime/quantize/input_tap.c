@@ -1,4 +1,4 @@
-/* runtime/quantize/input_tap.c: see input_tap.h. Every row counts in the sums; those kept lie evenly in a sequence. */
+/* runtime/quantize/input_tap.c: see input_tap.h. Every row counts in the sums; some are kept. */
 #include "quantize/input_tap.h"
 
 #include "quantize/parallel.h"
@@ -30,12 +30,22 @@ bool input_tap_stop(void)
 
 /* ---- recording ---- */
 
-/* A sequence is cut into as many stretches as rows are recorded, and the last row of each is. The stretch that ends at
- * a position, or sequence_rows. */
+/* The first row of a sequence is kept: what attention drops its surplus on stands out there as nowhere else (Xiao et al. 2023,
+ * arXiv:2309.17453). The rest is cut into stretches, and the last row of each is kept. The place of the row at a position,
+ * or sequence_rows. */
 static uint32_t place_of(const calibration *c, uint32_t position)
 {
-    uint64_t rows = c->sequence_rows, tokens = c->text->tokens, place = position * rows / tokens;
-    return (position + 1) * rows / tokens != place ? (uint32_t)place : (uint32_t)rows;
+    uint64_t stretches = c->sequence_rows - 1, tokens = c->text->tokens, stretch = position * stretches / tokens;
+
+    if (position == 0)
+        return 0;
+    return (position + 1) * stretches / tokens != stretch ? (uint32_t)stretch + 1 : c->sequence_rows;
+}
+
+/* Squares of rows stand for those of all tokens: the first for one, each other for a stretch. */
+static float weight_of(const calibration *c, uint32_t place)
+{
+    return place ? 1.0f : sqrtf((float)(c->sequence_rows - 1) / (float)(c->text->tokens - 1));
 }
 
 static void record_row(uint32_t group, const float *x, uint32_t position)
@@ -50,8 +60,8 @@ static void record_row(uint32_t group, const float *x, uint32_t position)
         sums[k] += (double)fabsf(x[k]);
         tap.finite &= isfinite(x[k]) != 0;
     }
-    if (place < c->sequence_rows)
-        memcpy(rows + place * columns, x, columns * sizeof *x);
+    for (uint64_t k = 0; place < c->sequence_rows && k < columns; k++)
+        rows[place * columns + k] = x[k] * weight_of(c, place);
 }
 
 static void record_input(const tn_ops_args *args, const float *x)

@@ -19,7 +19,7 @@ typedef enum quantize_method {
 
 /* A text as the model reads it: sequences of equal length, each from an empty context. */
 typedef struct quantize_text {
-    uint32_t sequences, tokens; /* how many; of each */
+    uint32_t sequences, tokens; /* how many; of each, 2 or more */
     uint64_t hash[2];           /* of all tokens */
     /* Runs one sequence through the interpreter over `ops`, every row of it an output row. */
     tn_status (*run)(void *ctx, const tn_ops_table *ops, uint32_t sequence, tn_error *err);
