@@ -213,7 +213,7 @@ static void test_bad_requests_are_refused(void **state)
     scratch_directory to = scratch_create(), again = scratch_create();
     quantize_request request = request_for(&to, QUANTIZE_INT4);
     request.group_size = 128;
-    assert_refused(&request, TN_E_ARGUMENT, "64 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
+    assert_refused(&request, TN_E_ARGUMENT, "160 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
     request.group_size = 32;
     request.destination = source_path;
     assert_refused(&request, TN_E_ARGUMENT, "is the source");
