@@ -79,8 +79,8 @@ char *read_input(const char *path, uint64_t *ret_bytes);
 /* text to ids through the instance's tokenizer; malloc'ed. NULL: printed why. */
 int32_t *tokenize_text(const instance *instance, const char *text, uint64_t bytes, uint32_t flags, uint64_t *ret_count);
 
-/* Loading progress on stderr: a bar on a terminal, otherwise a line every two seconds. */
-weights_progress progress_start(const char *label);
+/* Progress on stderr: a bar on a terminal, otherwise a line every two seconds. unit: "sequences"; NULL: bytes. */
+weights_progress progress_start(const char *label, const char *unit);
 void progress_finish(void);
 
 extern const command command_serve, command_run, command_plan, command_plugins, command_doctor, command_inspect,

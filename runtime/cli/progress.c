@@ -1,4 +1,4 @@
-/* progress.c: how far loading has come. State is one loading at a time, as a command has. */
+/* progress.c: how far loading and the like have come. State is one such thing at a time, as a command has. */
 #include "cli/command.h"
 
 #include <time.h>
@@ -7,7 +7,7 @@
 enum { BAR_STEPS = 50, LINE_SECONDS = 2 };
 
 static struct {
-    const char *label;
+    const char *label, *unit; /* unit NULL: bytes */
     bool terminal, shown;
     int step;         /* of the bar, last drawn */
     double next_line; /* seconds: when a plain line is due */
@@ -20,34 +20,38 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-static void show_bar(int step, const char *bytes)
+static void show_bar(int step, const char *total)
 {
     if (step <= progress.step)
         return;
     progress.step = step;
     progress.shown = true;
     fprintf(stderr, "\r%s [%.*s%*s] %3d %% of %s ", progress.label, step,
-            "##################################################", BAR_STEPS - step, "", step * 100 / BAR_STEPS, bytes);
+            "##################################################", BAR_STEPS - step, "", step * 100 / BAR_STEPS, total);
 }
 
 static void show(void *ctx, uint64_t done, uint64_t total)
 {
     (void)ctx;
-    char bytes[16];
+    char text[64];
     double share = total ? (double)done / (double)total : 1;
 
-    plan_format_bytes(total, bytes);
+    if (progress.unit)
+        snprintf(text, sizeof text, "%llu %s", (unsigned long long)total, progress.unit);
+    else
+        plan_format_bytes(total, text);
     if (progress.terminal) {
-        show_bar((int)(share * BAR_STEPS), bytes);
+        show_bar((int)(share * BAR_STEPS), text);
     } else if (now() >= progress.next_line) {
         progress.next_line = now() + LINE_SECONDS;
-        fprintf(stderr, "%s: %.0f %% of %s\n", progress.label, share * 100, bytes);
+        fprintf(stderr, "%s: %.0f %% of %s\n", progress.label, share * 100, text);
     }
 }
 
-weights_progress progress_start(const char *label)
+weights_progress progress_start(const char *label, const char *unit)
 {
     progress.label = label;
+    progress.unit = unit;
     progress.terminal = isatty(STDERR_FILENO);
     progress.shown = false;
     progress.step = -1;

@@ -1,11 +1,21 @@
 /* quantize.c: `tenon quantize SOURCE DESTINATION`. */
 #include "quantize/quantize.h"
-#include "cli/command.h"
+#include "cli/calibration_text.h"
 
 #include <string.h>
 
-static const char *const methods[] = {[QUANTIZE_INT4] = "int4", [QUANTIZE_INT8] = "int8", [QUANTIZE_FP8] = "fp8"};
+static const struct {
+    const char *name;
+    int64_t bits;
+} methods[] = {[QUANTIZE_AWQ] = {"awq", 4}, [QUANTIZE_INT4] = {"int4", 4}, [QUANTIZE_INT8] = {"int8", 8},
+               [QUANTIZE_FP8] = {"fp8", 8}};
 enum { METHODS = sizeof methods / sizeof *methods };
+
+/* As they are on the command line; 0 and NULL: not given. */
+typedef struct options {
+    const char *method, *calibration;
+    int64_t bits, group_size, samples, sequence_length, shard_mib;
+} options;
 
 static int usage_error(const char *text)
 {
@@ -13,40 +23,110 @@ static int usage_error(const char *text)
     return EXIT_USAGE;
 }
 
+/* By name, or by bits alone: AWQ for 4, int8 for 8. False: printed why. */
+static bool find_method(const options *o, quantize_method *ret_method)
+{
+    uint32_t index = o->bits == 8 ? QUANTIZE_INT8 : QUANTIZE_AWQ;
+
+    if (o->bits && o->bits != 4 && o->bits != 8)
+        return usage_error("--bits takes 4 or 8"), false;
+    for (index = o->method ? 0 : index; o->method && index < METHODS; index++)
+        if (strcmp(o->method, methods[index].name) == 0)
+            break;
+    if (index == METHODS)
+        return usage_error("--method takes awq, int4, int8 or fp8"), false;
+    if (o->bits && methods[index].bits != o->bits)
+        return usage_error("--bits is not what --method has: awq and int4 have 4, int8 and fp8 have 8"), false;
+    *ret_method = (quantize_method)index;
+    return true;
+}
+
+/* False: printed why. */
+static bool check_options(const options *o, quantize_method method)
+{
+    if (o->group_size && (o->group_size < 8 || o->group_size > 65536 || o->group_size % 8))
+        return usage_error("--group-size takes a multiple of 8 up to 65536"), false;
+    if (o->group_size && methods[method].bits != 4)
+        return usage_error("--group-size is for 4 bits: awq and int4"), false;
+    if (o->shard_mib < 1 || o->shard_mib > 1 << 20)
+        return usage_error("--shard-size takes 1 to 1048576 MiB"), false;
+    if (method == QUANTIZE_AWQ && !o->calibration)
+        return usage_error("awq needs --calibration FILE, a text like those that the model will see; --method int4 rounds "
+                           "without one"),
+               false;
+    if (method != QUANTIZE_AWQ && o->calibration)
+        return usage_error("--calibration is for --method awq"), false;
+    if (o->samples < 1 || o->samples > 65536)
+        return usage_error("--samples takes 1 to 65536"), false;
+    if (o->sequence_length < 2 || o->sequence_length > 65536)
+        return usage_error("--sequence-length takes 2 to 65536 tokens"), false;
+    return true;
+}
+
+static weights_progress begin(void *ctx, quantize_stage stage)
+{
+    static const struct {
+        const char *label, *unit;
+    } stages[] = {[QUANTIZE_STAGE_CALIBRATE] = {"calibrating", "sequences"},
+                  [QUANTIZE_STAGE_SCALE] = {"finding scales", "groups of weights"},
+                  [QUANTIZE_STAGE_WRITE] = {"quantizing", NULL}};
+
+    (void)ctx;
+    progress_finish();
+    return progress_start(stages[stage].label, stages[stage].unit);
+}
+
+static int quantize(args *a, const options *o, quantize_method method)
+{
+    tn_error err = TN_ERROR_INIT;
+    calibration_text text = {0};
+    const quantize_request request = {.source = a->positional[0],
+                                      .destination = a->positional[1],
+                                      .method = method,
+                                      .group_size = (uint32_t)o->group_size,
+                                      .shard_bytes = (uint64_t)o->shard_mib << 20,
+                                      .text = &text.text,
+                                      .begin = begin};
+
+    if (method == QUANTIZE_AWQ) {
+        args_set(a, "model.path", a->positional[0]);
+        if (!calibration_text_open(&text, a, o->calibration, (uint32_t)o->samples, (uint32_t)o->sequence_length)) {
+            calibration_text_close(&text);
+            return EXIT_FAILURE;
+        }
+    }
+    tn_status status = quantize_checkpoint(&request, &err);
+    progress_finish();
+    calibration_text_close(&text);
+    return status == TN_OK ? 0 : report(&err);
+}
+
 static int run_quantize(const command *command, int argc, char **argv)
 {
-    const char *method = "int4";
-    int64_t group_size = 128, shard_mib = 1024;
+    options o = {.samples = 32, .sequence_length = 512, .shard_mib = 1024};
     const flag flags[] = {
-        {"method", "NAME", FLAG_STRING, &method, NULL, "int4 (default), int8 or fp8"},
-        {"group-size", "N", FLAG_INTEGER, &group_size, NULL, "int4: inputs that share a scale (default 128)"},
-        {"shard-size", "MIB", FLAG_INTEGER, &shard_mib, NULL, "MiB after which a file is closed (default 1024)"},
+        {"method", "NAME", FLAG_STRING, &o.method, NULL, "awq (default), int4, int8 or fp8"},
+        {"bits", "N", FLAG_INTEGER, &o.bits, NULL, "4 or 8: awq or int8, if no method is named"},
+        {"calibration", "FILE", FLAG_STRING, &o.calibration, NULL, "awq: a text that the model will see the like of"},
+        {"samples", "N", FLAG_INTEGER, &o.samples, NULL, "awq: sequences of it to run (default 32)"},
+        {"sequence-length", "N", FLAG_INTEGER, &o.sequence_length, NULL, "awq: tokens of each (default 512)"},
+        {"group-size", "N", FLAG_INTEGER, &o.group_size, NULL,
+         "awq, int4: inputs that share a scale (default 128, or less where that does not divide)"},
+        {"shard-size", "MIB", FLAG_INTEGER, &o.shard_mib, NULL, "MiB after which a file is closed (default 1024)"},
     };
     args a;
-    tn_error err = TN_ERROR_INIT;
-    uint32_t index = 0;
-    int code = args_parse(command, flags, 3, argc, argv, &a);
+    quantize_method method;
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
-    while (index < METHODS && strcmp(method, methods[index]) != 0)
-        index++;
-    if (index == METHODS)
-        return usage_error("--method takes int4, int8 or fp8");
-    if (group_size < 8 || group_size > 65536 || group_size % 8)
-        return usage_error("--group-size takes a multiple of 8 up to 65536");
-    if (shard_mib < 1 || shard_mib > 1 << 20)
-        return usage_error("--shard-size takes 1 to 1048576 MiB");
-    const quantize_request request = {.source = a.positional[0],
-                                      .destination = a.positional[1],
-                                      .method = (quantize_method)index,
-                                      .group_size = (uint32_t)group_size,
-                                      .shard_bytes = (uint64_t)shard_mib << 20,
-                                      .progress = progress_start("quantizing")};
-    tn_status status = quantize_checkpoint(&request, &err);
-    progress_finish();
+    if (!find_method(&o, &method) || !check_options(&o, method)) {
+        args_finish(&a);
+        return EXIT_USAGE;
+    }
+    code = quantize(&a, &o, method);
     args_finish(&a);
-    return status == TN_OK ? 0 : report(&err);
+    return code;
 }
 
 const command command_quantize = {
@@ -54,10 +134,11 @@ const command command_quantize = {
     .arguments = "SOURCE DESTINATION",
     .summary = "write a model directory in 4 or 8 bits, for Tenon, transformers and vLLM",
     .help =
-        "SOURCE is a directory of F32, F16 or BF16 safetensors. Weights of linear layers are rounded to nearest and\n"
-        "written as compressed-tensors; embeddings, the head and norms are copied. int4: a scale and a zero point\n"
-        "per group (W4A16). int8, fp8: a scale per output, inputs quantized by token (W8A8). A run that was stopped\n"
-        "goes on where it was: files that are there are whole.",
+        "SOURCE is a directory of F32, F16 or BF16 safetensors. Weights of linear layers are quantized; embeddings, the\n"
+        "head and norms are not. awq: 4 bits, a scale and a zero point per group, chosen by what the text makes of the\n"
+        "weights' inputs (activation-aware); the model is held in memory in float32 meanwhile. int4: 4 bits, a scale per\n"
+        "group, rounded to nearest. int8, fp8: a scale per output, inputs quantized by token. awq is written as AutoAWQ's\n"
+        "gemm, the others as compressed-tensors. A run that was stopped goes on where it was.",
     .positional_min = 2,
     .positional_max = 2,
     .run = run_quantize,

@@ -26,7 +26,7 @@ static tn_status run_stage(session *session, stage stage, tn_error *err)
     case STAGE_PLAN:
         return instance_make_plan(in, err);
     case STAGE_LOADED: {
-        weights_progress progress = progress_start("loading");
+        weights_progress progress = progress_start("loading", NULL);
         tn_status status = instance_load(in, &progress, err);
         progress_finish();
         return status;

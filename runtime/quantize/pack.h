@@ -15,7 +15,7 @@ typedef struct pack_part {
     uint64_t dim[2], bytes;
 } pack_part;
 
-/* The tensors that a weight of scale type `type` (TN_F32, TN_F16, TN_BF16) becomes; returns their number. */
+/* Methods but QUANTIZE_AWQ, which pack_awq.h has. The tensors that a weight of scale type `type` (TN_F32, TN_F16, TN_BF16) becomes; returns their number. */
 uint32_t pack_parts(quantize_method method, uint32_t group_size, uint32_t type, uint64_t n, uint64_t k,
                     pack_part ret_parts[PACK_PARTS_MAX]);
 /* Fills them from the float matrix: data[i] has parts[i].bytes, zeroed. Rounds to nearest. False: a value is not a

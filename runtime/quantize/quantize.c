@@ -1,8 +1,12 @@
 /* runtime/quantize/quantize.c: shard by shard: kept if it is there, else written beside and renamed. */
 #include "quantize/quantize.h"
 
+#include "base/weight_block.h"
+#include "quantize/pack_awq.h"
+#include "quantize/scale_fold.h"
 #include "quantize/shards.h"
 #include "quantize/side_files.h"
+#include "quantize/tensor_floats.h"
 #include "quantize/whole_file.h"
 
 #include <dirent.h>
@@ -18,29 +22,41 @@
 typedef struct quantizer {
     const quantize_request *request;
     checkpoint *checkpoint;
+    tn_graph *graph;
     shard_plan plan;
+    calibration calibration; /* QUANTIZE_AWQ */
+    scale_folds folds;       /* empty for other methods */
+    weights_progress progress;
     uint64_t done; /* bytes of data */
 } quantizer;
+
+static weights_progress begin_stage(const quantizer *q, quantize_stage stage)
+{
+    return q->request->begin ? q->request->begin(q->request->ctx, stage) : (weights_progress){0};
+}
 
 static void report(quantizer *q, uint64_t bytes)
 {
     q->done += bytes;
-    if (q->request->progress.report)
-        q->request->progress.report(q->request->progress.ctx, q->done, q->plan.data_bytes);
+    if (q->progress.report)
+        q->progress.report(q->progress.ctx, q->done, q->plan.data_bytes);
 }
 
 /* ---- what an earlier run left ---- */
 
-/* True if the file begins with this header and is as long as it says. */
-static bool is_this_shard(int fd, const shard *shard)
+/* The file begins with this header and is as long as it says. */
+static tn_status compare_shard(int fd, const shard *shard, bool *ret_same, tn_error *err)
 {
     struct stat entry;
     char *head = malloc(shard->header_bytes);
-    bool same = head && fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
+
+    if (!head)
+        return tn_fail(err, TN_E_MEMORY, "header of %s", shard->name);
+    *ret_same = fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
                 pread(fd, head, shard->header_bytes, 0) == (ssize_t)shard->header_bytes &&
                 memcmp(head, shard->header, shard->header_bytes) == 0;
     free(head);
-    return same;
+    return TN_OK;
 }
 
 static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_found, tn_error *err)
@@ -52,10 +68,10 @@ static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_fo
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? TN_OK : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
-    *ret_found = is_this_shard(fd, shard);
+    tn_status status = compare_shard(fd, shard, ret_found, err);
     close(fd);
-    if (*ret_found)
-        return TN_OK;
+    if (status != TN_OK || *ret_found)
+        return status;
     return tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, shard->name);
 }
 
@@ -88,23 +104,41 @@ static tn_status refuse_strangers(const quantizer *q, tn_error *err)
 
 /* ---- writing ---- */
 
-static tn_status write_quantized(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+static tn_status round_weight(const quantizer *q, const shard_item *item, void *const data[PACK_PARTS_MAX],
+                              tn_error *err)
 {
-    const quantize_request *request = q->request;
     uint64_t n = (uint64_t)item->tensor.dim[0], k = (uint64_t)item->tensor.dim[1];
     float *row = malloc(k * sizeof *row);
+
+    if (!row)
+        return tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
+    bool finite = pack_weight(q->request->method, q->plan.group_size, item->type, item->tensor.data, n, k, row, data);
+    free(row);
+    if (!finite)
+        return tn_fail(err, TN_E_CORRUPT, "tensor %s holds a value that is not a finite number", item->tensor.name);
+    return TN_OK;
+}
+
+static tn_status pack_item(const quantizer *q, const shard_item *item, void *const data[PACK_PARTS_MAX], tn_error *err)
+{
+    if (q->request->method != QUANTIZE_AWQ)
+        return round_weight(q, item, data, err);
+    const folded_tensor *fold = scale_folds_find(&q->folds, item->tensor.name);
+    TN_ASSERT(fold && fold->columns);
+    return pack_awq_weight(&q->calibration, fold, q->plan.group_size, &item->tensor, data, err);
+}
+
+static tn_status write_quantized(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+{
     void *data[PACK_PARTS_MAX] = {0};
-    bool enough = row != NULL;
-    tn_status status = TN_OK;
+    bool enough = true;
 
     for (uint32_t p = 0; p < item->part_count; p++) {
         data[p] = calloc(1, item->parts[p].bytes);
         enough = enough && data[p];
     }
-    if (!enough)
-        status = tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
-    else if (!pack_weight(request->method, request->group_size, item->type, item->tensor.data, n, k, row, data))
-        status = tn_fail(err, TN_E_CORRUPT, "tensor %s holds a value that is not a finite number", item->tensor.name);
+    tn_status status =
+        enough ? pack_item(q, item, data, err) : tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
     for (uint32_t p = 0; p < item->part_count; p++) {
         if (status == TN_OK)
             status = whole_file_write(file, data[p], item->parts[p].bytes, err);
@@ -112,18 +146,32 @@ static tn_status write_quantized(quantizer *q, whole_file *file, const shard_ite
             report(q, item->parts[p].bytes);
         free(data[p]);
     }
-    free(row);
+    return status;
+}
+
+/* A gain or bias that took the inverse of scales. */
+static tn_status write_folded(const folded_tensor *fold, whole_file *file, const shard_item *item, tn_error *err)
+{
+    void *data = malloc(item->tensor.bytes);
+
+    if (!data)
+        return tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
+    floats_convert(tensor_float_type(&item->tensor), data, TN_F32, fold->values, fold->count);
+    tn_status status = whole_file_write(file, data, item->tensor.bytes, err);
+    free(data);
     return status;
 }
 
 static tn_status write_item(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
 {
+    const folded_tensor *fold = scale_folds_find(&q->folds, item->tensor.name);
     tn_status status;
 
     if (item->type) {
         status = write_quantized(q, file, item, err);
     } else {
-        status = whole_file_write(file, item->tensor.data, item->tensor.bytes, err);
+        status = fold ? write_folded(fold, file, item, err)
+                      : whole_file_write(file, item->tensor.data, item->tensor.bytes, err);
         report(q, item->tensor.bytes);
     }
     checkpoint_release(q->checkpoint, item->tensor.data, item->tensor.bytes);
@@ -149,6 +197,7 @@ static tn_status write_shards(quantizer *q, tn_error *err)
 {
     tn_status status = TN_OK;
 
+    q->progress = begin_stage(q, QUANTIZE_STAGE_WRITE);
     for (uint32_t i = 0; i < q->plan.shard_count && status == TN_OK; i++) {
         bool found;
         status = find_shard(q, &q->plan.shards[i], &found, err);
@@ -159,6 +208,42 @@ static tn_status write_shards(quantizer *q, tn_error *err)
     }
     return status;
 }
+
+/* ---- calibration ---- */
+
+static tn_status is_any_shard_missing(const quantizer *q, bool *ret_missing, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    *ret_missing = false;
+    for (uint32_t i = 0; i < q->plan.shard_count && status == TN_OK && !*ret_missing; i++) {
+        bool found;
+        status = find_shard(q, &q->plan.shards[i], &found, err);
+        *ret_missing = !found;
+    }
+    return status;
+}
+
+static tn_status calibrate(quantizer *q, tn_error *err)
+{
+    const tn_source *source = checkpoint_source(q->checkpoint);
+    bool missing;
+    tn_status status = is_any_shard_missing(q, &missing, err);
+
+    if (status != TN_OK || !missing)
+        return status;
+    status = calibration_open(&q->calibration, q->request, q->graph, &q->plan, err);
+    if (status == TN_OK)
+        status = calibration_run(&q->calibration, begin_stage(q, QUANTIZE_STAGE_CALIBRATE), err);
+    if (status == TN_OK)
+        status = calibration_find_scales(&q->calibration, source, q->plan.group_size,
+                                         begin_stage(q, QUANTIZE_STAGE_SCALE), err);
+    if (status == TN_OK)
+        status = scale_folds_init(&q->folds, &q->calibration, source, err);
+    return status;
+}
+
+/* ---- the directory ---- */
 
 static tn_status write_index(const quantizer *q, tn_error *err)
 {
@@ -193,35 +278,62 @@ static tn_status make_destination(const quantize_request *request, tn_error *err
     return TN_OK;
 }
 
-tn_status quantize_checkpoint(const quantize_request *request, tn_error *err)
+/* Everything that can be refused before anything is written. */
+static tn_status read_source(quantizer *q, tn_error *err)
 {
-    quantizer q = {.request = request};
+    const tn_source *source = checkpoint_source(q->checkpoint);
+    model_config config;
 
-    TN_ASSERT(request->method != QUANTIZE_INT4 || (request->group_size && request->group_size % 8 == 0));
-    tn_status status = checkpoint_open(request->source, &q.checkpoint, err);
-    if (status != TN_OK)
-        return status;
-    const tn_source *source = checkpoint_source(q.checkpoint);
     if (strcmp(source->container, "safetensors") != 0)
-        status = tn_fail(err, TN_E_UNSUPPORTED, "%s: give a directory of safetensors, not %s", request->source,
-                         source->container);
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: give a directory of safetensors, not %s", q->request->source,
+                       source->container);
+    tn_status status = side_files_check_config(source, err);
     if (status == TN_OK)
-        status = side_files_check_config(source, err);
+        status = model_config_read(source, &config, err);
     if (status == TN_OK)
-        status = shard_plan_init(&q.plan, request, q.checkpoint, err);
+        status = model_graph_build(&config, &q->graph, err);
     if (status == TN_OK)
-        status = make_destination(request, err);
+        status = shard_plan_init(&q->plan, q->request, q->checkpoint, q->graph, err);
+    return status;
+}
+
+static tn_status write_directory(quantizer *q, tn_error *err)
+{
+    const quantize_request *request = q->request;
+
+    tn_status status = make_destination(request, err);
     if (status == TN_OK)
-        status = refuse_strangers(&q, err);
+        status = refuse_strangers(q, err);
+    if (status == TN_OK && request->method == QUANTIZE_AWQ)
+        status = calibrate(q, err);
     if (status == TN_OK)
-        status = write_shards(&q, err);
+        status = write_shards(q, err);
     if (status == TN_OK)
-        status = write_index(&q, err);
+        status = write_index(q, err);
     if (status == TN_OK)
         status = side_files_copy(request, err);
     if (status == TN_OK)
-        status = side_files_write_config(request, source, err);
+        status = side_files_write_config(request, checkpoint_source(q->checkpoint), &q->plan, err);
+    if (status == TN_OK && request->method == QUANTIZE_AWQ)
+        status = calibration_remove_log(request->destination, err);
+    return status;
+}
+
+tn_status quantize_checkpoint(const quantize_request *request, tn_error *err)
+{
+    quantizer q = {.request = request, .calibration = {.log = -1}};
+
+    TN_ASSERT(request->group_size % 8 == 0 && (request->method != QUANTIZE_AWQ || request->text));
+    tn_status status = checkpoint_open(request->source, &q.checkpoint, err);
+    if (status != TN_OK)
+        return status;
+    status = read_source(&q, err);
+    if (status == TN_OK)
+        status = write_directory(&q, err);
+    scale_folds_finish(&q.folds);
+    calibration_close(&q.calibration);
     shard_plan_finish(&q.plan);
+    model_graph_free(q.graph);
     checkpoint_close(q.checkpoint);
     return status;
 }

@@ -1,24 +1,22 @@
 /* runtime/quantize/shards.c: see shards.h. */
 #include "quantize/shards.h"
 
-#include "model/config.h"
 #include "model/dtype.h"
 #include "model/graph.h"
+#include "quantize/pack_awq.h"
+#include "quantize/tensor_floats.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t float_type(uint32_t dtype)
-{
-    return dtype == TN_DTYPE_F32 ? TN_F32 : dtype == TN_DTYPE_F16 ? TN_F16 : dtype == TN_DTYPE_BF16 ? TN_BF16 : 0;
-}
+enum { GROUP_SIZE_MOST = 128, GROUP_SIZE_LEAST = 8 };
 
 /* ---- which weights ---- */
 
-/* The item of this name among those in the order of the source; linear, once per weight. */
-static shard_item *find_item(shard_plan *plan, const char *name)
+/* Linear, once per weight. */
+static shard_item *find_item(const shard_plan *plan, const char *name)
 {
     for (uint32_t i = 0; i < plan->item_count; i++)
         if (strcmp(plan->items[i].tensor.name, name) == 0)
@@ -26,55 +24,138 @@ static shard_item *find_item(shard_plan *plan, const char *name)
     return NULL;
 }
 
-static tn_status mark_weight(shard_plan *plan, const quantize_request *request, const char *name, const char *path,
-                             tn_error *err)
+const shard_item *shard_plan_find(const shard_plan *plan, const char *name)
 {
-    shard_item *item = find_item(plan, name);
-    size_t bytes = strlen(name), tail = strlen(".weight");
+    return find_item(plan, name);
+}
+
+static bool is_in_groups(quantize_method method)
+{
+    return method == QUANTIZE_AWQ || method == QUANTIZE_INT4;
+}
+
+static tn_status missing(const weight_part *part, const char *path, tn_error *err)
+{
+    return tn_fail(err, TN_E_CORRUPT, "%s: tensor %s is missing", path, part->tensor);
+}
+
+static tn_status mark_embedding(shard_plan *plan, const weight_part *part, const char *path, tn_error *err)
+{
+    shard_item *item = find_item(plan, part->tensor);
 
     if (!item)
-        return tn_fail(err, TN_E_CORRUPT, "%s: tensor %s is missing", path, name);
-    if (bytes <= tail || strcmp(name + bytes - tail, ".weight") != 0 || item->tensor.rank != 2)
-        return TN_OK; /* stacked experts: no standard layout holds them */
-    item->type = float_type(item->tensor.dtype);
+        return missing(part, path, err);
+    item->embedding = true;
+    return TN_OK;
+}
+
+/* Marks the tensor that holds a weight, or rows of several. */
+static tn_status mark_tensor(shard_plan *plan, const quantize_request *request, const weight_part *part,
+                             const char *path, tn_error *err)
+{
+    shard_item *item = find_item(plan, part->tensor);
+    size_t bytes = strlen(part->tensor), tail = strlen(".weight");
+
+    if (!item)
+        return missing(part, path, err);
+    if (item->type || bytes <= tail || strcmp(part->tensor + bytes - tail, ".weight") != 0)
+        return TN_OK;
+    if (item->tensor.rank != 2 || (uint64_t)item->tensor.dim[0] != part->tensor_rows ||
+        (uint64_t)item->tensor.dim[1] != part->tensor_columns)
+        return tn_fail(err, TN_E_CORRUPT, "%s: tensor %s is not [%" PRIu64 ", %" PRIu64 "], as config.json has it",
+                       path, part->tensor, part->tensor_rows, part->tensor_columns);
+    item->type = tensor_float_type(&item->tensor);
     if (!item->type)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", path, name);
-    uint64_t k = (uint64_t)item->tensor.dim[1];
-    if (request->method == QUANTIZE_INT4 && k % request->group_size)
-        return tn_fail(err, TN_E_ARGUMENT,
-                       "%s: tensor %s has %" PRIu64 " inputs, which groups of %u do not divide: choose another "
-                       "--group-size",
-                       path, name, k, request->group_size);
-    item->part_count =
-        pack_parts(request->method, request->group_size, item->type, (uint64_t)item->tensor.dim[0], k, item->parts);
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", path, part->tensor);
+    if (request->method == QUANTIZE_AWQ && part->tensor_rows % 8)
+        return tn_fail(err, TN_E_UNSUPPORTED,
+                       "%s: tensor %s has %" PRIu64 " outputs, AWQ holds multiples of 8: use --method int4", path,
+                       part->tensor, part->tensor_rows);
     plan->quantized++;
     return TN_OK;
 }
 
 /* Weights of LINEAR nodes; embeddings and the head stay as they are. */
-static tn_status mark_linear_weights(shard_plan *plan, const quantize_request *request, const tn_source *source,
-                                     tn_error *err)
+static tn_status mark_linear_weights(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
+                                     const char *path, tn_error *err)
 {
-    model_config config;
-    tn_graph *graph = NULL;
-    tn_status status = model_config_read(source, &config, err);
-
-    if (status == TN_OK)
-        status = model_graph_build(&config, &graph, err);
-    if (status != TN_OK)
-        return status;
     const tn_graph_api *api = model_graph_api(graph);
+    tn_status status = TN_OK;
+
     for (uint32_t i = 0; i < api->node_count && status == TN_OK; i++) {
         tn_node node = {.struct_size = sizeof node};
         tn_value value = {.struct_size = sizeof value};
+        weight_part part;
         api->node(graph, i, &node);
-        if (node.op != TN_OP_LINEAR)
+        if (node.op != TN_OP_LINEAR && node.op != TN_OP_EMBED)
             continue;
-        api->value(graph, node.in[1], &value);
-        status = mark_weight(plan, request, model_graph_weight_name(graph, value.weight_id), source->path, err);
+        api->value(graph, node.in[node.op == TN_OP_LINEAR], &value);
+        for (uint32_t p = 0; p < model_graph_part_count(graph, value.weight_id) && status == TN_OK; p++) {
+            model_graph_part(graph, value.weight_id, p, &part);
+            status = node.op == TN_OP_EMBED ? mark_embedding(plan, &part, path, err)
+                                            : mark_tensor(plan, request, &part, path, err);
+        }
     }
-    model_graph_free(graph);
     return status;
+}
+
+/* ---- groups of inputs ---- */
+
+/* The first tensor whose inputs groups of this size do not divide; NULL: they divide all. */
+static const shard_item *undivided(const shard_plan *plan, uint32_t group_size)
+{
+    for (uint32_t i = 0; i < plan->item_count; i++)
+        if (plan->items[i].type && (uint64_t)plan->items[i].tensor.dim[1] % group_size)
+            return &plan->items[i];
+    return NULL;
+}
+
+/* Powers of two that divide all inputs: "8, 16, 32". */
+static void list_group_sizes(const shard_plan *plan, char *ret_text, size_t capacity)
+{
+    size_t at = 0;
+
+    ret_text[0] = '\0';
+    for (uint32_t size = GROUP_SIZE_LEAST; size <= 1024 && at + 8 < capacity; size *= 2)
+        if (!undivided(plan, size))
+            at += (size_t)snprintf(ret_text + at, capacity - at, "%s%u", at ? ", " : "", size);
+}
+
+static tn_status choose_group_size(shard_plan *plan, const quantize_request *request, const char *path, tn_error *err)
+{
+    char sizes[96];
+
+    plan->group_size = request->group_size ? request->group_size : GROUP_SIZE_MOST;
+    while (!request->group_size && plan->group_size > GROUP_SIZE_LEAST && undivided(plan, plan->group_size))
+        plan->group_size /= 2;
+    const shard_item *item = undivided(plan, plan->group_size);
+    if (!item)
+        return TN_OK;
+    list_group_sizes(plan, sizes, sizeof sizes);
+    return tn_fail(err, TN_E_ARGUMENT,
+                   "%s: tensor %s has %" PRIu64 " inputs, which groups of %u do not divide: --group-size %s%s", path,
+                   item->tensor.name, (uint64_t)item->tensor.dim[1], plan->group_size, sizes[0] ? "can be " : "",
+                   sizes[0] ? sizes : "cannot be met; use --method int8");
+}
+
+static tn_status choose_parts(shard_plan *plan, const quantize_request *request, const char *path, tn_error *err)
+{
+    if (is_in_groups(request->method)) {
+        tn_status status = choose_group_size(plan, request, path, err);
+        if (status != TN_OK)
+            return status;
+    }
+    for (uint32_t i = 0; i < plan->item_count; i++) {
+        shard_item *item = &plan->items[i];
+        uint64_t n = (uint64_t)item->tensor.dim[0], k = (uint64_t)item->tensor.dim[1];
+        if (!item->type)
+            continue;
+        if (request->method == QUANTIZE_AWQ)
+            item->part_count = pack_awq_parts(plan->group_size, n, k, item->parts);
+        else
+            item->part_count = pack_parts(request->method, plan->group_size, item->type, n, k, item->parts);
+    }
+    return TN_OK;
 }
 
 static tn_status list_items(shard_plan *plan, const tn_source *source, tn_error *err)
@@ -138,12 +219,13 @@ static bool add_entry(json_t *header, const char *name, const char *dtype, uint3
                       uint64_t bytes, uint64_t *at)
 {
     json_t *shape = json_array();
-    for (uint32_t d = 0; d < rank; d++)
-        json_array_append_new(shape, json_integer((json_int_t)dim[d]));
+    bool whole = shape != NULL;
+    for (uint32_t d = 0; d < rank && whole; d++)
+        whole = json_array_append_new(shape, json_integer((json_int_t)dim[d])) == 0;
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)*at,
                               (json_int_t)(*at + bytes));
     *at += bytes;
-    return json_object_set_new(header, name, entry) == 0;
+    return json_object_set_new(header, name, entry) == 0 && whole;
 }
 
 static bool add_item(json_t *header, const shard_item *item, uint64_t *at)
@@ -168,13 +250,17 @@ static bool add_item(json_t *header, const shard_item *item, uint64_t *at)
 /* The header names the settings, so that a shard of another run is not taken for one of this. */
 static tn_status write_header(const shard_plan *plan, const quantize_request *request, shard *shard, tn_error *err)
 {
-    static const char *const methods[] = {"int4", "int8", "fp8"};
-    char settings[96];
+    static const char *const methods[] = {"awq", "int4", "int8", "fp8"};
+    char settings[160];
     uint64_t at = 0;
     json_t *header = json_object();
 
-    snprintf(settings, sizeof settings, "%s, groups of %u, from %" PRIu64 " bytes", methods[request->method],
-             request->method == QUANTIZE_INT4 ? request->group_size : 0, plan->source_bytes);
+    int bytes_written = snprintf(settings, sizeof settings, "%s, groups of %u, from %" PRIu64 " bytes",
+                                 methods[request->method], plan->group_size, plan->source_bytes);
+    if (request->method == QUANTIZE_AWQ)
+        snprintf(settings + bytes_written, sizeof settings - (size_t)bytes_written,
+                 ", calibrated on %u sequences of %u tokens, %016" PRIx64 "%016" PRIx64, request->text->sequences,
+                 request->text->tokens, request->text->hash[0], request->text->hash[1]);
     bool whole = header && json_object_set_new(header, "__metadata__",
                                                json_pack("{s:s, s:s}", "format", "pt", "quantized", settings)) == 0;
     for (uint32_t i = 0; i < shard->count && whole; i++)
@@ -194,14 +280,16 @@ static tn_status write_header(const shard_plan *plan, const quantize_request *re
 }
 
 tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
-                          tn_error *err)
+                          const tn_graph *graph, tn_error *err)
 {
     const tn_source *source = checkpoint_source(checkpoint);
 
     *plan = (shard_plan){0};
     tn_status status = list_items(plan, source, err);
     if (status == TN_OK)
-        status = mark_linear_weights(plan, request, source, err);
+        status = mark_linear_weights(plan, request, graph, source->path, err);
+    if (status == TN_OK)
+        status = choose_parts(plan, request, source->path, err);
     if (status == TN_OK)
         status = cut_shards(plan, request, err);
     for (uint32_t i = 0; i < plan->shard_count && status == TN_OK; i++)
@@ -220,15 +308,18 @@ void shard_plan_finish(shard_plan *plan)
     *plan = (shard_plan){0};
 }
 
-static void map_item(json_t *map, const shard_item *item, const char *file)
+static bool map_item(json_t *map, const shard_item *item, const char *file)
 {
     char name[512];
-    for (uint32_t p = 0; p < item->part_count; p++) {
+    bool whole = true;
+
+    for (uint32_t p = 0; p < item->part_count && whole; p++) {
         part_name(item, &item->parts[p], name, sizeof name);
-        json_object_set_new(map, name, json_string(file));
+        whole = json_object_set_new(map, name, json_string(file)) == 0;
     }
     if (!item->type)
-        json_object_set_new(map, item->tensor.name, json_string(file));
+        whole = whole && json_object_set_new(map, item->tensor.name, json_string(file)) == 0;
+    return whole;
 }
 
 char *shard_plan_index(const shard_plan *plan)
@@ -239,12 +330,13 @@ char *shard_plan_index(const shard_plan *plan)
         json_decref(map);
         return NULL;
     }
+    bool whole = map != NULL;
     for (uint32_t s = 0; s < plan->shard_count; s++)
-        for (uint32_t i = 0; i < plan->shards[s].count; i++)
-            map_item(map, &plan->items[plan->shards[s].first + i], plan->shards[s].name);
+        for (uint32_t i = 0; i < plan->shards[s].count && whole; i++)
+            whole = map_item(map, &plan->items[plan->shards[s].first + i], plan->shards[s].name);
     json_t *index =
         json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)plan->data_bytes, "weight_map", map);
-    char *text = json_dumps(index, JSON_INDENT(2));
+    char *text = whole ? json_dumps(index, JSON_INDENT(2)) : NULL;
     json_decref(index);
     return text;
 }

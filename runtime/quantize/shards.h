@@ -6,10 +6,13 @@
 
 #include "quantize/pack.h"
 
+#include "tenon/graph.h"
+
 /* One tensor of the source and what becomes of it. */
 typedef struct shard_item {
     tn_tensor_src tensor; /* borrowed from the checkpoint */
     uint32_t type;        /* TN_* of a weight to quantize; 0: copied as it is */
+    bool embedding;       /* the table that tokens are looked up in */
     uint32_t part_count;
     pack_part parts[PACK_PARTS_MAX]; /* of a weight to quantize */
 } shard_item;
@@ -25,13 +28,16 @@ typedef struct shard_plan {
     shard_item *items; /* [item_count] in the source's order, owned */
     shard *shards;     /* [shard_count], owned */
     uint32_t item_count, shard_count, quantized;
+    uint32_t group_size; /* of 4 bits: the request's, or the one that was chosen */
     uint64_t source_bytes, data_bytes;
 } shard_plan;
 
-/* Reads the model's config and graph to see which weights are quantized. Errors name the weight. */
+/* The weights of the graph's LINEAR nodes are quantized. Errors name the weight. */
 tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
-                          tn_error *err);
+                          const tn_graph *graph, tn_error *err);
 void shard_plan_finish(shard_plan *plan);
+/* The item of this name; NULL: none. */
+const shard_item *shard_plan_find(const shard_plan *plan, const char *name);
 /* model.safetensors.index.json for more than one shard; malloc'ed text, NULL when there is one or memory is short. */
 char *shard_plan_index(const shard_plan *plan);
 

@@ -48,7 +48,45 @@ static json_t *inputs_by_token(const char *type)
                      "dynamic", 1);
 }
 
-static json_t *quantization_config(const quantize_request *request)
+/* Adds a module that stays as it is, once. Experts go by their layer's name, as loaders that fuse them ask for it. */
+static bool add_kept(json_t *names, const char *tensor)
+{
+    const char *experts = strstr(tensor, ".experts"), *dot = strrchr(tensor, '.');
+    size_t bytes = experts ? (size_t)(experts - tensor) + strlen(".experts") : (size_t)(dot ? dot - tensor : 0);
+    json_t *last = json_array_get(names, json_array_size(names) - 1), *name = json_stringn(tensor, bytes);
+
+    if (bytes == 0 || (last && name && json_equal(last, name))) {
+        json_decref(name);
+        return true;
+    }
+    return json_array_append_new(names, name) == 0;
+}
+
+/* The head, which a file may hold as the embedding only; routers and experts. */
+static json_t *kept_modules(const shard_plan *plan)
+{
+    json_t *names = json_pack("[s]", "lm_head");
+    bool whole = names != NULL;
+
+    for (uint32_t i = 0; i < plan->item_count && whole; i++) {
+        const shard_item *item = &plan->items[i];
+        if (!item->type && !item->embedding && item->tensor.rank > 1 && strcmp(item->tensor.name, "lm_head.weight") != 0)
+            whole = add_kept(names, item->tensor.name);
+    }
+    if (whole)
+        return names;
+    json_decref(names);
+    return NULL;
+}
+
+static json_t *awq_config(const shard_plan *plan)
+{
+    return json_pack("{s:s, s:s, s:i, s:i, s:b, s:o}", "quant_method", "awq", "version", "gemm", "bits", 4,
+                     "group_size", (int)plan->group_size, "zero_point", 1, "modules_to_not_convert",
+                     kept_modules(plan));
+}
+
+static json_t *compressed_config(const quantize_request *request, const shard_plan *plan)
 {
     bool int4 = request->method == QUANTIZE_INT4, fp8 = request->method == QUANTIZE_FP8;
     const char *type = fp8 ? "float" : "int", *format = int4  ? "pack-quantized"
@@ -57,13 +95,13 @@ static json_t *quantization_config(const quantize_request *request)
     json_t *weights = json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", int4 ? 4 : 8, "type", type, "symmetric", 1,
                                 "strategy", int4 ? "group" : "channel", "dynamic", 0);
     if (int4 && weights)
-        json_object_set_new(weights, "group_size", json_integer(request->group_size));
+        json_object_set_new(weights, "group_size", json_integer(plan->group_size));
     json_t *group =
         json_pack("{s:[s], s:o, s:o, s:n, s:s}", "targets", "Linear", "weights", weights, "input_activations",
                   int4 ? json_null() : inputs_by_token(type), "output_activations", "format", format);
-    return json_pack("{s:s, s:s, s:s, s:[s], s:n, s:{s:o}}", "quant_method", "compressed-tensors", "format", format,
-                     "quantization_status", "compressed", "ignore", "lm_head", "kv_cache_scheme", "config_groups",
-                     "group_0", group);
+    return json_pack("{s:s, s:s, s:s, s:o, s:n, s:{s:o}}", "quant_method", "compressed-tensors", "format", format,
+                     "quantization_status", "compressed", "ignore", kept_modules(plan), "kv_cache_scheme",
+                     "config_groups", "group_0", group);
 }
 
 static tn_status write_text(const char *directory, const char *name, const char *text, tn_error *err)
@@ -79,14 +117,16 @@ static tn_status write_text(const char *directory, const char *name, const char 
     return status;
 }
 
-tn_status side_files_write_config(const quantize_request *request, const tn_source *source, tn_error *err)
+tn_status side_files_write_config(const quantize_request *request, const tn_source *source, const shard_plan *plan,
+                                  tn_error *err)
 {
     json_t *config;
     tn_status status = load_config(source, &config, err);
 
     if (status != TN_OK)
         return status;
-    int set = json_object_set_new(config, "quantization_config", quantization_config(request));
+    json_t *settings = request->method == QUANTIZE_AWQ ? awq_config(plan) : compressed_config(request, plan);
+    int set = json_object_set_new(config, "quantization_config", settings);
     char *text = set == 0 ? json_dumps(config, JSON_INDENT(2)) : NULL;
     status =
         text ? write_text(request->destination, "config.json", text, err) : tn_fail(err, TN_E_MEMORY, "config.json");

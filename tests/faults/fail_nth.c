@@ -5,11 +5,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-static uint32_t countdown; /* 0: off; 1: the next allocation fails */
+static _Atomic int64_t countdown; /* 1: the next allocation, of any thread, fails; 0 and less: none */
 
 static bool fails_now(void)
 {
-    return countdown && --countdown == 0;
+    return countdown > 0 && --countdown == 0;
 }
 
 void *__real_malloc(size_t size);
@@ -79,7 +79,7 @@ uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact)
         tn_error err = TN_ERROR_INIT;
         countdown = n;
         tn_status status = action(&err);
-        bool reached = countdown == 0;
+        bool reached = countdown <= 0;
         countdown = 0;
         if (!reached) { /* fewer than n allocations: nothing failed */
             TN_ASSERT(status == TN_OK);
