@@ -64,7 +64,8 @@ def run(name, compiler, options, suites):
         os.remove(log)
     environment = dict(os.environ)
     if name != "gcc":
-        environment.pop("TENON_TEST_MODEL", None)
+        for model in [key for key in environment if key.startswith("TENON_TEST_")]:
+            del environment[model]
         command += ["--timeout-multiplier", "4"]
     with open(os.path.join(folder, "test.log"), "w") as output:
         subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment)

@@ -13,7 +13,7 @@ import types
 import numpy as np
 import torch
 
-from make_gptqmodel import quantise, save_model
+from make_gptqmodel import calibration, quantise, save_model
 from quant_golden import Golden, checkpoint
 
 
@@ -75,8 +75,8 @@ def add_gptqmodel(golden, work, dequantize):
     save_model(source, 11, feed_forward=128, kv_heads=4)
     for name, group_size in (("gptqmodel_gemm", 32),):
         folder = os.path.join(work, name)
-        quantise(source, folder, torch.float16, bits=4, group_size=group_size, sym=False, quant_method="awq",
-                 format="gemm")
+        quantise(source, folder, torch.float16, calibration(3), bits=4, group_size=group_size, sym=False,
+                 quant_method="awq", format="gemm")
         config, tensors = checkpoint(folder)
         prefix = "model.layers.1.mlp.down_proj."
         parts = {key: value for key, value in tensors.items() if key.startswith(prefix)}

@@ -8,8 +8,12 @@ saved. The values are computed here from the published layout with numpy, and mu
 kernel dequantises (to the last bit when its float16 product is rounded the same way).
 """
 import argparse
+import contextlib
 import os
 import shutil
+
+# Its loader wants two workers of a pool that has half as many as there are CPUs.
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
 
 import numpy as np
 import torch
@@ -53,12 +57,14 @@ def calibration(seed):
     return [" ".join(f"w{i}" for i in rng.integers(3, VOCABULARY, 96)) for _ in range(32)]
 
 
-def quantise(source, folder, dtype, **settings):
+def quantise(source, folder, dtype, texts, **settings):
     shutil.rmtree(folder, ignore_errors=True)
+    source, folder = os.path.abspath(source), os.path.abspath(folder)
     config = QuantizeConfig(device="cpu", **settings)
-    model = GPTQModel.load(source, config, backend=BACKEND.TORCH, dtype=dtype)
-    model.quantize(calibration(3), batch_size=4)
-    model.save(folder)
+    with contextlib.chdir(os.path.dirname(folder)):  # it writes logs/
+        model = GPTQModel.load(source, config, backend=BACKEND.TORCH, dtype=dtype)
+        model.quantize(texts, batch_size=4)
+        model.save(folder)
 
 
 def unpack_rows(words, bits, count):
@@ -119,7 +125,7 @@ def main():
     ]
     for name, settings in cases:
         folder = os.path.join(args.work, name)
-        quantise(source, folder, torch.float16 if "sym" in name else torch.bfloat16, **settings)
+        quantise(source, folder, torch.float16 if "sym" in name else torch.bfloat16, calibration(3), **settings)
         config, tensors = checkpoint(folder)
         module = "model.layers.1.mlp.down_proj"
         prefix = module + "."

@@ -62,3 +62,15 @@ def random_text(rng):
 
     glue = rng.choice(["", "", " ", " ", "\n"])
     return glue.join(piece() for _ in range(rng.randint(1, 12)))
+
+
+MARKS = ["<start_of_turn>", "<end_of_turn>", "<|user|>\n ", "<|end|> x", "  ", "   ", "\n\n", "\t\t", "\u2581",
+         "\u2581\u2581", "<0x0A>", "<table>", "</s>", "\u3000", "\ufb01"]
+
+
+def marked_text(rng):
+    """Return a random string without NUL, often with what SentencePiece vocabularies treat specially."""
+    text = random_text(rng)
+    if rng.random() < 0.4:
+        text += rng.choice(MARKS) * rng.randint(1, 3) + text[:20]
+    return text.replace("\0", "")  # ends a text in llama.cpp

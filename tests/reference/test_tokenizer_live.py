@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""10,000 fresh random strings: Tenon's ids equal those of Hugging Face tokenizers on the model's vocabulary. argv: the
+"""100,000 random strings: Tenon's ids equal those of Hugging Face tokenizers on the model's vocabulary. argv: the
 tokenizer_bpe_differential program. Skipped where the packages tokenizers and gguf are missing."""
 import os
 import subprocess
@@ -15,6 +15,6 @@ except ImportError as missing:
     sys.exit(77)
 
 script = os.path.join(HERE, "tokenizer_reference.py")
-samples = subprocess.Popen([sys.executable, script, "samples", model(), "-n", "10000"], stdout=subprocess.PIPE)
+samples = subprocess.Popen([sys.executable, script, "samples", model(), "-n", "100000"], stdout=subprocess.PIPE)
 done = subprocess.run([sys.argv[1], model()], stdin=samples.stdout)
 sys.exit(done.returncode or samples.wait())

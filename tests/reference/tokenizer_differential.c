@@ -3,7 +3,8 @@
  * Usage: tokenizer_reference.py samples MODEL.gguf -n 10000 | tokenizer_differential [--lossy] MODEL
  * Lines of standard input: {"text": ..., "ids": [...], "ids_plain": [...]}; ids with special tokens recognised,
  * ids_plain without (either may be missing). Checks besides that decoding ids_plain gives the text back, and that the
- * attributes of ids are in range. MODEL: a GGUF file or a checkpoint directory. Exit status 1 if anything differs, 77
+ * attributes of ids are in range. MODEL: a GGUF file or a checkpoint directory. With --print the ids are printed instead,
+ * one line [ids, ids_plain] for each line of input, and nothing is compared. Exit status 1 if anything differs, 77
  * if TENON_TEST_MODEL is needed and not set.
  */
 #include "model/checkpoint.h"
@@ -92,7 +93,7 @@ static tn_tok *open_tokenizer(const char *path)
         status = tokenizer_table.open(checkpoint_source(file), &tok, &err);
         clock_gettime(CLOCK_MONOTONIC, &end);
         if (status == TN_OK)
-            printf("opened %u tokens in %.1f ms\n", tokenizer_table.vocab_size(tok),
+            fprintf(stderr, "opened %u tokens in %.1f ms\n", tokenizer_table.vocab_size(tok),
                    (double)(end.tv_sec - start.tv_sec) * 1e3 + (double)(end.tv_nsec - start.tv_nsec) * 1e-6);
         checkpoint_close(file);
     }
@@ -119,12 +120,40 @@ static int compare_all(const tn_tok *tok, FILE *input, bool lossy)
     return sum.differences > 0 || sum.lines == 0 || cut;
 }
 
+static json_t *ids_as_json(const tn_tok *tok, const json_t *text, uint32_t flags)
+{
+    uint64_t count;
+    int32_t *ids = encode(tok, json_string_value(text), json_string_length(text), flags, &count);
+    json_t *list = json_array();
+
+    for (uint64_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer(ids[i]));
+    free(ids);
+    return list;
+}
+
+static int print_all(const tn_tok *tok, FILE *input)
+{
+    json_error_t where;
+    for (json_t *line; (line = json_loadf(input, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &where)); json_decref(line)) {
+        const json_t *text = json_object_get(line, "text");
+        json_t *ids = json_pack("[o, o]", ids_as_json(tok, text, TN_ENCODE_PARSE_SPECIAL), ids_as_json(tok, text, 0));
+        json_dumpf(ids, stdout, JSON_COMPACT);
+        putchar('\n');
+        json_decref(ids);
+    }
+    if (!feof(input))
+        fprintf(stderr, "%s\n", where.text);
+    return !feof(input);
+}
+
 int main(int argc, char **argv)
 {
+    bool print = argc == 3 && strcmp(argv[1], "--print") == 0;
     bool lossy = argc == 3 && strcmp(argv[1], "--lossy") == 0;
     bool samples = argc == 3 && strcmp(argv[1], "--samples") == 0;
-    if (argc != 2 && !lossy && !samples) {
-        fprintf(stderr, "usage: %s [--lossy] MODEL < samples.jsonl\n       %s --samples samples.jsonl\n", argv[0],
+    if (argc != 2 && !lossy && !samples && !print) {
+        fprintf(stderr, "usage: %s [--lossy | --print] MODEL < samples.jsonl\n       %s --samples samples.jsonl\n", argv[0],
                 argv[0]);
         return 2;
     }
@@ -139,7 +168,7 @@ int main(int argc, char **argv)
         return 2;
     }
     tn_tok *tok = open_tokenizer(model);
-    int result = compare_all(tok, input, lossy);
+    int result = print ? print_all(tok, input) : compare_all(tok, input, lossy);
     tokenizer_table.close(tok);
     if (samples)
         fclose(input);
