@@ -42,7 +42,7 @@ static char *shown_while_loading(uint64_t steps)
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
     clock_seconds = 1000;
-    weights_progress progress = progress_start("loading");
+    weights_progress progress = progress_start("loading", NULL);
     for (uint64_t step = 1; step <= steps; step++) {
         clock_seconds++;
         progress.report(progress.ctx, total / steps * step, total);
