@@ -128,7 +128,7 @@ typedef struct program {
     uint32_t logits;      /* buffer */
     uint32_t attend_rows; /* rows of one attention task */
     uint32_t queries_max, v_pad_max, head_dim_max, columns_max;
-    uint32_t experts_max, choices_max; /* of a mixture; rows times chosen experts */
+    uint32_t experts_max, choices_max;                     /* of a mixture; rows times chosen experts */
     uint64_t weight_bytes, activation_bytes, logits_bytes; /* of the three arenas */
     uint64_t logits_at;                                    /* always 0: the logits buffer starts its arena */
 } program;

@@ -43,8 +43,8 @@ static tn_status lay_out(calibration *c, tn_error *err)
 static void take_fingerprint(const calibration *c, const shard_plan *plan, uint64_t ret_fingerprint[2])
 {
     hash128 hash = {c->text->hash[0], c->text->hash[1]};
-    const uint64_t facts[] = {c->text->sequences,  c->text->tokens,    c->record_bytes,
-                              plan->group_size, plan->source_bytes, plan->quantized};
+    const uint64_t facts[] = {c->text->sequences, c->text->tokens,    c->record_bytes,
+                              plan->group_size,   plan->source_bytes, plan->quantized};
     const uint64_t key[2] = {hash.low, hash.high};
 
     hash = siphash_128(key, facts, sizeof facts);
@@ -173,8 +173,8 @@ static tn_status find_scales(calibration *c, uint32_t group, const tn_source *so
     tn_status status = scale_search(c, group, source, group_size, &c->scales[group], err);
     if (status != TN_OK)
         return status;
-    return calibration_log_add(c, LOG_SCALES, group, c->scales[group],
-                               c->groups.groups[group].columns * sizeof(float), err);
+    return calibration_log_add(c, LOG_SCALES, group, c->scales[group], c->groups.groups[group].columns * sizeof(float),
+                               err);
 }
 
 tn_status calibration_find_scales(calibration *c, const tn_source *source, uint32_t group_size,

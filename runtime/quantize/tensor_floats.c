@@ -4,20 +4,6 @@
 #include "base/size.h"
 #include "base/weight_block.h"
 
-uint32_t tensor_float_type(const tn_tensor_src *tensor)
-{
-    switch (tensor->dtype) {
-    case TN_DTYPE_F32:
-        return TN_F32;
-    case TN_DTYPE_F16:
-        return TN_F16;
-    case TN_DTYPE_BF16:
-        return TN_BF16;
-    default:
-        return 0;
-    }
-}
-
 tn_status tensor_floats(const tn_source *source, const char *name, uint64_t first, uint64_t count, float *ret_values,
                         tn_error *err)
 {

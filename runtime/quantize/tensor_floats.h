@@ -5,8 +5,6 @@
 #include "tenon/error.h"
 #include "tenon/source.h"
 
-/* TN_F32, TN_F16 or TN_BF16; 0 for other tensors. */
-uint32_t tensor_float_type(const tn_tensor_src *tensor);
 /* Elements [first, first + count). Errors name the tensor: missing, not a float tensor, or shorter. */
 tn_status tensor_floats(const tn_source *source, const char *name, uint64_t first, uint64_t count, float *ret_values,
                         tn_error *err);

@@ -8,6 +8,20 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "planes are little-endian and copied as they are");
 
+uint32_t tensor_float_type(const tn_tensor_src *tensor)
+{
+    switch (tensor->dtype) {
+    case TN_DTYPE_F32:
+        return TN_F32;
+    case TN_DTYPE_F16:
+        return TN_F16;
+    case TN_DTYPE_BF16:
+        return TN_BF16;
+    default:
+        return 0;
+    }
+}
+
 void weight_shape(const tn_tensor_src *tensor, uint64_t *ret_n, uint64_t *ret_k)
 {
     uint64_t rows = 1; /* cannot overflow: a source has checked the product of all dimensions */

@@ -17,6 +17,8 @@ typedef struct weight_block {
     const uint64_t *plane_bytes;
 } weight_block;
 
+/* TN_F32, TN_F16 or TN_BF16; 0 for other tensors. */
+uint32_t tensor_float_type(const tn_tensor_src *tensor);
 /* A tensor as a matrix [N, K]: a vector is [1, K], leading dimensions (experts) stack up as rows. */
 void weight_shape(const tn_tensor_src *tensor, uint64_t *ret_n, uint64_t *ret_k);
 

@@ -214,20 +214,11 @@ tn_status packed_expect(const packed_weight *weight, const tn_tensor_src *part, 
 
 tn_status packed_float_type(const packed_weight *weight, const tn_tensor_src *part, uint32_t *ret_type, tn_error *err)
 {
-    switch (part->dtype) {
-    case TN_DTYPE_F32:
-        *ret_type = TN_F32;
+    *ret_type = tensor_float_type(part);
+    if (*ret_type)
         return TN_OK;
-    case TN_DTYPE_F16:
-        *ret_type = TN_F16;
-        return TN_OK;
-    case TN_DTYPE_BF16:
-        *ret_type = TN_BF16;
-        return TN_OK;
-    default:
-        return tn_fail(err, TN_E_CORRUPT, "%s: tensor '%s' holds scales, so it must be F16, BF16 or F32; it is %s",
-                       weight->path, part->name, packed_dtype_name(part->dtype));
-    }
+    return tn_fail(err, TN_E_CORRUPT, "%s: tensor '%s' holds scales, so it must be F16, BF16 or F32; it is %s",
+                   weight->path, part->name, packed_dtype_name(part->dtype));
 }
 
 tn_status packed_missing(const packed_weight *weight, const char *suffix, const char *because, tn_error *err)

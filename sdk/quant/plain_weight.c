@@ -5,26 +5,12 @@
 
 #include <inttypes.h>
 
-static uint32_t float_type(uint32_t dtype)
-{
-    switch (dtype) {
-    case TN_DTYPE_F32:
-        return TN_F32;
-    case TN_DTYPE_F16:
-        return TN_F16;
-    case TN_DTYPE_BF16:
-        return TN_BF16;
-    default:
-        return 0;
-    }
-}
-
 tn_status plain_weight_find(const tn_source *source, const char *name, plain_weight *ret_weight, tn_error *err)
 {
     tn_tensor_src tensor = {.struct_size = sizeof tensor};
     if (source->tensor(source, name, &tensor) != TN_OK)
         return tn_fail(err, TN_E_NOT_FOUND, "%s: there is no tensor '%s'", source->path, name);
-    plain_weight weight = {.data = tensor.data, .type = float_type(tensor.dtype)};
+    plain_weight weight = {.data = tensor.data, .type = tensor_float_type(&tensor)};
     if (!weight.type)
         return tn_fail(
             err, TN_E_UNSUPPORTED,
