@@ -6,6 +6,7 @@
 #include "quantize/calibration.h"
 
 #include "engine/siphash.h"
+#include "quantize/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,22 +31,6 @@ static const uint64_t hash_key[2] = {0x63616c6962726174u, 0x696f6e206c6f6721u};
 static tn_status io_error(const calibration *c, tn_error *err)
 {
     return tn_fail(err, TN_E_IO, "%.400s: %s", c->path, strerror(errno));
-}
-
-static tn_status write_all(const calibration *c, const void *data, uint64_t bytes, tn_error *err)
-{
-    const char *at = data;
-
-    while (bytes) {
-        ssize_t written = write(c->log, at, bytes < (1u << 30) ? bytes : 1u << 30);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return io_error(c, err);
-        at += written;
-        bytes -= (uint64_t)written;
-    }
-    return TN_OK;
 }
 
 /* False: the file ends before. */
@@ -124,13 +109,14 @@ tn_status calibration_log_open(calibration *c, const uint64_t fingerprint[2], tn
         at = 0;
     else if (memcmp(&head, &expected, sizeof head) != 0)
         return tn_fail(err, TN_E_ARGUMENT,
-                       "%.400s is of another model, text or made with other settings: give an empty directory", c->path);
+                       "%.400s is of another model, text or made with other settings: give an empty directory",
+                       c->path);
     while (at && whole && status == TN_OK)
         status = read_record(c, &at, &whole, err);
     if (status == TN_OK && (ftruncate(c->log, (off_t)at) != 0 || lseek(c->log, (off_t)at, SEEK_SET) < 0))
         status = io_error(c, err);
-    if (status == TN_OK && !at)
-        status = write_all(c, &expected, sizeof expected, err);
+    if (status == TN_OK && !at && !write_all(c->log, &expected, sizeof expected))
+        status = io_error(c, err);
     return status;
 }
 
@@ -140,6 +126,5 @@ tn_status calibration_log_add(calibration *c, uint32_t kind, uint32_t index, con
     hash128 hash = siphash_128(hash_key, data, bytes);
     const record_head head = {kind, index, bytes, {hash.low, hash.high}};
 
-    tn_status status = write_all(c, &head, sizeof head, err);
-    return status == TN_OK ? write_all(c, data, bytes, err) : status;
+    return write_all(c->log, &head, sizeof head) && write_all(c->log, data, bytes) ? TN_OK : io_error(c, err);
 }

@@ -24,20 +24,25 @@ tn_status whole_file_begin(whole_file *file, const char *directory, const char *
     return file->fd < 0 ? refuse(file, err) : TN_OK;
 }
 
-tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err)
+bool write_all(int fd, const void *data, uint64_t bytes)
 {
     const char *at = data;
 
     while (bytes) {
-        ssize_t written = write(file->fd, at, bytes < (1u << 30) ? bytes : 1u << 30);
+        ssize_t written = write(fd, at, bytes < (1u << 30) ? bytes : 1u << 30);
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
-            return refuse(file, err);
+            return false;
         at += written;
         bytes -= (uint64_t)written;
     }
-    return TN_OK;
+    return true;
+}
+
+tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err)
+{
+    return write_all(file->fd, data, bytes) ? TN_OK : refuse(file, err);
 }
 
 static tn_status sync_directory(const whole_file *file, tn_error *err)

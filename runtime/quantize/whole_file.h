@@ -4,11 +4,15 @@
 
 #include "tenon/error.h"
 
+#include <stdbool.h>
+
 typedef struct whole_file {
     int fd;
     char path[4096], partial[4096 + 16]; /* the name, and the one it is written under */
 } whole_file;
 
+/* All of data, at the file's position. False: errno says why. */
+bool write_all(int fd, const void *data, uint64_t bytes);
 /* Begins directory/name; what a killed run left of it is overwritten. */
 tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err);
 tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err);
