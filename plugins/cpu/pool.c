@@ -4,13 +4,13 @@
  */
 #include "pool.h"
 
+#include "base/processors.h"
 #include "host_memory.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -190,12 +190,8 @@ uint32_t pool_threads(const pool *p)
 
 uint32_t pool_cpus(void)
 {
-    cpu_set_t set;
-    uint32_t cpus = 1;
+    uint32_t cpus = processors_usable(), quota = memory_cgroup_cpus();
 
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        cpus = (uint32_t)CPU_COUNT(&set);
-    uint32_t quota = memory_cgroup_cpus();
     if (quota && quota < cpus)
         cpus = quota;
     return cpus < THREADS_MAX ? cpus : THREADS_MAX;

@@ -2,8 +2,9 @@
  */
 #include "instance/instance.h"
 
+#include "base/processors.h"
+
 #include <malloc.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,9 +246,8 @@ static tn_status choose_device(instance *in, tn_error *err)
 
 static uint32_t loader_threads(void)
 {
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return count > LOADER_THREADS_MAX ? LOADER_THREADS_MAX : (uint32_t)count;
+    uint32_t count = processors_usable();
+    return count > LOADER_THREADS_MAX ? LOADER_THREADS_MAX : count;
 }
 
 static plan_input plan_input_of(const instance *in)

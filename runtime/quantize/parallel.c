@@ -1,9 +1,10 @@
 /* runtime/quantize/parallel.c: threads come and go with each call, whose work takes milliseconds and more. */
 #include "quantize/parallel.h"
 
+#include "base/processors.h"
+
 #include <pthread.h>
 #include <stdbool.h>
-#include <unistd.h>
 
 enum { THREADS_MAX = 64 };
 
@@ -22,17 +23,12 @@ static void *run_range(void *ctx)
     return NULL;
 }
 
-static uint64_t processors(void)
-{
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online < 1 ? 1 : online < THREADS_MAX ? (uint64_t)online : THREADS_MAX;
-}
-
 void parallel_run(uint64_t count, uint64_t unit, parallel_work work, void *ctx)
 {
     range ranges[THREADS_MAX];
-    uint64_t units = (count + unit - 1) / unit, threads = processors();
+    uint64_t units = (count + unit - 1) / unit, threads = processors_usable();
 
+    threads = threads < THREADS_MAX ? threads : THREADS_MAX;
     threads = threads < units ? threads : units;
     for (uint64_t i = 0; i < threads; i++) {
         uint64_t end = units * (i + 1) / threads * unit;
