@@ -131,6 +131,12 @@ INLINE vi table_of(const affine_weight *w)
         }                                    \
     } while (0)
 
+/* float16 scales and minima, one per block, are as cheap to read in place as expanded. */
+INLINE bool scales_in_place(const affine_weight *w)
+{
+    return w->scale_type == TN_F16 && w->group_blocks == 1 && !w->group2_blocks;
+}
+
 /* What to subtract from the codes of block `block`: offset + zero point, per output. */
 INLINE vi zero_at(const affine_weight *w, const uint8_t *panel, uint32_t block)
 {

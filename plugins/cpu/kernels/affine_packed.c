@@ -143,8 +143,8 @@ static const chunk_kernel *common_kernels(const affine_weight *w, bool *ret_dire
 {
     const bool min = w->zero_type == TN_ZERO_FLOAT && w->offset == 0;
     const bool offset = w->zero_type == TN_ZERO_NONE && w->offset != 0;
-    const bool single = !w->group2_blocks && w->group_blocks == 1, direct = single && w->scale_type == TN_F16;
-    const bool e8m0 = single && w->scale_type == TN_E8M0;
+    const bool direct = scales_in_place(w);
+    const bool e8m0 = w->scale_type == TN_E8M0 && w->group_blocks == 1 && !w->group2_blocks;
 
     *ret_direct = w->looked_up && w->block == 32 && (direct || e8m0);
     if (w->looked_up)

@@ -77,7 +77,6 @@ INLINE void unpack_tiles(const int bits, const bool looked_up, const chunk_args 
     }
 }
 
-/* 8-bit codes are tiles already. */
 static void unpack_chunk(const chunk_args *a)
 {
     if (in_place(a->w))
@@ -106,12 +105,6 @@ INLINE void multiply(const int parity, const uint8_t *rows, uint64_t stride, con
         TILE_STORE(0, s->sums[0], 64);
         TILE_STORE(1, s->sums[1], 64);
     }
-}
-
-/* float16 scales and minima, one per block, are as cheap to read in place as expanded. */
-INLINE bool scales_in_place(const affine_weight *w)
-{
-    return w->scale_type == TN_F16 && w->group_blocks == 1 && !w->group2_blocks;
 }
 
 INLINE vf block_scalar(const chunk_args *a, uint32_t b, uint32_t plane_at, const float (*expanded)[LANES])

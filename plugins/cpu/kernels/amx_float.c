@@ -151,8 +151,7 @@ static void multiply_chunk(const float_weight *w, const uint8_t *panel, bool pai
 {
     int32_t(*sums)[TILE_ROWS][LANES] = scratch->sums;
     const uint8_t *b0 = (const uint8_t *)scratch->codes, *b1 = (const uint8_t *)scratch->codes[E4M3_CHUNK / 2];
-    const float *scale0 = (const float *)(const void *)(panel + w->scale_at) + (uint64_t)(k / w->group) * LANES;
-    const float *scale1 = (const float *)(const void *)((const uint8_t *)scale0 + w->panel_bytes);
+    const float *scale0 = group_scale(w, panel, k), *scale1 = group_scale(w, panel + w->panel_bytes, k);
 
     widen_e4m3(panel + (uint64_t)k * LANES, count, scratch->codes);
     if (pair)

@@ -32,6 +32,12 @@ void FAMILY(kv_write)(const float *k, const float *v, uint32_t head_dim, uint32_
     .attention_merge = FAMILY(attention_merge), .attention_finish = FAMILY(attention_finish),                 \
     .kv_write = FAMILY(kv_write), .argmax = FAMILY(argmax)
 
+/* What the products of e4m3 weights from k on, of one run, are scaled by, per output. */
+INLINE const float *group_scale(const float_weight *w, const uint8_t *panel, uint32_t k)
+{
+    return (const float *)(const void *)(panel + w->scale_at) + (uint64_t)(k / w->group) * LANES;
+}
+
 /* Shared within a family: tile[r][0..16) += x[r][0..k) * panel, one chain of fused multiply-adds per element. */
 void FAMILY(product_continue)(const float *x, uint32_t x_stride, uint32_t rows, const float (*panel)[LANES], uint32_t k,
                               float *tile, uint32_t tile_stride);

@@ -34,12 +34,6 @@ INLINE vf_pair load_pair(const uint8_t *panel, uint32_t k, const uint32_t store)
     return (vf_pair){{vf_load(wide), vf_load(wide + LANES)}};
 }
 
-/* What the products from k on, of one run, are scaled by: e4m3 only. */
-INLINE const float *scale_of(const float_weight *w, const uint8_t *panel, uint32_t k)
-{
-    return (const float *)(const void *)(panel + w->scale_at) + (uint64_t)(k / w->group) * LANES;
-}
-
 /* ---- rows x 16 on top of what the tile holds ---- */
 
 typedef struct product_args {
@@ -176,7 +170,8 @@ INLINE void stream_rows(const int rows, const int panels, const uint32_t store, 
             }
         }
         for (int p = 0; p < panels; p++) {
-            vf scale = store == STORE_E4M3 ? vf_load(scale_of(w, data + (unsigned)p * w->panel_bytes, k0)) : vf_zero();
+            vf scale =
+                store == STORE_E4M3 ? vf_load(group_scale(w, data + (unsigned)p * w->panel_bytes, k0)) : vf_zero();
             for (int i = p * rows; i < (p + 1) * rows; i++)
                 total[i] = store == STORE_E4M3 ? vf_fma(acc[i], scale, total[i]) : vf_add(total[i], acc[i]);
         }
@@ -255,7 +250,7 @@ static void reuse_panel(const float_weight *w, uint32_t panel, const float *x, u
             product_args a = {.x = x + k0 + k,
                               .panel = (const float(*)[LANES])scratch->panel + k,
                               .tile = tile,
-                              .scale = scaled ? scale_of(w, data, k0 + k) : NULL,
+                              .scale = scaled ? group_scale(w, data, k0 + k) : NULL,
                               .x_stride = x_stride,
                               .k = count - k < run ? count - k : run,
                               .tile_stride = tile_stride};
