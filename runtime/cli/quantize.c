@@ -26,13 +26,12 @@ static int usage_error(const char *text)
 /* By name, or by bits alone: AWQ for 4, int8 for 8. False: printed why. */
 static bool find_method(const options *o, quantize_method *ret_method)
 {
-    uint32_t index = o->bits == 8 ? QUANTIZE_INT8 : QUANTIZE_AWQ;
+    uint32_t index = o->method ? 0 : o->bits == 8 ? QUANTIZE_INT8 : QUANTIZE_AWQ;
 
     if (o->bits && o->bits != 4 && o->bits != 8)
         return usage_error("--bits takes 4 or 8"), false;
-    for (index = o->method ? 0 : index; o->method && index < METHODS; index++)
-        if (strcmp(o->method, methods[index].name) == 0)
-            break;
+    while (o->method && index < METHODS && strcmp(o->method, methods[index].name) != 0)
+        index++;
     if (index == METHODS)
         return usage_error("--method takes awq, int4, int8 or fp8"), false;
     if (o->bits && methods[index].bits != o->bits)
