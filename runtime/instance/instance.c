@@ -16,6 +16,15 @@ void instance_init(instance *in, settings *settings)
     *in = (instance){.settings = settings, .chat_error = TN_ERROR_INIT};
 }
 
+/* Loads the plugin that `section.key` names; a refusal says where it was named. */
+static tn_status load_plugin(instance *in, const char *section, const char *key, const char *spec,
+                             const plugin **ret_plugin, tn_error *err)
+{
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = plugin_load(in->plugins, spec, ret_plugin, &reason);
+    return status == TN_OK ? TN_OK : settings_fail(in->settings, section, key, status, reason.msg, err);
+}
+
 /* Loads the comma-separated specs in `section.key`, in order. */
 static tn_status load_list(instance *in, const char *section, const char *key, plugin_list *list, tn_error *err)
 {
@@ -34,7 +43,7 @@ static tn_status load_list(instance *in, const char *section, const char *key, p
             status =
                 tn_fail(err, TN_E_ARGUMENT, "%s.%s names more than %d plugins", section, key, INSTANCE_PLUGINS_MAX);
         else
-            status = plugin_load(in->plugins, spec, &list->at[list->count], err);
+            status = load_plugin(in, section, key, spec, &list->at[list->count], err);
         list->count += status == TN_OK;
     }
     free(text);
@@ -61,7 +70,8 @@ tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
     tn_status status = plugin_set_create(in->settings, &in->plugins, err);
 
     if (status == TN_OK)
-        status = plugin_load(in->plugins, settings_string(in->settings, "backend", "plugin"), &backend, err);
+        status =
+            load_plugin(in, "backend", "plugin", settings_string(in->settings, "backend", "plugin"), &backend, err);
     if (status == TN_OK)
         status = plugin_backend(backend, &in->backend, err);
     if (status == TN_OK)

@@ -43,7 +43,7 @@ static uint32_t kv_dtype_of(const settings *settings)
     return 0; /* auto: the backend's choice */
 }
 
-static void read_limits(const plan_input *input, memory_plan *plan)
+static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_error *err)
 {
     bool host = is_host(input->device);
     const settings *s = input->settings;
@@ -51,6 +51,9 @@ static void read_limits(const plan_input *input, memory_plan *plan)
     plan->max_model_len = settings_is_auto(s, "model", "max_model_len")
                               ? input->config->context
                               : (uint32_t)settings_integer(s, "model", "max_model_len");
+    if (plan->max_model_len > input->config->context)
+        return tn_fail(err, TN_E_ARGUMENT, "model.max_model_len=%u is more than the %u tokens this model was made for",
+                       plan->max_model_len, input->config->context);
     plan->max_num_seqs = integer_or(s, "max_num_seqs", host ? DEFAULT_SEQS_HOST : DEFAULT_SEQS);
     plan->max_num_batched_tokens =
         integer_or(s, "max_num_batched_tokens", host ? DEFAULT_BATCHED_TOKENS : DEFAULT_BATCHED_TOKENS_DEVICE);
@@ -65,6 +68,7 @@ static void read_limits(const plan_input *input, memory_plan *plan)
     plan->kv_dtype = kv_dtype_of(s);
     plan->enable_prefix_caching = settings_bool(s, "engine", "enable_prefix_caching");
     plan->batch_invariant = strcmp(settings_string(s, "engine", "batch_invariant"), "off") != 0;
+    return TN_OK;
 }
 
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan)
@@ -265,11 +269,9 @@ tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *er
                         .multiply_adds = count_multiply_adds(input)};
 
     TN_ASSERT(plan.kv_group_count >= 1 && plan.kv_group_count <= PLAN_KV_GROUPS_MAX);
-    read_limits(input, &plan);
-    if (plan.max_model_len > input->config->context)
-        return tn_fail(err, TN_E_ARGUMENT, "model.max_model_len=%u is more than the %u tokens this model was made for",
-                       plan.max_model_len, input->config->context);
-    tn_status status = ask_backend(input, &plan, err);
+    tn_status status = read_limits(input, &plan, err);
+    if (status == TN_OK)
+        status = ask_backend(input, &plan, err);
     if (status != TN_OK)
         return status;
     plan.budget = (uint64_t)((double)input->device->mem_total *

@@ -6,7 +6,10 @@
  */
 #include "plugin/plugin_file.h"
 
+#include "base/edit_distance.h"
+
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
@@ -15,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEX_BYTES = 2 * SHA256_DIGEST_SIZE };
+enum { HEX_BYTES = 2 * SHA256_DIGEST_SIZE, NAME_BYTES_MAX = 64, NAMES_MAX = 256 };
 
 /* ---- the spec ---- */
 
@@ -80,6 +83,30 @@ static tn_status candidate_path(const char *name, const char *folder, char ret_p
     return TN_OK;
 }
 
+/* The bare name of a plugin in the folder that comes nearest to `name`; false if none is near. */
+static bool nearest_plugin(const char *name, const char *folder, char ret_name[NAME_BYTES_MAX])
+{
+    char names[NAMES_MAX][NAME_BYTES_MAX];
+    const char *known[NAMES_MAX];
+    size_t count = 0;
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; entries && count < NAMES_MAX && (entry = readdir(entries));) {
+        size_t n = strlen(entry->d_name);
+        if (n <= 3 || n - 3 >= NAME_BYTES_MAX || strcmp(entry->d_name + n - 3, ".so") != 0)
+            continue;
+        memcpy(names[count], entry->d_name, n - 3);
+        names[count][n - 3] = 0;
+        known[count] = names[count];
+        count++;
+    }
+    if (entries)
+        closedir(entries);
+    const char *nearest = nearest_name(name, known, count);
+    if (nearest)
+        memcpy(ret_name, nearest, strlen(nearest) + 1);
+    return nearest;
+}
+
 static tn_status real_path(const plugin_spec *spec, const char *folder, char ret_path[PATH_MAX], tn_error *err)
 {
     char path[PATH_MAX];
@@ -92,11 +119,16 @@ static tn_status real_path(const plugin_spec *spec, const char *folder, char ret
         return tn_fail(err, TN_E_IO, "plugin %.300s cannot be reached: %s", path, strerror(errno));
     if (*spec->name == '/')
         return tn_fail(err, TN_E_NOT_FOUND, "plugin %.300s does not exist", path);
-    return tn_fail(
-        err, TN_E_NOT_FOUND,
-        "there is no plugin \"%.80s\": %.200s does not exist; install it there, give an absolute path, or set "
-        "[plugins] path",
-        spec->name, path);
+    char nearest[NAME_BYTES_MAX];
+    if (nearest_plugin(spec->name, folder, nearest))
+        return tn_fail(err, TN_E_NOT_FOUND,
+                       "there is no plugin \"%.80s\"; did you mean \"%s\"? If not: %.200s does not exist; install it "
+                       "there, give an absolute path, or set [plugins] path",
+                       spec->name, nearest, path);
+    return tn_fail(err, TN_E_NOT_FOUND,
+                   "there is no plugin \"%.80s\": %.200s does not exist; install it there, give an absolute path, or "
+                   "set [plugins] path",
+                   spec->name, path);
 }
 
 /* ---- trust ---- */

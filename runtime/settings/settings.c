@@ -391,6 +391,16 @@ bool settings_is_auto(const settings *settings, const char *section, const char 
     return text && !strcmp(text, "auto");
 }
 
+tn_status settings_fail(const settings *settings, const char *section, const char *key, tn_status status,
+                        const char *reason, tn_error *err)
+{
+    char place[PLACE_BYTES];
+    const settings_entry *entry = find_entry(settings, section, key);
+    if (!entry)
+        return tn_fail(err, status, "%s", reason);
+    return tn_fail(err, status, "%s: [%s] %s: %s", place_of(settings, entry->line, place), section, key, reason);
+}
+
 /* ---- plugins' sections ---- */
 
 /* The plugin's index-th option, as far as it is filled in; what an older plugin lacks is NULL. */

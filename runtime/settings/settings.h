@@ -29,6 +29,11 @@ double settings_number(const settings *settings, const char *section, const char
 /* "auto" was given, or is the default. */
 bool settings_is_auto(const settings *settings, const char *section, const char *key);
 
+/* Repeats a refusal of what `section.key` (a core key) names, with the place where it was set in front: "tenon.ini:12:
+ * [backend] plugin: reason". A default has no place. Returns status. */
+tn_status settings_fail(const settings *settings, const char *section, const char *key, tn_status status,
+                        const char *reason, tn_error *err);
+
 /* Checks section `id` against a plugin's table: unknown keys and bad values are errors naming file and line. */
 tn_status settings_check_plugin(const settings *settings, const char *id, const tn_option *options, uint32_t count,
                                 uint32_t stride, tn_error *err);

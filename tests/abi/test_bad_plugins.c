@@ -306,9 +306,13 @@ static void test_specs_that_name_no_loadable_file_are_refused(void **state)
         "plugin good.so: relative paths are not accepted; give an absolute path, or a bare name to look up in "
         "~");
     must_refuse_spec(
-        "nobody", "", NULL, TN_E_NOT_FOUND,
-        "there is no plugin \"nobody\": ~/nobody.so does not exist; install it there, give an absolute path, "
+        "stranger", "", NULL, TN_E_NOT_FOUND,
+        "there is no plugin \"stranger\": ~/stranger.so does not exist; install it there, give an absolute path, "
         "or set [plugins] path");
+    must_refuse_spec(
+        "goood", "", NULL, TN_E_NOT_FOUND,
+        "there is no plugin \"goood\"; did you mean \"good\"? If not: ~/goood.so does not exist; install it there, "
+        "give an absolute path, or set [plugins] path");
     must_refuse_spec("/nowhere/x.so", "/nowhere/x.so", NULL, TN_E_NOT_FOUND, "plugin @ does not exist");
     must_refuse_spec("", "", NULL, TN_E_ARGUMENT,
                      "a plugin is named by its bare name or by an absolute path, not by \"\"");

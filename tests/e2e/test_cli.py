@@ -49,7 +49,9 @@ def test_settings_errors(folder="/tmp"):
             ("[model]\npath = x.gguf\nmax_modle_len = 3\n", 3, ["max_modle_len", "max_model_len"]),
             ("[engin]\nseed = 1\n", 1, ["engin", "engine"]),
             ("[engine]\nmax_num_seqs = many\n", 2, ["max_num_seqs", "many"]),
-            ("[cpu]\ntreads = 2\n", 2, ["treads", "threads"])]:
+            ("[cpu]\ntreads = 2\n", 2, ["treads", "threads"]),
+            ("[engine]\n[backend]\nplugin = cpuu\n", 3, ['"cpuu"', 'did you mean "cpu"']),
+            ("[quant]\nplugins = quant_none, quant_ggfu\n", 2, ['"quant_ggfu"', 'did you mean "quant_gguf"'])]:
         with open(path, "w") as file:
             file.write(text)
         error = tenon("serve", path, code=1)
@@ -69,6 +71,9 @@ def test_files(path):
     error = tenon("run", short, "hello", code=1)
     assert short in error and "cut short" in error and "missing" in error, error
     os.unlink(short)
+    for command in (["plan", path], ["run", path, "hello"]):
+        error = tenon(*command, "--set", "model.max_model_len=9000000", code=1)
+        assert "max_model_len=9000000 is more than" in error, error
     text = tenon("inspect", path)
     assert "blk.0.attn_q.weight" in text and "general.architecture" in text
     assert len(json.loads(tenon("inspect", path, "--json"))["tensors"]) == (272 if is_real(path) else 21)

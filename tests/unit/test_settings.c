@@ -256,6 +256,21 @@ static void test_sections_of_nobody_are_refused_even_when_empty(void **state)
     settings_destroy(s);
 }
 
+static void test_a_refusal_says_where_the_name_was_set(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_INIT;
+    const char *overrides[] = {"tokenizer.plugins=b", NULL};
+    settings *s = must_read("[backend]\nplugin = a\n", overrides);
+    assert_int_equal(settings_fail(s, "backend", "plugin", TN_E_NOT_FOUND, "why", &err), TN_E_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "/t.ini:2: [backend] plugin: why"));
+    settings_fail(s, "tokenizer", "plugins", TN_E_NOT_FOUND, "why", &err);
+    assert_string_equal(err.msg, "--set: [tokenizer] plugins: why");
+    settings_fail(s, "quant", "plugins", TN_E_NOT_FOUND, "why", &err);
+    assert_string_equal(err.msg, "why");
+    settings_destroy(s);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -290,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_plugin_sections_are_checked_against_the_plugins_table),
         cmocka_unit_test(test_plugin_paths_are_relative_to_the_file),
         cmocka_unit_test(test_sections_of_nobody_are_refused_even_when_empty),
+        cmocka_unit_test(test_a_refusal_says_where_the_name_was_set),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
