@@ -7,6 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void print_option(const char *section, const char *key, const char *type, const char *default_value,
+                         const char *help)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.%s", section, key);
+    printf("    %-36s %-12s default %-14s %s\n", name, type, default_value ? default_value : "(unset)", help);
+}
+
+static void print_core_options(void)
+{
+    printf("settings of the core\n");
+    for (uint32_t i = 0; i < settings_option_count; i++) {
+        const settings_option *option = &settings_options[i];
+        print_option(option->section, option->key, option->type, option->default_value, option->help);
+    }
+}
+
 static void print_options(const tn_plugin *descriptor)
 {
     if (!TN_HAS(descriptor, tn_plugin, option_stride))
@@ -14,8 +31,7 @@ static void print_options(const tn_plugin *descriptor)
     for (uint32_t i = 0; i < descriptor->option_count; i++) {
         const tn_option *option = (const tn_option *)(const void *)((const char *)descriptor->options +
                                                                     (size_t)i * descriptor->option_stride);
-        printf("    %s.%-20s %-10s default %-14s %s\n", descriptor->id, option->key, option->type,
-               option->default_value ? option->default_value : "(unset)", option->help);
+        print_option(descriptor->id, option->key, option->type, option->default_value, option->help);
     }
 }
 
@@ -73,7 +89,8 @@ static int list_directory(plugin_set *set, const char *path, bool options)
 static int run_plugins(const command *command, int argc, char **argv)
 {
     bool options = false;
-    const flag flags[] = {{"options", NULL, FLAG_SWITCH, &options, NULL, "list the settings of each plugin"}};
+    const flag flags[] = {
+        {"options", NULL, FLAG_SWITCH, &options, NULL, "list every setting, the core's and each plugin's"}};
     args a;
     settings *settings = NULL;
     plugin_set *set = NULL;
@@ -88,6 +105,8 @@ static int run_plugins(const command *command, int argc, char **argv)
         status = plugin_set_create(settings, &set, &err);
     if (status == TN_OK) {
         const char *path = settings_string(settings, "plugins", "path");
+        if (options)
+            print_core_options();
         refused = list_directory(set, path ? path : TENON_PLUGIN_DIR, options);
     }
     plugin_set_destroy(set);

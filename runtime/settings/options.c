@@ -24,7 +24,7 @@ const settings_option settings_options[] = {
     {"model", "quantization", "auto|string", "auto", NO_RANGE,
      "Id of the one quantization plugin that must read this checkpoint; auto asks each of [quant] plugins."},
     {"model", "max_model_len", "auto|size", "auto", 1, 1 << 30,
-     "Tokens of prompt and answer together; auto is what the model was trained for, or what fits."},
+     "Tokens of prompt and answer together; auto is what the model was made for."},
     {"model", "chat_template", "path", NULL, NO_RANGE, "Jinja file used instead of the model's own chat template."},
 
     {"backend", "plugin", "string", "cpu", NO_RANGE,

@@ -45,7 +45,7 @@ bool settings_is_core_section(const char *section);
 /* After all plugins are loaded: a section that belongs to nobody is an error with the nearest name. */
 tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, tn_error *err);
 
-/* One row of options.c, for `tenon serve --help` and docs. */
+/* One row of options.c, for `tenon plugins --options`. */
 typedef struct settings_option {
     const char *section, *key;
     const char *type;          /* value.h */

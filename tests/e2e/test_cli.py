@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 
 from server import model
@@ -59,6 +60,26 @@ def test_settings_errors(folder="/tmp"):
     os.unlink(path)
     assert "nosuch" in tenon("serve", "--set", "backend.plugin=nosuch", code=1)
     assert "model.path" in tenon("serve", code=1)
+
+
+def test_example_ini():
+    """share/tenon.ini shows every setting of the core and of the plugins it speaks of, each with its default."""
+    listed = {}
+    for line in tenon("plugins", "--options").splitlines():
+        found = re.match(r"    ([a-z_]+)\.([a-z_]+) +(\S+) +default +(\S+) ", line)
+        if found:
+            listed[found[1], found[2]] = found[4]
+    shown, section = {}, None
+    for line in open(os.path.join(os.path.dirname(__file__), "../../share/tenon.ini")):
+        head, key = re.match(r"\[(\w+)\]", line), re.match(r";?(\w+) =(.*)", line)
+        if head:
+            section = head[1]
+        elif key:
+            shown[section, key[1]] = key[2].replace(" ", "").strip()
+    assert len(listed) > 40 and set(shown) == set(listed), set(shown) ^ set(listed)
+    paths = {("model", "path"), ("plugins", "path")}
+    for name in set(shown) - paths:
+        assert (shown[name] or "(unset)") == listed[name], (name, shown[name], listed[name])
 
 
 def test_files(path):
@@ -141,6 +162,7 @@ def main():
     test_help()
     test_wrong_usage()
     test_settings_errors()
+    test_example_ini()
     test_files(path)
     test_tokens(path)
     test_doctor()
