@@ -47,7 +47,7 @@ static void model_carve(tn_model *m, const program *p, carver *c)
     m->moe_expert = carve(c, p->choices_max * sizeof *m->moe_expert);
     m->moe_weight = carve(c, p->choices_max * sizeof *m->moe_weight);
     m->moe_place = carve(c, p->choices_max * sizeof *m->moe_place);
-    m->moe_row = carve(c, p->choices_max * sizeof *m->moe_row);
+    m->moe_choice = carve(c, p->choices_max * sizeof *m->moe_choice);
     m->moe_start = carve(c, (p->experts_max + 1) * sizeof *m->moe_start);
     m->moe_task = carve(c, ((uint64_t)p->experts_max + p->choices_max / ROW_CHUNK) * sizeof *m->moe_task);
     m->want = carve(c, l->max_outputs * sizeof *m->want);

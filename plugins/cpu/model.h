@@ -71,7 +71,7 @@ struct tn_model {
     uint32_t *moe_expert;   /* [choices_max] of row r at r * chosen + i */
     float *moe_weight;      /* [choices_max] */
     uint32_t *moe_place;    /* [choices_max] row of the choice among those sorted by expert */
-    uint32_t *moe_row;      /* [choices_max] at that place, the row it came from */
+    uint32_t *moe_choice;   /* [choices_max] the choice at that place */
     uint32_t *moe_start;    /* [experts_max + 1] first place of each expert */
     moe_task *moe_task;     /* [experts_max + choices_max / ROW_CHUNK] */
     uint32_t *want;         /* [max_outputs] */

@@ -84,8 +84,7 @@ uint32_t form_of(const builder *b, uint32_t weight_id)
                                                                                                   : FORM_FLOAT;
 }
 
-/* What the producer of a product's input has to supply. */
-static uint32_t supplied_form(const builder *b, uint32_t weight_id)
+uint32_t supplied_form(const builder *b, uint32_t weight_id)
 {
     return weight_is_permuted(&b->p->weights[weight_id]) ? FORM_FLOAT : form_of(b, weight_id);
 }

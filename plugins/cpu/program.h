@@ -63,9 +63,10 @@ enum {
     STEP_SELECT,
     STEP_LOGITS,
     STEP_ADD_SCALED,
-    STEP_MOE_ROUTE,  /* router logits to experts and weights */
-    STEP_MOE_GATHER, /* rows in the order of their experts, once per choice */
-    STEP_MOE_GATED,  /* part[0] gate, part[1] up of each expert */
+    STEP_MOE_ROUTE,   /* router logits to experts and weights */
+    STEP_MOE_GATHER,  /* rows in the order of their experts, once per choice; to part.out in that of its columns too */
+    STEP_MOE_GATED,   /* part[0] gate, part[1] up of each expert */
+    STEP_MOE_PERMUTE, /* in[0] in the order of the columns of its expert in part[0], to part.out */
     STEP_MOE_DOWN,
     STEP_MOE_COMBINE /* the weighted sum of a row's choices */
 };

@@ -30,6 +30,8 @@ step *step_add(builder *b, uint32_t kind, bool outputs);
 bool is_outputs(const builder *b, uint32_t value);
 /* The form in which a product with `weight_id` reads its rows; those of a permuted weight are made from FORM_FLOAT. */
 uint32_t form_of(const builder *b, uint32_t weight_id);
+/* What the producer of a product's input has to supply: that form, or FORM_FLOAT. */
+uint32_t supplied_form(const builder *b, uint32_t weight_id);
 /* Gives a step that computes `value` the buffers its readers want. */
 void outputs_attach(builder *b, uint32_t value, uint32_t *ret_out, uint32_t quant[FORM_COUNT]);
 /* The buffer a product with `weight_id` reads: prepared, and permuted, on the spot if no step has done so. */

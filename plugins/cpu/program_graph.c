@@ -90,10 +90,16 @@ static bool is_vector(const builder *b, const tn_node *n, uint32_t input)
             ((n->op == TN_OP_LINEAR || n->op == TN_OP_LOGITS) && input == 2));
 }
 
-/* One matrix of all experts, whose rows are gathered once for all of them. */
-static bool is_expert(const tn_node *n, uint32_t input)
+/* Rows are put in order once for everything that they are multiplied with: one expert, or a whole weight. */
+static tn_status order_check(const tn_node *n, uint32_t input, const weight *w, const char *name, tn_error *err)
 {
-    return n->op == TN_OP_MOE && input >= TN_MOE_IN_GATE && input <= TN_MOE_IN_DOWN;
+    bool experts = n->op == TN_OP_MOE && input >= TN_MOE_IN_GATE && input <= TN_MOE_IN_DOWN;
+    uint64_t together = experts ? w->n / (uint64_t)n->attr[TN_MOE_A_EXPERTS] : w->n;
+
+    if (weight_is_permuted(w) && w->enc.part_n % together != 0)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: columns in another order every %u rows; the CPU takes %llu", name,
+                       w->enc.part_n, (unsigned long long)together);
+    return TN_OK;
 }
 
 tn_status weights_read(builder *b)
@@ -114,8 +120,8 @@ tn_status weights_read(builder *b)
             p->names[v->weight_id] = v->name;
             status = weight_init(&p->weights[v->weight_id], &enc, (uint64_t)v->dim[0], (uint64_t)v->dim[1],
                                  is_vector(b, n, j), v->name, b->err);
-            if (status == TN_OK && is_expert(n, j) && weight_is_permuted(&p->weights[v->weight_id]))
-                status = tn_fail(b->err, TN_E_UNSUPPORTED, "%s: experts with columns in another order", v->name);
+            if (status == TN_OK)
+                status = order_check(n, j, &p->weights[v->weight_id], v->name, b->err);
         }
     }
     for (uint32_t i = 0; i < p->weight_count; i++) {

@@ -1,4 +1,5 @@
-/* program_moe.c: a MOE node as six steps: router product, route, gather, gate and up, down, combine.
+/* program_moe.c: a MOE node as six steps: router product, route, gather, gate and up, down, combine; and one before
+ * down if its columns are in an order of their own, which for gate and up gather takes care of.
  *
  * Between gather and combine the rows are those of the choices, (row, chosen expert), sorted by expert, so that each
  * expert's matrices are read once for all its rows. Buffers there have room for every row times the experts that it
@@ -50,11 +51,11 @@ static linear_part moe_part(const builder *b, const tn_node *n, uint32_t input, 
                          NONE, out};
 }
 
-/* The buffer among *out and quant that a product with the weight reads, made on first use. */
+/* The buffer among *out and quant in the form that a weight's product wants supplied, made on first use. */
 static uint32_t form_for(builder *b, uint32_t weight_id, uint32_t columns, uint32_t choices, uint32_t *out,
                          uint32_t quant[FORM_COUNT])
 {
-    uint32_t which = form_of(b, weight_id), *form = which == FORM_FLOAT ? out : &quant[which];
+    uint32_t which = supplied_form(b, weight_id), *form = which == FORM_FLOAT ? out : &quant[which];
 
     if (*form == NONE)
         *form = buffer_add_rows(b, columns, which, choices);
@@ -73,6 +74,42 @@ static void add_route(builder *b, const tn_node *n, uint32_t rows)
     s->in[0] = logits;
 }
 
+/* Choices sorted by expert, as gate and up read them. */
+static void add_gather(builder *b, const tn_node *n, uint32_t x, uint32_t room, uint32_t ret_in[2])
+{
+    const uint32_t width = (uint32_t)b->value[n->out[0]].dim[1];
+    uint32_t out = NONE, quant[FORM_COUNT] = {NONE, NONE, NONE}, permuted = 0;
+    linear_part part[2];
+
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t weight_id = weight_of(b, n, TN_MOE_IN_GATE + i);
+        if (!weight_is_permuted(&b->p->weights[weight_id])) {
+            ret_in[i] = form_for(b, weight_id, width, room, &out, quant);
+            continue;
+        }
+        ret_in[i] = buffer_add_rows(b, width, form_of(b, weight_id), room);
+        part[permuted++] = (linear_part){weight_id, NONE, NONE, NONE, ret_in[i]};
+    }
+    step *s = moe_step(b, n, STEP_MOE_GATHER, width);
+    s->in[0] = x;
+    s->out = out;
+    memcpy(s->quant, quant, sizeof quant);
+    s->part_count = permuted;
+    memcpy(s->part, part, permuted * sizeof *part);
+}
+
+/* Rows in the order of each expert's columns in `down`; `hidden` has them as float32. */
+static uint32_t permuted_hidden(builder *b, const tn_node *n, uint32_t hidden, uint32_t columns, uint32_t room)
+{
+    uint32_t down = weight_of(b, n, TN_MOE_IN_DOWN), made = buffer_add_rows(b, columns, form_of(b, down), room);
+
+    step *s = moe_step(b, n, STEP_MOE_PERMUTE, columns);
+    s->in[0] = hidden;
+    s->part_count = 1;
+    s->part[0] = (linear_part){down, NONE, NONE, NONE, made};
+    return made;
+}
+
 void add_moe(builder *b, const tn_node *n)
 {
     program *p = b->p;
@@ -81,29 +118,23 @@ void add_moe(builder *b, const tn_node *n)
     const uint32_t rows = is_outputs(b, n->out[0]) ? p->limits.max_outputs : p->limits.max_tokens;
     const uint32_t choices = rows * (uint32_t)n->attr[TN_MOE_A_CHOSEN], experts = (uint32_t)n->attr[TN_MOE_A_EXPERTS];
     const uint32_t room = choices + TILE_ROWS; /* an expert's rows begin anywhere, and its last tile is read whole */
-    uint32_t x = buffer_for(b, n->in[0]), out = NONE, quant[FORM_COUNT] = {NONE, NONE, NONE};
+    const uint32_t down = weight_of(b, n, TN_MOE_IN_DOWN);
+    uint32_t x = buffer_for(b, n->in[0]), in[2], out = NONE, quant[FORM_COUNT] = {NONE, NONE, NONE};
 
     p->experts_max = experts > p->experts_max ? experts : p->experts_max;
     p->choices_max = choices > p->choices_max ? choices : p->choices_max;
     add_route(b, n, rows);
+    add_gather(b, n, x, room, in);
 
-    uint32_t gate_in = form_for(b, weight_of(b, n, TN_MOE_IN_GATE), width, room, &out, quant);
-    uint32_t up_in = form_for(b, weight_of(b, n, TN_MOE_IN_UP), width, room, &out, quant);
-    step *s = moe_step(b, n, STEP_MOE_GATHER, width);
-    s->in[0] = x;
-    s->out = out;
-    memcpy(s->quant, quant, sizeof quant);
-
-    out = NONE;
-    for (uint32_t i = 0; i < FORM_COUNT; i++)
-        quant[i] = NONE;
-    uint32_t down_in = form_for(b, weight_of(b, n, TN_MOE_IN_DOWN), hidden, room, &out, quant);
-    s = moe_step(b, n, STEP_MOE_GATED, hidden);
+    uint32_t down_in = form_for(b, down, hidden, room, &out, quant);
+    step *s = moe_step(b, n, STEP_MOE_GATED, hidden);
     s->out = out;
     memcpy(s->quant, quant, sizeof quant);
     s->part_count = 2;
-    s->part[0] = moe_part(b, n, TN_MOE_IN_GATE, gate_in, NONE);
-    s->part[1] = moe_part(b, n, TN_MOE_IN_UP, up_in, NONE);
+    s->part[0] = moe_part(b, n, TN_MOE_IN_GATE, in[0], NONE);
+    s->part[1] = moe_part(b, n, TN_MOE_IN_UP, in[1], NONE);
+    if (weight_is_permuted(&p->weights[down]))
+        down_in = permuted_hidden(b, n, down_in, hidden, room);
 
     uint32_t y = buffer_add_rows(b, width, FORM_FLOAT, choices);
     s = moe_step(b, n, STEP_MOE_DOWN, width);

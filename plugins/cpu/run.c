@@ -27,6 +27,9 @@ static uint32_t begin_step(void *context, uint32_t index)
         return rows_begin(m);
     case STEP_MOE_GATHER:
         return moe_gather_begin(m, s);
+    case STEP_MOE_PERMUTE:
+        m->rows *= s->chosen;
+        return rows_begin(m);
     case STEP_MOE_GATED:
     case STEP_MOE_DOWN:
         return moe_linear_begin(m, s);

@@ -26,7 +26,7 @@ void moe_route_row(tn_model *m, const step *s, uint32_t row, float *scratch)
 }
 
 /* Counting sort: places of one expert are in the order of rows. */
-static void sort_choices(tn_model *m, uint32_t choices, uint32_t experts, uint32_t chosen)
+static void sort_choices(tn_model *m, uint32_t choices, uint32_t experts)
 {
     uint32_t *start = m->moe_start;
 
@@ -38,7 +38,7 @@ static void sort_choices(tn_model *m, uint32_t choices, uint32_t experts, uint32
     for (uint32_t i = 0; i < choices; i++) {
         uint32_t place = start[m->moe_expert[i]]++; /* afterwards start[e] is where e + 1 begins */
         m->moe_place[i] = place;
-        m->moe_row[place] = i / chosen;
+        m->moe_choice[place] = i;
     }
 }
 
@@ -56,11 +56,11 @@ static void cut_tasks(tn_model *m, uint32_t experts)
     }
 }
 
-/* m->rows becomes the number of choices, which rows_item then copies. */
+/* m->rows becomes the number of choices, each of which rows_item then handles. */
 uint32_t moe_gather_begin(tn_model *m, const step *s)
 {
     m->rows *= s->chosen;
-    sort_choices(m, m->rows, s->experts, s->chosen);
+    sort_choices(m, m->rows, s->experts);
     cut_tasks(m, s->experts);
     return rows_begin(m);
 }

@@ -54,20 +54,31 @@ static void rope_row(const tn_model *m, const rope_use *use, uint32_t row, float
         m->k->rope_head(x + (uint64_t)h * use->head_dim, cos, sin, use->rotated, use->style);
 }
 
-/* A row in the order of a part's columns, in the form that its product reads. */
-static void permute_row(tn_model *m, const step *s, const linear_part *part, uint32_t row, float *scratch)
+/* x in the order of a part's columns, in the form that its product reads. n: a row of the weight that multiplies it. */
+static void permute_row(tn_model *m, const linear_part *part, uint64_t n, const float *x, uint32_t row, float *scratch)
 {
     const bool plain = m->p->buffers[part->out].form == FORM_FLOAT;
-    const uint32_t *perm = m->p->weights[part->weight].perm;
-    const float *x = model_row(m, s->in[0], row);
+    const weight *w = &m->p->weights[part->weight];
+    const uint32_t *perm = weight_perm(w, n);
     float *out = plain ? model_row(m, part->out, row) : scratch;
 
-    for (uint32_t k = 0; k < s->columns; k++)
+    for (uint32_t k = 0; k < w->k; k++)
         out[k] = x[perm[k]];
     if (plain)
         return;
     quant_rows q = model_quant(m, part->out);
-    model_quantize_row(m, out, s->columns, &q, row);
+    model_quantize_row(m, out, w->k, &q, row);
+}
+
+/* Row `place` of the choices, x, in the order of its expert's columns in each part. */
+static void permute_choice(tn_model *m, const step *s, const float *x, uint32_t place, float *scratch)
+{
+    const uint32_t expert = m->moe_expert[m->moe_choice[place]];
+
+    for (uint32_t i = 0; i < s->part_count; i++) {
+        const uint64_t rows = m->p->weights[s->part[i].weight].n / s->experts;
+        permute_row(m, &s->part[i], expert * rows, x, place, scratch);
+    }
 }
 
 static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
@@ -85,7 +96,8 @@ static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
         out = model_row(m, s->in[0], row);
         break;
     case STEP_PERMUTE:
-        permute_row(m, s, &s->part[row % s->part_count], row / s->part_count, scratch);
+        permute_row(m, &s->part[row % s->part_count], 0, model_row(m, s->in[0], row / s->part_count),
+                    row / s->part_count, scratch);
         break;
     case STEP_ROPE:
         memmove(out, model_row(m, s->in[0], row), s->columns * sizeof *out);
@@ -106,7 +118,11 @@ static void one_row(tn_model *m, const step *s, uint32_t row, float *scratch)
         moe_route_row(m, s, row, scratch);
         break;
     case STEP_MOE_GATHER:
-        out = model_row(m, s->in[0], m->moe_row[row]);
+        out = model_row(m, s->in[0], m->moe_choice[row] / s->chosen);
+        permute_choice(m, s, out, row, scratch);
+        break;
+    case STEP_MOE_PERMUTE:
+        permute_choice(m, s, model_row(m, s->in[0], row), row, scratch);
         break;
     case STEP_MOE_COMBINE:
         moe_combine_row(m, s, row, out);

@@ -32,13 +32,15 @@ float weight_scalar(const uint8_t *p, uint32_t type, uint64_t index)
 
 /* ---- layout ---- */
 
-/* The permutation follows the panels. */
+/* The permutations of the parts follow the panels. */
 static void perm_init(weight *w)
 {
+    uint64_t parts = w->enc.part_n ? tn_group_count(w->n, w->enc.part_n) : 1;
+
     if (!weight_is_permuted(w))
         return;
     w->perm_at = w->bytes;
-    w->bytes += ((uint64_t)w->k * sizeof *w->perm + 63) & ~UINT64_C(63);
+    w->bytes += (parts * w->k * sizeof *w->perm + 63) & ~UINT64_C(63);
 }
 
 static bool holds_floats(const tn_enc *enc)
@@ -58,8 +60,11 @@ tn_status weight_init(weight *w, const tn_enc *enc, uint64_t n, uint64_t k, bool
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: unknown encoding family %u", name, enc->family);
     if (vector && enc->family != TN_ENC_FLOAT)
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: quantized vectors", name);
-    if ((enc->flags & ~(uint32_t)TN_ENC_PERM_K) || (enc->flags && enc->family == TN_ENC_FLOAT))
+    if ((enc->flags & ~(uint32_t)(TN_ENC_PERM_K | TN_ENC_PARTS)) || (enc->flags && enc->family == TN_ENC_FLOAT))
         return tn_fail(err, TN_E_UNSUPPORTED, "%s: encoding flags 0x%x", name, enc->flags);
+    if (!(enc->flags & TN_ENC_PARTS) != !enc->part_n)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: parts of %u rows with encoding flags 0x%x", name, enc->part_n,
+                       enc->flags);
     *w = (weight){.kind = vector              ? WEIGHT_VECTOR
                           : holds_floats(enc) ? WEIGHT_FLOAT
                                               : WEIGHT_AFFINE,
@@ -102,6 +107,8 @@ static tn_status planes_check(const weight *w, const tn_planes *planes, const ch
         return tn_fail(err, TN_E_ARGUMENT, "%s: a block that cuts a group of %u rows", name, enc->group_n);
     if (weight_is_permuted(w) && planes->n_k != w->k)
         return tn_fail(err, TN_E_ARGUMENT, "%s: a block of part of a permuted row", name);
+    if (enc->part_n && planes->row0 % enc->part_n + planes->n_rows > enc->part_n)
+        return tn_fail(err, TN_E_ARGUMENT, "%s: a block of more than one part of %u rows", name, enc->part_n);
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         uint64_t want = tn_plane_bytes(enc, p, planes->n_rows, planes->n_k);
         if (want && (p >= planes->plane_count || !planes->plane[p] || planes->plane_bytes[p] < want))
@@ -116,10 +123,11 @@ static tn_status perm_store(weight *w, const tn_planes *planes, const char *name
 {
     if (!w->perm)
         return TN_OK;
-    memcpy(w->perm, planes->plane[TN_PLANE_PERM], w->k * sizeof *w->perm);
+    uint32_t *perm = w->perm + (w->enc.part_n ? planes->row0 / w->enc.part_n * w->k : 0);
+    memcpy(perm, planes->plane[TN_PLANE_PERM], w->k * sizeof *perm);
     for (uint32_t k = 0; k < w->k; k++)
-        if (w->perm[k] >= w->k)
-            return tn_fail(err, TN_E_ARGUMENT, "%s: column %u multiplies input %u of %u", name, k, w->perm[k], w->k);
+        if (perm[k] >= w->k)
+            return tn_fail(err, TN_E_ARGUMENT, "%s: column %u multiplies input %u of %u", name, k, perm[k], w->k);
     return TN_OK;
 }
 

@@ -21,7 +21,7 @@ typedef struct weight {
     uint64_t rows_loaded; /* rows that weight_store has seen */
     uint8_t *data;        /* NULL until placed; borrowed */
     uint64_t perm_at;     /* byte offset in data of perm, if TN_ENC_PERM_K */
-    uint32_t *perm;       /* [k] the input that each stored column multiplies; NULL: in order, or not placed */
+    uint32_t *perm;       /* [parts, k] the input that each stored column multiplies; NULL: in order, or not placed */
     affine_weight affine;
     float_weight matrix;
 } weight;
@@ -40,6 +40,11 @@ void weight_row(const weight *w, uint64_t row, float *out);
 static inline bool weight_is_permuted(const weight *w)
 {
     return w->enc.flags & TN_ENC_PERM_K;
+}
+/* The inputs that the stored columns of row n multiply, [k]; NULL: they are in order. */
+static inline const uint32_t *weight_perm(const weight *w, uint64_t n)
+{
+    return w->perm && w->enc.part_n ? w->perm + n / w->enc.part_n * w->k : w->perm;
 }
 /* The values of a vector, [n * k]. */
 static inline const float *weight_vector(const weight *w)

@@ -333,7 +333,7 @@ void affine_row(const weight *w, uint64_t row, float *out)
                 s = affine_scale(a, panel, lane, (k0 + i) / a->block);
             uint32_t code = a->looked_up ? a->table[codes[i]] : codes[i];
             float product = s.scale * ((float)((int32_t)code - a->offset) - s.zero);
-            out[weight_input(w, k0 + i)] = a->zero_type == TN_ZERO_FLOAT ? product + s.min : product;
+            out[weight_input(w, row, k0 + i)] = a->zero_type == TN_ZERO_FLOAT ? product + s.min : product;
         }
     }
 }

@@ -82,7 +82,7 @@ static tn_status e4m3_row_store(weight *w, uint8_t *panel, uint32_t lane, const 
         if ((from[k] & 0x7f) == 0x7f)
             return tn_fail(err, TN_E_CORRUPT, "%s: the weight of output %llu, input %llu is not a number", name,
                            (unsigned long long)(planes->row0 + row),
-                           (unsigned long long)weight_input(w, (uint32_t)(planes->k0 + k)));
+                           (unsigned long long)weight_input(w, planes->row0 + row, (uint32_t)(planes->k0 + k)));
         panel[(planes->k0 + k) * LANES + lane] = from[k];
     }
     for (uint64_t g = 0; g < groups; g++)
@@ -114,8 +114,8 @@ void float_row(const weight *w, uint64_t row, float *out)
     for (uint32_t k = 0; k < w->k; k++) {
         const uint64_t at = float_index(f, k, lane);
         if (f->store == STORE_E4M3)
-            out[weight_input(w, k)] = e4m3_scales(w, panel, lane)[(uint64_t)(k / f->group) * LANES] *
-                                      (float_from_e4m3(panel[at]) / E4M3_SCALE);
+            out[weight_input(w, row, k)] = e4m3_scales(w, panel, lane)[(uint64_t)(k / f->group) * LANES] *
+                                           (float_from_e4m3(panel[at]) / E4M3_SCALE);
         else
             out[k] = weight_scalar(panel, w->enc.qtype, at);
     }

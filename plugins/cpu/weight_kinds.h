@@ -14,10 +14,11 @@ static inline uint32_t round_up(uint32_t x, uint32_t unit)
     return (x + unit - 1) / unit * unit;
 }
 
-/* The input that stored column k multiplies. */
-static inline uint32_t weight_input(const weight *w, uint32_t k)
+/* The input that stored column k of row n multiplies. */
+static inline uint32_t weight_input(const weight *w, uint64_t n, uint32_t k)
 {
-    return w->perm ? w->perm[k] : k;
+    const uint32_t *perm = weight_perm(w, n);
+    return perm ? perm[k] : k;
 }
 
 /* Sets bytes and the layout from n, k and enc. TN_E_UNSUPPORTED as for weight_init. */

@@ -1,7 +1,7 @@
 /* plugins/quant_compressed/transcode.c: rows are stored as canonical planes want them, or nearly so: they are copied.
  *
  * Signed bytes change their top bit, zero points packed down the columns are picked out, a scale that the whole tensor
- * shares is repeated for each row.
+ * shares is repeated for each row, one of a 2-D block where the encoding asked for wants it.
  */
 #include "quant_compressed.h"
 
@@ -77,11 +77,12 @@ static span span_of(const packed_weight *weight, const weight_block *block)
 static void copy_scales(const packed_weight *weight, const weight_block *block, const span *span)
 {
     uint64_t width = tn_scalar_bytes(block->enc->scale_type);
+    uint64_t repeated = block->enc->group_n == weight->enc.group_n ? 1 : weight->enc.group_n;
     const uint8_t *from = weight->part[PART_SCALE].data;
     uint8_t *to = block->plane[TN_PLANE_SCALE];
 
     for (uint64_t i = 0; i < span->rows; i++, to += span->groups * width) {
-        uint64_t at = (span->row0 + i) * span->stored_groups + span->group0;
+        uint64_t at = (span->row0 + i) / repeated * span->stored_groups + span->group0;
         memcpy(to, weight->variant & ONE_SCALE ? from : from + at * width, span->groups * width);
     }
 }

@@ -15,7 +15,7 @@ enum { COLUMN_UNIT = 8 }; /* what tenon/encoding.h cuts K at */
 /* Some rows of one part: the first is row `from` of the part. */
 typedef struct part_rows {
     const weight_source *source;
-    const tn_enc *enc;
+    tn_enc enc; /* the part's own */
     weight_part part;
     uint64_t columns; /* of the weight */
     uint64_t from, count;
@@ -65,16 +65,36 @@ static tn_status part_produces(const weight_source *source, const char *tensor, 
 }
 
 /* False where the encoding would be torn: columns picked from a row of codes, rows that share a scale and would be
- * parted, or several parts with a permutation or an input scale each, of which a weight has but one. */
+ * parted, or parts of unequal size with a permutation or an input scale each. */
 static bool survives(const tn_enc *enc, const weight_part *part, uint32_t parts, uint64_t columns)
 {
     if (is_picked(part, columns) && enc->family != TN_ENC_FLOAT)
         return false;
-    if (parts > 1 && (enc->flags || enc->act_scheme == TN_INPUT_STATIC))
+    if (enc->part_n && part->rows != enc->part_n)
         return false;
     return enc->group_n <= 1 ||
            (part->row_step == 1 && part->row0 % enc->group_n == 0 &&
             (part->rows % enc->group_n == 0 || (parts == 1 && part->row0 + part->rows == part->tensor_rows)));
+}
+
+static bool is_permuted(const tn_enc *enc)
+{
+    return enc->flags & TN_ENC_PERM_K;
+}
+
+/* How a part is read for a weight in enc: as a whole weight and, where the plugin has its columns in order, without a
+ * permutation. *ret_found is false, and *ret_own of no use, if it cannot be. */
+static tn_status part_encoding(const weight_source *source, const char *tensor, const tn_enc *enc, tn_enc *ret_own,
+                               bool *ret_found, tn_error *err)
+{
+    *ret_own = *enc;
+    ret_own->flags &= ~(uint32_t)TN_ENC_PARTS;
+    ret_own->part_n = 0;
+    tn_status status = part_produces(source, tensor, ret_own, ret_found, err);
+    if (status != TN_OK || *ret_found || !enc->part_n || !is_permuted(enc))
+        return status;
+    ret_own->flags &= ~(uint32_t)TN_ENC_PERM_K;
+    return part_produces(source, tensor, ret_own, ret_found, err);
 }
 
 /* True if every part can be had in enc. */
@@ -89,13 +109,39 @@ static tn_status all_produce(const weight_source *source, const tn_graph *graph,
     *ret_all = true;
     for (uint32_t i = 0; i < parts && *ret_all && status == TN_OK; i++) {
         weight_part part;
+        tn_enc own;
         model_graph_part(graph, id, i, &part);
-        if (!survives(enc, &part, parts, k))
+        if (survives(enc, &part, parts, k))
+            status = part_encoding(source, part.tensor, enc, &own, ret_all, err);
+        else
             *ret_all = false;
-        else if (i > 0)
-            status = part_produces(source, part.tensor, enc, ret_all, err);
     }
     return status;
+}
+
+static void set_parts(tn_enc *enc, const weight_part *part)
+{
+    enc->flags |= TN_ENC_PARTS;
+    enc->part_n = (uint32_t)part->rows;
+}
+
+/* Turns an encoding of the first part into one of the weight, if all parts can be had in it. The first part's columns
+ * may be in order, and others' not. */
+static tn_status join_parts(const weight_source *source, const tn_graph *graph, uint32_t id, tn_enc *enc, bool *ret_all,
+                            tn_error *err)
+{
+    bool several = model_graph_part_count(graph, id) > 1;
+    weight_part first;
+
+    model_graph_part(graph, id, 0, &first);
+    if (several && (is_permuted(enc) || enc->act_scheme == TN_INPUT_STATIC))
+        set_parts(enc, &first);
+    tn_status status = all_produce(source, graph, id, enc, ret_all, err);
+    if (status != TN_OK || *ret_all || !several || is_permuted(enc) || enc->family == TN_ENC_FLOAT)
+        return status;
+    enc->flags |= TN_ENC_PERM_K;
+    set_parts(enc, &first);
+    return all_produce(source, graph, id, enc, ret_all, err);
 }
 
 tn_status weight_parts_produces(const weight_source *source, const tn_graph *graph, uint32_t id, uint32_t index,
@@ -109,7 +155,7 @@ tn_status weight_parts_produces(const weight_source *source, const tn_graph *gra
         bool all;
         tn_status status = source->quant->produces(source->qmodel, first.tensor, of_first, &enc, err);
         if (status == TN_OK)
-            status = all_produce(source, graph, id, &enc, &all, err);
+            status = join_parts(source, graph, id, &enc, &all, err);
         if (status != TN_OK)
             return status;
         if (!all || found++ < index)
@@ -161,12 +207,12 @@ uint64_t weight_parts_scratch_bytes(const tn_graph *graph, uint32_t id, const tn
 static tn_status read_picked(const part_rows *rows, void *codes, void *scratch, tn_error *err)
 {
     const weight_part *part = &rows->part;
-    uint64_t width = tn_scalar_bytes(rows->enc->qtype);
+    uint64_t width = tn_scalar_bytes(rows->enc.qtype);
     tensor_block block = block_of(part, rows->columns, rows->from, rows->count);
     void *plane[TN_PLANE_LIMIT] = {scratch};
     uint64_t bytes[TN_PLANE_LIMIT] = {block.n_rows * block.n_k * width};
 
-    tn_status status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc, block.row0,
+    tn_status status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, &rows->enc, block.row0,
                                                       block.n_rows, block.k0, block.n_k, plane, bytes, err);
     if (status != TN_OK)
         return status;
@@ -190,21 +236,46 @@ static tn_status read_rows(const part_rows *rows, void *const *plane, tn_error *
     tn_status status = TN_OK;
 
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
-        bytes[p] = tn_plane_bytes(rows->enc, p, run, rows->columns);
+        bytes[p] = tn_plane_bytes(&rows->enc, p, run, rows->columns);
     for (uint64_t done = 0; done < rows->count && status == TN_OK; done += run) {
         for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
             at[p] = bytes[p] ? (unsigned char *)plane[p] + (p < TN_PLANE_COUNT ? done / run * bytes[p] : 0) : NULL;
-        status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, rows->enc,
+        status = rows->source->quant->transcode(rows->source->qmodel, part->tensor, &rows->enc,
                                                 part->row0 + (rows->from + done) * part->row_step, run, 0,
                                                 rows->columns, at, bytes, err);
     }
     return status;
 }
 
+/* What a part whose own columns are in order lacks in a weight of others. */
+static void fill_order(const tn_enc *enc, const tn_enc *own, uint32_t *perm, uint64_t columns)
+{
+    for (uint32_t k = 0; is_permuted(enc) && !is_permuted(own) && k < columns; k++)
+        perm[k] = k;
+}
+
+/* plane: of the rows alone. */
+static tn_status read_part(part_rows *rows, const tn_enc *enc, void *const *plane, void *scratch, tn_error *err)
+{
+    bool found = true;
+    tn_status status = TN_OK;
+
+    rows->enc = *enc;
+    if (enc->part_n)
+        status = part_encoding(rows->source, rows->part.tensor, enc, &rows->enc, &found, err);
+    if (status != TN_OK)
+        return status;
+    TN_ASSERT(found);
+    fill_order(enc, &rows->enc, plane[TN_PLANE_PERM], rows->columns);
+    if (is_picked(&rows->part, rows->columns))
+        return read_picked(rows, plane[TN_PLANE_CODES], scratch, err);
+    return read_rows(rows, plane, err);
+}
+
 tn_status weight_parts_read(const weight_source *source, const tn_graph *graph, uint32_t id, const tn_enc *enc,
                             uint64_t row0, uint64_t n_rows, void *const *plane, void *scratch, tn_error *err)
 {
-    part_rows rows = {.source = source, .enc = enc};
+    part_rows rows = {.source = source};
     uint64_t n, start = 0;
     tn_status status = TN_OK;
 
@@ -222,10 +293,7 @@ tn_status weight_parts_read(const weight_source *source, const tn_graph *graph, 
             at[p] = !plane[p] || p >= TN_PLANE_COUNT
                         ? plane[p]
                         : (unsigned char *)plane[p] + tn_plane_bytes(enc, p, first - row0, rows.columns);
-        if (is_picked(&rows.part, rows.columns))
-            status = read_picked(&rows, at[TN_PLANE_CODES], scratch, err);
-        else
-            status = read_rows(&rows, at, err);
+        status = read_part(&rows, enc, at, scratch, err);
     }
     return status;
 }

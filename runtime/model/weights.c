@@ -105,6 +105,12 @@ static uint64_t row_unit(const tn_enc *enc)
     return unit;
 }
 
+/* Rows from `row` on that one block may hold. */
+static uint64_t rows_left(const tn_enc *enc, uint64_t row, uint64_t n)
+{
+    return enc->part_n ? enc->part_n - row % enc->part_n : n - row;
+}
+
 static uint64_t block_rows(const tn_enc *enc, uint64_t n, uint64_t k)
 {
     uint64_t unit = row_unit(enc), unit_bytes = encoded_bytes(enc, unit, k);
@@ -113,7 +119,7 @@ static uint64_t block_rows(const tn_enc *enc, uint64_t n, uint64_t k)
     uint64_t rows = BLOCK_BYTES / unit_bytes * unit;
     if (rows < unit)
         rows = unit;
-    return rows < n ? rows : n;
+    return rows < rows_left(enc, 0, n) ? rows : rows_left(enc, 0, n);
 }
 
 /* Each plane of a block starts on a cache line; what its parts are picked from lies behind. */
@@ -301,9 +307,10 @@ static tn_status load_weight(loader *l, uint32_t id, unsigned char *staging, tn_
 
     model_graph_weight_shape(l->graph, id, &n, &k);
     tn_tensor_src tensor = find_tensor(l, id, n);
-    uint64_t step = block_rows(&l->enc[id], n, k);
-    for (uint64_t row = 0; row < n && status == TN_OK && !atomic_load(&l->stop); row += step) {
-        uint64_t rows = step < n - row ? step : n - row;
+    uint64_t step = block_rows(&l->enc[id], n, k), rows = 0;
+    for (uint64_t row = 0; row < n && status == TN_OK && !atomic_load(&l->stop); row += rows) {
+        uint64_t left = rows_left(&l->enc[id], row, n);
+        rows = step < left ? step : left;
         status = load_block(l, id, row, rows, k, staging, err);
         if (status != TN_OK)
             break;

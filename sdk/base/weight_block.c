@@ -45,7 +45,7 @@ bool enc_equal(const tn_enc *left, const tn_enc *right)
            left->group_k == right->group_k && left->scale_type == right->scale_type &&
            left->zero_type == right->zero_type && left->group2_k == right->group2_k &&
            left->scale2_type == right->scale2_type && left->flags == right->flags && left->group_n == right->group_n &&
-           left->act_scheme == right->act_scheme && left->act_type == right->act_type;
+           left->act_scheme == right->act_scheme && left->act_type == right->act_type && left->part_n == right->part_n;
 }
 
 /* True if [first, first + count) begins on a multiple of unit, and ends on one or at `total`. */

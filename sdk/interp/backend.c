@@ -273,6 +273,9 @@ static tn_status check_planes(const tn_model *model, const interp_weight *weight
     if (weight->enc.group_n > 1 && planes->row0 % weight->enc.group_n)
         return tn_fail(err, TN_E_ARGUMENT, "interpreter: weight %u: a block from row %llu cuts a group of %u rows", id,
                        (unsigned long long)planes->row0, weight->enc.group_n);
+    if (weight->enc.part_n && planes->row0 % weight->enc.part_n + planes->n_rows > weight->enc.part_n)
+        return tn_fail(err, TN_E_ARGUMENT, "interpreter: weight %u: a block from row %llu leaves its part of %u rows",
+                       id, (unsigned long long)planes->row0, weight->enc.part_n);
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         uint64_t bytes = tn_plane_bytes(&weight->enc, p, planes->n_rows, planes->n_k);
         if (bytes && (p >= planes->plane_count || planes->plane_bytes[p] != bytes || !planes->plane[p]))

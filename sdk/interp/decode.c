@@ -30,7 +30,7 @@ static bool known_encoding(const tn_enc *enc)
 {
     bool flat = enc->zero_type == TN_ZERO_NONE && !enc->group2_k;
 
-    if (enc->flags & ~(uint32_t)TN_ENC_PERM_K)
+    if ((enc->flags & ~(uint32_t)(TN_ENC_PERM_K | TN_ENC_PARTS)) || !(enc->flags & TN_ENC_PARTS) != !enc->part_n)
         return false;
     switch (enc->family) {
     case TN_ENC_FLOAT:
@@ -57,9 +57,9 @@ tn_status interp_decode_check(const tn_enc *enc, tn_error *err)
         return TN_OK;
     return tn_fail(err, TN_E_UNSUPPORTED,
                    "encoding: family %u, codes of type %u and %u bits, groups of %u x %u, scale type %u, zero type %u, "
-                   "second group %u, flags %x",
+                   "second group %u, flags %x, parts of %u rows",
                    enc->family, enc->qtype, enc->bits, enc->group_n, enc->group_k, enc->scale_type, enc->zero_type,
-                   enc->group2_k, enc->flags);
+                   enc->group2_k, enc->flags, enc->part_n);
 }
 
 /* Element i of an array of scalars that may be unaligned. */

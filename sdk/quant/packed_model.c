@@ -80,13 +80,25 @@ tn_status packed_shape(const tn_qmodel *qmodel, const char *name, uint64_t *ret_
     return TN_OK;
 }
 
+/* The lossless encoding with the scales of rows that share them written out. */
+static tn_enc enc_by_rows(const packed_weight *weight)
+{
+    tn_enc enc = weight->enc;
+    enc.group_n = 1;
+    return enc;
+}
+
 static uint32_t list_encodings(const found_weight *found, tn_enc ret_list[PLAIN_ENCODINGS_MAX])
 {
+    uint32_t count = 0;
+
     if (!found->packed)
         return plain_weight_encodings(&found->plain, ret_list);
-    ret_list[0] = found->weight.enc;
-    ret_list[1] = enc_float(TN_BF16);
-    return 2;
+    ret_list[count++] = found->weight.enc;
+    if (found->weight.enc.group_n > 1)
+        ret_list[count++] = enc_by_rows(&found->weight);
+    ret_list[count++] = enc_float(TN_BF16);
+    return count;
 }
 
 tn_status packed_produces(const tn_qmodel *qmodel, const char *name, uint32_t index, tn_enc *ret_enc, tn_error *err)
@@ -121,8 +133,8 @@ static tn_status round_rows(const packed_weight *weight, const weight_block *blo
 
 static tn_status transcode_packed(const packed_weight *weight, const weight_block *block, tn_error *err)
 {
-    const tn_enc bf16 = enc_float(TN_BF16);
-    bool lossless = enc_equal(block->enc, &weight->enc);
+    const tn_enc bf16 = enc_float(TN_BF16), by_rows = enc_by_rows(weight);
+    bool lossless = enc_equal(block->enc, &weight->enc) || (weight->enc.group_n > 1 && enc_equal(block->enc, &by_rows));
 
     if (!lossless && !enc_equal(block->enc, &bf16))
         return tn_fail(err, TN_E_ARGUMENT, "'%s' cannot be produced in the encoding asked for", weight->name);

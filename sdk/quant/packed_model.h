@@ -22,7 +22,7 @@ struct packed_weight {
     tn_enc enc;                           /* the lossless encoding */
     tn_tensor_src part[PACKED_PARTS_MAX]; /* in the format's own order; absent ones have no data */
     uint32_t variant;                     /* the format's own */
-    /* Fills the planes of a checked block in enc. */
+    /* Fills the planes of a checked block in enc, or in the same with group_n 1. */
     tn_status (*transcode)(const packed_weight *weight, const weight_block *block, tn_error *err);
     /* The oracle: row `row` as float32 [columns]; shares no code with transcode. */
     void (*decode)(const packed_weight *weight, uint64_t row, float *ret_row);

@@ -38,7 +38,8 @@ def grouped(weight, args):
     return blocks.permute(0, 2, 1, 3).reshape(blocks.shape[0], blocks.shape[2], -1)
 
 
-def add_compressed(golden, name, form, weight, inputs=None, **weights):
+def compressed(form, weight, inputs=None, **weights):
+    """(quantization_config, tensors of the module, the values that they are read as)"""
     args = QuantizationArgs(**weights)
     scheme = QuantizationScheme(targets=["Linear"], weights=args,
                                 input_activations=QuantizationArgs(**inputs) if inputs else None, format=form)
@@ -54,11 +55,16 @@ def add_compressed(golden, name, form, weight, inputs=None, **weights):
         wide["weight_scale"] = wide["weight_scale"].to(torch.float32)
     values = compressor.decompress(wide, scheme)["weight"].to(torch.float32).numpy()
     error = np.abs(values - weight.to(torch.float32).numpy()).max()
-    assert error <= weight.abs().max() * (0.3 if args.num_bits < 8 else 0.05), (name, error)
-    if inputs is STATIC_INPUTS:
-        packed["input_scale"] = torch.tensor([0.0625], dtype=weight.dtype)
+    assert error <= weight.abs().max() * (0.3 if args.num_bits < 8 else 0.05), (form, weights, error)
     config = QuantizationConfig(config_groups={"group_0": scheme}, ignore=["lm_head"], format=form,
                                 quantization_status="compressed").model_dump(mode="json")
+    return config, packed, values
+
+
+def add_compressed(golden, name, form, weight, inputs=None, **weights):
+    config, packed, values = compressed(form, weight, inputs, **weights)
+    if inputs is STATIC_INPUTS:
+        packed["input_scale"] = torch.tensor([0.0625], dtype=weight.dtype)
     golden.add(name, config, {"m." + key: value for key, value in packed.items()}, "m.weight", values)
 
 

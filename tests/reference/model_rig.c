@@ -182,6 +182,45 @@ void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *re
     free(memory);
 }
 
+/* ---- memory ---- */
+
+static uint64_t bytes_max(const tn_enc *enc, uint64_t n, uint64_t k, uint32_t parts)
+{
+    uint64_t rows = (n + 15) / 16 * 16, columns = (k + 31) / 32 * 32;
+
+    if (n == 1)
+        return (k * 4 + 63) / 64 * 64;
+    if (enc->family == TN_ENC_FLOAT)
+        return rows * columns * tn_scalar_bytes(enc->qtype);
+    uint64_t scales = rows * tn_group_count(columns, enc->group_k) * 4;
+    uint64_t zeros = enc->zero_type ? scales : 0, perms = enc->flags & TN_ENC_PERM_K ? parts * k * 4 + 64 : 0;
+    return rows * columns * enc->bits / 8 + scales + zeros + rows / 16 * 128 + perms;
+}
+
+uint64_t rig_weight_bytes_max(const model_rig *rig, uint32_t *ret_packed)
+{
+    uint64_t bytes = 0;
+
+    *ret_packed = 0;
+    for (uint32_t id = 0; id < rig->api->weight_count; id++) {
+        tn_enc stored = {.struct_size = sizeof stored};
+        weight_part first;
+        uint64_t n, k;
+        model_graph_weight_shape(rig->graph, id, &n, &k);
+        model_graph_part(rig->graph, id, 0, &first);
+        ASSERT_OK(rig->weights.quant->produces(rig->weights.qmodel, first.tensor, 0, &stored, &err));
+        bytes += bytes_max(stored.family == TN_ENC_FLOAT ? &rig->enc[id] : &stored, n, k,
+                           model_graph_part_count(rig->graph, id));
+        if (stored.family == TN_ENC_FLOAT)
+            continue;
+        if (rig->enc[id].family != stored.family || rig->enc[id].bits != stored.bits)
+            fail_msg("%s: %u-bit codes became family %u of %u bits", model_graph_weight_name(rig->graph, id),
+                     stored.bits, rig->enc[id].family, rig->enc[id].bits);
+        ++*ret_packed;
+    }
+    return bytes;
+}
+
 void rig_forget(model_rig *rig, uint32_t slot)
 {
     rig->pages_set[slot] = 0;

@@ -51,6 +51,11 @@ void rig_step(model_rig *rig, const rig_run *runs, uint32_t run_count, float *re
  * each position. */
 void rig_forget(model_rig *rig, uint32_t slot);
 
+/* Bytes that the CPU backend may take for the weights if those that the checkpoint has in codes stay in them: with rows
+ * padded to 16, columns to 32, scales of up to 4 bytes, a permutation for each part, and arrays that begin on cache
+ * lines. Asserts that they do stay; *ret_packed counts them. */
+uint64_t rig_weight_bytes_max(const model_rig *rig, uint32_t *ret_packed);
+
 /* Log-prob of token `id` under a row of logits. */
 double rig_logprob(const float *row, uint32_t vocab, int32_t id);
 

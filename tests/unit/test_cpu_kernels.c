@@ -490,6 +490,67 @@ static void test_products_with_permuted_columns(void **state)
     check_encoding(enc, NULL);
 }
 
+/* Some rows of the planes of a whole weight, with a permutation. */
+static tn_status store_part(weight *w, const void *const *whole, const uint32_t *perm, uint64_t row0, uint64_t n_rows)
+{
+    const void *plane[TN_PLANE_LIMIT] = {[TN_PLANE_PERM] = perm};
+    uint64_t bytes[TN_PLANE_LIMIT];
+
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
+        bytes[p] = tn_plane_bytes(&w->enc, p, n_rows, K);
+        if (p < TN_PLANE_COUNT && bytes[p])
+            plane[p] = (const uint8_t *)whole[p] + tn_plane_bytes(&w->enc, p, row0, K);
+    }
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .row0 = row0,
+                              .n_rows = n_rows,
+                              .n_k = K,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+    return weight_store(w, &planes, "parts", NULL);
+}
+
+static void test_parts_have_their_columns_in_orders_of_their_own(void **state)
+{
+    (void)state;
+    tn_enc enc = {.struct_size = sizeof enc,
+                  .family = TN_ENC_AFFINE,
+                  .qtype = TN_Q_SIGNED,
+                  .bits = 4,
+                  .group_k = 32,
+                  .scale_type = TN_F16,
+                  .flags = TN_ENC_PERM_K | TN_ENC_PARTS,
+                  .part_n = 16};
+    static uint32_t perm[PANELS][K];
+    static float row[K];
+    void *plane[TN_PLANE_LIMIT] = {0};
+    weight w;
+
+    assert_int_equal(weight_init(&w, &enc, N, K, false, "parts", NULL), TN_OK);
+    weight_place(&w, aligned(w.bytes));
+    for (uint32_t p = 0; p < 2; p++) {
+        plane[p] = aligned(tn_plane_bytes(&enc, p, N, K));
+        fill_scalars(plane[p], tn_plane_bytes(&enc, p, N, K), p == TN_PLANE_SCALE ? TN_F16 : TN_S8);
+    }
+    for (uint32_t k = 0; k < PANELS * K; k++)
+        perm[k / K][k % K] = (k % K * 640 + k / K * 11) % K;
+    for (uint32_t n = 0; n < N; n += 8) /* two blocks of each part, the last one short */
+        assert_int_equal(store_part(&w, (const void *const *)plane, perm[n / 16], n, N - n < 8 ? N - n : 8), TN_OK);
+    for (uint32_t n = 0; n < N; n++) {
+        assert_memory_equal(weight_perm(&w, n), perm[n / 16], sizeof perm[0]);
+        weight_row(&w, n, row);
+        for (uint32_t k = 0; k < K; k++)
+            assert_true(row[perm[n / 16][k]] == canonical_stored(&enc, plane, K, n, k));
+    }
+    assert_int_equal(store_part(&w, (const void *const *)plane, perm[0], 8, 16), TN_E_ARGUMENT);
+    enc.flags = TN_ENC_PERM_K;
+    assert_int_equal(weight_init(&w, &enc, N, K, false, "parts", NULL), TN_E_UNSUPPORTED);
+    free(w.data);
+    free(plane[TN_PLANE_CODES]);
+    free(plane[TN_PLANE_SCALE]);
+}
+
 static void test_float_products(void **state)
 {
     (void)state;
@@ -545,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_every_e4m3_number_is_exact),
         cmocka_unit_test(test_a_weight_that_is_not_a_number_is_refused),
         cmocka_unit_test(test_products_with_permuted_columns),
+        cmocka_unit_test(test_parts_have_their_columns_in_orders_of_their_own),
         cmocka_unit_test(test_float_products),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),
     };

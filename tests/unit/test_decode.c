@@ -236,13 +236,18 @@ static void test_a_permutation_says_which_input_a_column_multiplies(void **state
     const uint32_t perm[4] = {1, 2, 3, 0};
     const void *plane[TN_PLANE_LIMIT] = {codes, scales, NULL, NULL, perm};
     tn_planes planes = block(1, 4, plane);
-    float out[4];
 
-    assert_int_equal(interp_decode_check(&enc, NULL), TN_OK);
-    assert_int_equal(tn_plane_bytes(&enc, TN_PLANE_PERM, 1, 4), sizeof perm);
-    interp_decode_row(&enc, &planes, 0, out);
-    for (int i = 0; i < 4; i++)
-        assert_true(out[i] == expected[i]);
+    for (uint32_t row = 0; row < 6; row += 5) { /* of parts, a block has the permutation of its own */
+        float out[4];
+        planes.row0 = row;
+        assert_int_equal(interp_decode_check(&enc, NULL), TN_OK);
+        assert_int_equal(tn_plane_bytes(&enc, TN_PLANE_PERM, 1, 4), sizeof perm);
+        interp_decode_row(&enc, &planes, 0, out);
+        for (int i = 0; i < 4; i++)
+            assert_true(out[i] == expected[i]);
+        enc.flags |= TN_ENC_PARTS;
+        enc.part_n = 5;
+    }
 }
 
 static void test_unknown_encodings_are_refused(void **state)
@@ -263,7 +268,9 @@ static void test_unknown_encodings_are_refused(void **state)
          .scale_type = TN_U8,
          .group2_k = 48,
          .scale2_type = TN_F16},
+        {.family = TN_ENC_AFFINE, .qtype = TN_Q_SIGNED, .bits = 4, .group_k = 32, .scale_type = TN_F16, .flags = 4},
         {.family = TN_ENC_AFFINE, .qtype = TN_Q_SIGNED, .bits = 4, .group_k = 32, .scale_type = TN_F16, .flags = 2},
+        {.family = TN_ENC_AFFINE, .qtype = TN_Q_SIGNED, .bits = 4, .group_k = 32, .scale_type = TN_F16, .part_n = 8},
         {.family = TN_ENC_AFFINE, .qtype = TN_Q_E4M3, .bits = 8, .group_k = 32, .scale_type = TN_F16, .zero_type = 1},
         {.family = TN_ENC_AFFINE, .qtype = TN_Q_E2M1, .bits = 4, .group_k = 32, .scale_type = TN_F16},
         {.family = TN_ENC_MX, .qtype = TN_Q_E2M1, .bits = 4, .group_k = 32, .scale_type = TN_F16},

@@ -124,6 +124,24 @@ static void test_static_inputs_bring_their_scale(void **state)
     assert_weight_refused(&q, config, "m.weight", "must hold one number");
 }
 
+/* For weights that a graph cuts through the blocks. */
+static void test_scales_of_blocks_come_by_rows_too(void **state)
+{
+    (void)state;
+    static const float blocks[3 * 2] = {0.5f, 2, 0.25f, 3, 1, 0.125f};
+    tn_enc enc = {.struct_size = sizeof enc};
+    start();
+    add("m.weight", TN_DTYPE_F8_E4M3, ROWS, COLUMNS, bytes);
+    quant_fake_tensor(&q, "m.weight_scale_inv", TN_DTYPE_F32, 2, (int64_t[]){3, 2}, blocks, sizeof blocks);
+    tn_qmodel *qmodel = open_fake("{\"quant_method\":\"fp8\",\"weight_block_size\":[3,32]}");
+    assert_int_equal(first_encoding(qmodel).group_n, 3);
+    assert_int_equal(quant_table()->produces(qmodel, "m.weight", 1, &enc, NULL), TN_OK);
+    assert_int_equal(enc.group_n, 1);
+    assert_int_equal(enc.qtype, TN_Q_E4M3);
+    assert_int_equal(rig_check_weight(quant_table(), qmodel, "m.weight"), 3);
+    quant_table()->close(qmodel);
+}
+
 static void test_the_tensors_choose_among_schemes(void **state)
 {
     (void)state;
@@ -252,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_act_order_becomes_a_permutation),
         cmocka_unit_test(test_static_inputs_bring_their_scale),
+        cmocka_unit_test(test_scales_of_blocks_come_by_rows_too),
         cmocka_unit_test(test_the_tensors_choose_among_schemes),
         cmocka_unit_test(test_hostile_tensors_are_refused),
         cmocka_unit_test(test_hostile_experts_are_refused),

@@ -29,11 +29,13 @@
  * k0 and n_k are multiples of group_k, of group2_k, and of 8, unless they reach the row's end; row0 and n_rows are
  * multiples of group_n, unless they reach the last row.
  *
- * Planes of a whole weight, the same in every block of it:
+ * Planes of a whole weight, the same in every block of it or, with flag TN_ENC_PARTS, of a part:
  *   perm    with flag TN_ENC_PERM_K: K uint32, a permutation of 0..K-1. Column k as stored, with its code and group,
  *           multiplies input perm[k]: W[n, perm[k]] = w(n, k). Blocks of such a weight are whole rows.
  *   lut     2^b float32
  *   input scale   with act_scheme TN_INPUT_STATIC: one float32
+ * With flag TN_ENC_PARTS the weight is a stack of parts of part_n rows each (experts) that were quantized on their own.
+ * Each has its own perm and input scale, lut is common to all, and a block lies within one part.
  */
 #ifndef TENON_ENCODING_H
 #define TENON_ENCODING_H
@@ -63,7 +65,7 @@ enum {
 enum { TN_ZERO_NONE = 0, TN_ZERO_POINT = 1, TN_ZERO_FLOAT = 2 };
 
 /* Bits of tn_enc.flags. A backend refuses encodings with a bit that it does not know. Append-only. */
-enum { TN_ENC_PERM_K = 1u << 0 };
+enum { TN_ENC_PERM_K = 1u << 0, TN_ENC_PARTS = 1u << 1 };
 
 /* How the checkpoint's maker quantized the inputs of this weight. Information: a backend may take the inputs as they
  * are. Append-only. */
@@ -90,8 +92,9 @@ typedef struct tn_enc {
     uint32_t group_n;    /* rows that share a scale; 0 or 1: each row has its own */
     uint32_t act_scheme; /* TN_INPUT_* */
     uint32_t act_type;   /* of quantized inputs: TN_S8 or TN_Q_E4M3; 0 for TN_INPUT_FLOAT */
+    uint32_t part_n;     /* rows of a part; 0 without TN_ENC_PARTS */
 } tn_enc;
-TN_SEALED(tn_enc, act_type);
+TN_SEALED(tn_enc, part_n);
 
 enum {
     TN_PLANE_CODES = 0,

@@ -1,7 +1,9 @@
 /* tenon/quant.h: "tn.quant", a transcoder from a checkpoint's layout to canonical encodings. Never a kernel.
  *
  * The core asks each quantization plugin in turn to open the source; for each weight the plugin lists the encodings
- * it can produce, lossless ones first, bf16 always last, and the core takes the first that the backend accepts.
+ * it can produce, lossless ones first, bf16 always last, and the core takes the first that the backend accepts. A
+ * weight of the graph may be some rows of a tensor, or a stack of several: so a plugin whose scales are shared by rows
+ * (group_n > 1) lists the same encoding with a scale for each row next, and TN_ENC_PARTS is the core's to set.
  */
 #ifndef TENON_QUANT_H
 #define TENON_QUANT_H
