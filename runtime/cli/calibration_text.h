@@ -12,8 +12,8 @@ typedef struct calibration_text {
     quantize_text text;
 } calibration_text;
 
-/* Tokenizes the file with the tokenizer of the model that args name, and cuts `samples` sequences of `tokens` out of it,
- * evenly spread. False: printed why. The model is opened; no weights are read. */
+/* Tokenizes the file with the tokenizer of the model that args name, and cuts `samples` sequences of `tokens` out of
+ * it, evenly spread. False: printed why. The model is opened; no weights are read. */
 bool calibration_text_open(calibration_text *text, args *args, const char *path, uint32_t samples, uint32_t tokens);
 void calibration_text_close(calibration_text *text);
 

@@ -75,9 +75,9 @@ typedef struct decoder {
     graph_builder *b;
     const model_config *config;
     const model_family *family;
-    weight_part *parts; /* [experts] scratch */
+    weight_part *parts;                     /* [experts] scratch */
     uint32_t layer, layer_first, layer_end; /* the one being built, and those that are */
-    uint32_t group[2], inv_freq[2]; /* of full and of windowed layers */
+    uint32_t group[2], inv_freq[2];         /* of full and of windowed layers */
     float magnitude[2];
 } decoder;
 

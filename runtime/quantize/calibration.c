@@ -1,5 +1,5 @@
-/* runtime/quantize/calibration.c: the text layer by layer; the log is in calibration_log.c, what runs between two layers
- * in layer_rows.c.
+/* runtime/quantize/calibration.c: the text layer by layer; the log is in calibration_log.c, what runs between two
+ * layers in layer_rows.c.
  */
 #include "quantize/calibration.h"
 
@@ -205,8 +205,8 @@ static tn_status finish_groups(layer_walk *w, tn_error *err)
         if (!is_of_layer(c, g))
             continue;
         if (!calibration_record(c, g))
-            status = tn_fail(err, TN_E_MEMORY, "a record of %llu bytes",
-                             (unsigned long long)calibration_record_bytes(c, g));
+            status =
+                tn_fail(err, TN_E_MEMORY, "a record of %llu bytes", (unsigned long long)calibration_record_bytes(c, g));
         else
             status = finish_group(w, g, err);
     }

@@ -1,9 +1,9 @@
 /* runtime/quantize/calibration.h: what the inputs of the quantized weights look like on a text, and the scales that
  * follow from it; both kept in a log, from which a run that was stopped goes on.
  *
- * The text passes the model layer by layer. For every group of weights that share an input the sums of its magnitudes by
- * column and some of its rows are recorded, are in memory until the layer's scales are found, and lie in the log from then
- * on. Records and scales are the same however often the run was stopped.
+ * The text passes the model layer by layer. For every group of weights that share an input the sums of its magnitudes
+ * by column and some of its rows are recorded, are in memory until the layer's scales are found, and lie in the log
+ * from then on. Records and scales are the same however often the run was stopped.
  */
 #ifndef QUANTIZE_CALIBRATION_H
 #define QUANTIZE_CALIBRATION_H
@@ -13,8 +13,8 @@
 
 enum { CALIBRATION_PATH_BYTES = 4096 };
 
-/* Of one group's input: record[columns + 1] doubles, sums of magnitudes and the number of rows that went in; behind them
- * float [calibration_row_count()][columns]. */
+/* Of one group's input: record[columns + 1] doubles, sums of magnitudes and the number of rows that went in; behind
+ * them float [calibration_row_count()][columns]. */
 typedef struct calibration_input {
     unsigned char *record; /* owned, while its layer is at work */
     uint64_t record_at;    /* in the log; 0: not there */
@@ -31,16 +31,16 @@ typedef struct calibration {
     char path[CALIBRATION_PATH_BYTES]; /* of the log */
 } calibration;
 
-/* Opens or makes the log, calibration.partial in the destination, and takes what it holds. A log that is not of this run is
- * TN_E_ARGUMENT; what a killed run left half written is cut off. */
+/* Opens or makes the log, calibration.partial in the destination, and takes what it holds. A log that is not of this
+ * run is TN_E_ARGUMENT; what a killed run left half written is cut off. */
 tn_status calibration_open(calibration *calibration, const quantize_request *request, const tn_graph *graph,
                            const shard_plan *plan, const provenance *provenance, tn_error *err);
 void calibration_close(calibration *calibration); /* half-open is fine; the log stays */
 /* Removes the log and what lies beside it, of a directory that is whole. */
 tn_status calibration_remove_log(const char *directory, tn_error *err);
 
-/* Runs the text through the layers that it has not passed, and finds the scales that are not there yet. Reports sequences
- * through layers, and groups. */
+/* Runs the text through the layers that it has not passed, and finds the scales that are not there yet. Reports
+ * sequences through layers, and groups. */
 tn_status calibration_run(calibration *calibration, const quantize_request *request, const tn_graph *graph,
                           const checkpoint *checkpoint, uint32_t group_size, weights_progress progress, tn_error *err);
 
@@ -57,8 +57,8 @@ enum { LOG_INPUT = 1, LOG_SCALES = 2 };
 uint64_t calibration_record_bytes(const calibration *calibration, uint32_t group);
 tn_status calibration_log_open(calibration *calibration, const provenance *provenance, tn_error *err);
 /* *ret_at: where data begins. */
-tn_status calibration_log_add(calibration *calibration, uint32_t kind, uint32_t index, const void *data,
-                              uint64_t bytes, uint64_t *ret_at, tn_error *err);
+tn_status calibration_log_add(calibration *calibration, uint32_t kind, uint32_t index, const void *data, uint64_t bytes,
+                              uint64_t *ret_at, tn_error *err);
 tn_status calibration_log_sync(const calibration *calibration, tn_error *err);
 tn_status calibration_log_read(const calibration *calibration, uint64_t at, void *ret_data, uint64_t bytes,
                                tn_error *err);

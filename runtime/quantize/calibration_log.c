@@ -77,8 +77,8 @@ static tn_status read_record(calibration *c, uint64_t *at, bool *ret_whole, tn_e
     return TN_OK;
 }
 
-/* The head says of which run the log is, in the words of provenance.h. *ret_end: where records begin, 0 if there is no whole
- * head. */
+/* The head says of which run the log is, in the words of provenance.h. *ret_end: where records begin, 0 if there is no
+ * whole head. */
 static tn_status read_head(const calibration *c, const provenance *provenance, uint64_t *ret_end, tn_error *err)
 {
     log_head head;

@@ -47,9 +47,9 @@ static void keep_row(const float *x, uint64_t columns, double stands_for, float 
         ret_row[k] = x[k] * weight;
 }
 
-/* All rows if there is room. Else the first, on which attention drops its surplus, so that it stands out as no other does
- * (Xiao et al. 2023, arXiv:2309.17453); the rest is cut into stretches, and the last row of each stands for it: squares of
- * kept rows add up to about those of all. */
+/* All rows if there is room. Else the first, on which attention drops its surplus, so that it stands out as no other
+ * does (Xiao et al. 2023, arXiv:2309.17453); the rest is cut into stretches, and the last row of each stands for it:
+ * squares of kept rows add up to about those of all. */
 static void keep_rows(const float *x, uint64_t rows, uint64_t columns, uint64_t places, float *ret_rows)
 {
     if (rows <= places) {

@@ -32,9 +32,8 @@ static json_t *read_header(int fd)
     uint64_t bytes = 0;
     bool fits = read_all(fd, &bytes, sizeof bytes, 0) && bytes <= HEADER_BYTES_MAX;
     char *text = fits ? malloc(bytes + 1) : NULL;
-    json_t *header = text && read_all(fd, text, bytes, sizeof bytes)
-                         ? json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL)
-                         : NULL;
+    json_t *header =
+        text && read_all(fd, text, bytes, sizeof bytes) ? json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL) : NULL;
     free(text);
     return header;
 }

@@ -61,10 +61,8 @@ static tn_status compile(layer_model *m, const quantize_text *text, tn_error *er
     uint64_t page_bytes[KV_GROUPS_MAX];
     tn_devinfo device = {.struct_size = sizeof device};
     tn_open open = {.struct_size = sizeof open, .world = 1};
-    tn_memplan plan = {.struct_size = sizeof plan,
-                       .group_count = KV_GROUPS_MAX,
-                       .page_tokens = page_tokens,
-                       .page_bytes = page_bytes};
+    tn_memplan plan = {
+        .struct_size = sizeof plan, .group_count = KV_GROUPS_MAX, .page_tokens = page_tokens, .page_bytes = page_bytes};
 
     weights.float_type = 0; /* as they are stored */
     m->enc = calloc(api->weight_count, sizeof *m->enc);

@@ -10,7 +10,7 @@
 typedef struct layer_model {
     const tn_backend *backend;
     tn_graph *graph;
-    tn_enc *enc;    /* [weight_count], owned */
+    tn_enc *enc; /* [weight_count], owned */
     tn_dev *dev;
     tn_model *model;
     uint32_t tokens, delta_count;

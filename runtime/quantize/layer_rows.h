@@ -15,8 +15,8 @@ typedef struct layer_rows {
     float *rows;    /* [sequences][tokens][width], owned */
 } layer_rows;
 
-/* What the file holds, or the embeddings of the text's tokens. A file is as none if it is not whole, not of these sizes, or was
- * written when the log had more than `groups` whole groups. */
+/* What the file holds, or the embeddings of the text's tokens. A file is as none if it is not whole, not of these
+ * sizes, or was written when the log had more than `groups` whole groups. */
 tn_status layer_rows_open(layer_rows *rows, const quantize_text *text, const tn_graph *graph, const tn_source *source,
                           const char *directory, uint32_t groups, tn_error *err);
 void layer_rows_close(layer_rows *rows);

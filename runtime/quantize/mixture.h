@@ -1,5 +1,5 @@
-/* runtime/quantize/mixture.h: a mixture of experts (TN_OP_MOE without biases) over many rows, expert by expert, in float32 on
- * all processors.
+/* runtime/quantize/mixture.h: a mixture of experts (TN_OP_MOE without biases) over many rows, expert by expert, in
+ * float32 on all processors.
  */
 #ifndef QUANTIZE_MIXTURE_H
 #define QUANTIZE_MIXTURE_H
@@ -14,7 +14,8 @@ typedef struct mixture {
     uint64_t rows, width, hidden;
     uint32_t experts, chosen, activation;
     bool normalised;
-    /* Sees what enters an expert's down, [rows][hidden], in the order of the rows; experts that none chose are left out. */
+    /* Sees what enters an expert's down, [rows][hidden], in the order of the rows; experts that none chose are left
+     * out. */
     tn_status (*see_hidden)(void *ctx, uint32_t expert, const float *hidden, uint64_t rows, tn_error *err);
     void *ctx;
 } mixture;

@@ -106,7 +106,8 @@ static void run_columns(void *ctx, uint64_t begin, uint64_t end)
             l->y[r * l->n + i] += l->bias[i];
 }
 
-void product_parallel(const float *x, uint64_t rows, const float *w, const float *bias, uint64_t n, uint64_t k, float *y)
+void product_parallel(const float *x, uint64_t rows, const float *w, const float *bias, uint64_t n, uint64_t k,
+                      float *y)
 {
     linear l = {.x = x, .w = w, .bias = bias, .y = y, .rows = rows, .n = n, .k = k};
     parallel_run(n, LANES, run_columns, &l);

@@ -1,7 +1,7 @@
 /* runtime/quantize/provenance.c: see provenance.h. The digest is nettle's, which the plugin loader has already.
  *
- * Tensors fall to threads; each has a digest of its own, and the source's is that of all names, types, shapes and digests
- * in the order of the names.
+ * Tensors fall to threads; each has a digest of its own, and the source's is that of all names, types, shapes and
+ * digests in the order of the names.
  */
 #include "quantize/provenance.h"
 

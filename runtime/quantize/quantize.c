@@ -254,8 +254,8 @@ static tn_status read_source(quantizer *q, tn_error *err)
 /* Reads all of the source. */
 static tn_status take_provenance(quantizer *q, tn_error *err)
 {
-    tn_status status = provenance_take(&q->provenance, q->request, &q->plan, q->checkpoint,
-                                       begin_stage(q, QUANTIZE_STAGE_READ), err);
+    tn_status status =
+        provenance_take(&q->provenance, q->request, &q->plan, q->checkpoint, begin_stage(q, QUANTIZE_STAGE_READ), err);
     if (status != TN_OK)
         return status;
     json_t *strings = provenance_json(&q->provenance);

@@ -1,8 +1,8 @@
 /* runtime/quantize/quantize.h: an unquantized checkpoint directory to a quantized one (AWQ, compressed-tensors).
  *
- * Weights of the graph's LINEAR nodes and experts are quantized, everything else is copied. Shards appear under their name
- * only when they are whole, config.json last of all; a second run of the same source, text and settings keeps the shards it
- * finds, and one of others is refused.
+ * Weights of the graph's LINEAR nodes and experts are quantized, everything else is copied. Shards appear under their
+ * name only when they are whole, config.json last of all; a second run of the same source, text and settings keeps the
+ * shards it finds, and one of others is refused.
  */
 #ifndef QUANTIZE_QUANTIZE_H
 #define QUANTIZE_QUANTIZE_H
@@ -24,7 +24,7 @@ typedef struct quantize_text {
     uint64_t count;
     uint32_t sequences, tokens; /* how many, evenly spread over ids, each from an empty context; of each, 2 or more */
     const model_config *config;
-    weight_source weights; /* unquantized, */
+    weight_source weights;        /* unquantized, */
     const checkpoint *checkpoint; /* from here */
 } quantize_text;
 

@@ -146,8 +146,8 @@ static tn_status fold_bias(const folding *f, uint32_t index)
     return TN_OK;
 }
 
-/* A gain g becomes g' near (g + offset) / s - offset, as it is stored, and the columns take (g + offset) / (g' + offset):
- * their product is what it was to the last bit but the columns' own rounding. */
+/* A gain g becomes g' near (g + offset) / s - offset, as it is stored, and the columns take (g + offset) / (g' +
+ * offset): their product is what it was to the last bit but the columns' own rounding. */
 static void fold_element(uint32_t type, double offset, float *gain, float *scale)
 {
     double before = (double)*gain + offset, after;

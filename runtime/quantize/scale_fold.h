@@ -18,7 +18,8 @@ typedef struct scale_folds {
     folded_tensor *tensors; /* [plan->item_count], owned, beside the plan's items */
 } scale_folds;
 
-/* For scales of all groups. Gains are rounded as they will be stored, and columns take what that leaves. plan outlives the folds. */
+/* For scales of all groups. Gains are rounded as they will be stored, and columns take what that leaves. plan outlives
+ * the folds. */
 tn_status scale_folds_init(scale_folds *folds, const calibration *calibration, const shard_plan *plan,
                            const tn_source *source, tn_error *err);
 void scale_folds_finish(scale_folds *folds);

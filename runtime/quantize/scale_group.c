@@ -143,8 +143,7 @@ static void choose_fold(const walk *w, scale_group *group)
         fold_into_rows(w, group, origin.in[1]);
     } else if (origin.op == TN_OP_ATTENTION && fold_into_rows(w, group, origin.in[2])) {
         group->head_dim = (uint32_t)origin.attr[TN_ATTENTION_A_V_DIM];
-        group->heads_per_kv =
-            (uint32_t)(origin.attr[TN_ATTENTION_A_HEADS] / origin.attr[TN_ATTENTION_A_KV_HEADS]);
+        group->heads_per_kv = (uint32_t)(origin.attr[TN_ATTENTION_A_HEADS] / origin.attr[TN_ATTENTION_A_KV_HEADS]);
         group->scale_count = group->weight.rows;
     }
 }

@@ -1,10 +1,10 @@
 /* runtime/quantize/scale_group.h: which weights share an input, and what can take the inverse of its scales.
  *
- * Multiplying the columns of every weight that reads x by s, and dividing x by s, changes nothing but what rounding does
- * (Lin et al. 2023, arXiv:2306.00978). x is divided where it comes from: in the gain of a norm, or in the rows of the
- * weight that it is linear in (up, through the gated product, and v, through attention). Gate and up of all experts of a
- * mixture share the mixture's input, and its router, which is not quantized, takes the scales too; down has a group per
- * expert, of the rows that go there.
+ * Multiplying the columns of every weight that reads x by s, and dividing x by s, changes nothing but what rounding
+ * does (Lin et al. 2023, arXiv:2306.00978). x is divided where it comes from: in the gain of a norm, or in the rows of
+ * the weight that it is linear in (up, through the gated product, and v, through attention). Gate and up of all experts
+ * of a mixture share the mixture's input, and its router, which is not quantized, takes the scales too; down has a
+ * group per expert, of the rows that go there.
  */
 #ifndef QUANTIZE_SCALE_GROUP_H
 #define QUANTIZE_SCALE_GROUP_H
@@ -26,9 +26,10 @@ typedef enum scale_fold {
 } scale_fold;
 
 typedef struct scale_group {
-    uint32_t input;      /* value id: x, or the mixture's input where x is within an expert */
-    const char *reader;  /* the graph's name of a weight that reads x: the first LINEAR's, or the experts' gate or down */
-    int64_t expert;      /* whose down it is; -1: of no expert. Groups of a node's experts follow each other */
+    uint32_t input; /* value id: x, or the mixture's input where x is within an expert */
+    const char
+        *reader;    /* the graph's name of a weight that reads x: the first LINEAR's, or the experts' gate or down */
+    int64_t expert; /* whose down it is; -1: of no expert. Groups of a node's experts follow each other */
     uint32_t weight_first, weight_count;
     uint64_t columns; /* of x */
     scale_fold fold;

@@ -101,8 +101,8 @@ bool shard_plan_has_experts(const shard_plan *plan, const tn_graph *graph, uint3
     return item && item->type && is_one_tensor_per_expert(graph, weight_id);
 }
 
-static tn_status mark_weight(shard_plan *plan, const quantize_request *request, const tn_graph *graph, uint32_t value_id,
-                             const char *path, tn_error *err)
+static tn_status mark_weight(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
+                             uint32_t value_id, const char *path, tn_error *err)
 {
     tn_value value = {.struct_size = sizeof value};
     tn_status status = model_graph_api(graph)->value(graph, value_id, &value);

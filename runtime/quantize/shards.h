@@ -35,8 +35,8 @@ typedef struct shard_plan {
     uint64_t data_bytes;
 } shard_plan;
 
-/* The weights of the graph's LINEAR nodes are quantized, and those of its experts if each has a tensor of its own. Errors name
- * the weight. */
+/* The weights of the graph's LINEAR nodes are quantized, and those of its experts if each has a tensor of its own.
+ * Errors name the weight. */
 tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
                           const tn_graph *graph, tn_error *err);
 void shard_plan_finish(shard_plan *plan);

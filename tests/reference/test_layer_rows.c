@@ -1,5 +1,5 @@
-/* test_layer_rows.c: the text that passes a model layer by layer, as calibration runs it, ends in the logits that transformers
- * computes, for every family; and every group of weights has seen the rows that go there.
+/* test_layer_rows.c: the text that passes a model layer by layer, as calibration runs it, ends in the logits that
+ * transformers computes, for every family; and every group of weights has seen the rows that go there.
  */
 #include "family_case.h"
 #include "quantize/calibration.h"

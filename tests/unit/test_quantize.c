@@ -254,7 +254,8 @@ static void test_a_source_that_has_changed_is_not_gone_on_with(void **state)
 
     weights[weights_bytes - 4] ^= 1; /* the last bit of the last value */
     scratch_write(&from, "model.safetensors", weights, weights_bytes);
-    assert_refused(&request, TN_E_ARGUMENT, "was begun before the weights of the source changed: give what it was begun");
+    assert_refused(&request, TN_E_ARGUMENT,
+                   "was begun before the weights of the source changed: give what it was begun");
     weights[weights_bytes - 4] ^= 1;
     scratch_write(&from, "model.safetensors", weights, weights_bytes);
     config[config_bytes - 1] = ' '; /* the line's end */
@@ -275,7 +276,8 @@ static void test_bad_requests_are_refused(void **state)
     scratch_directory to = scratch_create(), again = scratch_create();
     quantize_request request = request_for(&to, QUANTIZE_INT4);
     request.group_size = 128;
-    assert_refused(&request, TN_E_ARGUMENT, "160 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
+    assert_refused(&request, TN_E_ARGUMENT,
+                   "160 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
     request.group_size = 32;
     request.destination = source_path;
     assert_refused(&request, TN_E_ARGUMENT, "is the source");
