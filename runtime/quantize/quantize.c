@@ -22,6 +22,8 @@ const char *quantize_method_name(quantize_method method)
     return names[method];
 }
 
+enum { COPY_BYTES = 4 << 20 };
+
 typedef struct quantizer {
     const quantize_request *request;
     checkpoint *checkpoint;
@@ -119,16 +121,32 @@ static tn_status write_folded(const folded_tensor *fold, whole_file *file, const
     return status;
 }
 
+/* Piece by piece, so that no more than one of them is resident. */
+static tn_status write_copy(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    for (uint64_t at = 0; at < item->tensor.bytes && status == TN_OK; at += COPY_BYTES) {
+        const uint8_t *data = (const uint8_t *)item->tensor.data + at;
+        uint64_t bytes = item->tensor.bytes - at < COPY_BYTES ? item->tensor.bytes - at : COPY_BYTES;
+        status = whole_file_write(file, data, bytes, err);
+        checkpoint_release(q->checkpoint, data, bytes);
+        report(q, bytes);
+    }
+    return status;
+}
+
 static tn_status write_item(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
 {
     const folded_tensor *fold = scale_folds_find(&q->folds, item->tensor.name);
     tn_status status;
 
+    if (!item->type && !fold)
+        return write_copy(q, file, item, err);
     if (item->type) {
         status = write_quantized(q, file, item, err);
     } else {
-        status = fold ? write_folded(fold, file, item, err)
-                      : whole_file_write(file, item->tensor.data, item->tensor.bytes, err);
+        status = write_folded(fold, file, item, err);
         report(q, item->tensor.bytes);
     }
     checkpoint_release(q->checkpoint, item->tensor.data, item->tensor.bytes);
