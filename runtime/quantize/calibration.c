@@ -184,6 +184,7 @@ static tn_status finish_group(layer_walk *w, uint32_t group, tn_error *err)
     }
     free(input->record);
     input->record = NULL;
+    w->rows.groups++;
     report(w, status == TN_OK);
     return status;
 }
@@ -232,8 +233,9 @@ static tn_status pass_layers(layer_walk *w, const char *directory, tn_error *err
             status = finish_groups(w, err);
         if (status == TN_OK)
             status = calibration_log_sync(w->calibration, err);
+        w->rows.layer = layer + 1;
         if (status == TN_OK)
-            status = layer_rows_keep(&w->rows, directory, layer + 1, whole_groups(w->calibration), err);
+            status = layer_rows_keep(&w->rows, directory, err);
     }
     return status;
 }
@@ -249,10 +251,10 @@ tn_status calibration_run(calibration *c, const quantize_request *request, const
                     .progress = progress,
                     .total = (uint64_t)text->config->layers * text->sequences + c->groups.count};
 
-    tn_status status = layer_rows_open(&w.rows, text, graph, w.source, request->destination, whole_groups(c), err);
+    tn_status status = layer_rows_open(&w.rows, text, graph, checkpoint, request->destination, whole_groups(c), err);
     if (status != TN_OK)
         return status;
-    report(&w, (uint64_t)w.rows.layer * text->sequences);
+    report(&w, (uint64_t)w.rows.layer * text->sequences + w.rows.groups);
     status = pass_layers(&w, request->destination, err);
     layer_rows_close(&w.rows);
     if (status == TN_OK && whole_groups(c) != c->groups.count)

@@ -18,14 +18,14 @@ typedef enum quantize_method {
 } quantize_method;
 const char *quantize_method_name(quantize_method method); /* "awq" */
 
-/* A text as the model reads it, and the model that does. Borrowed. */
+/* A text as the model reads it, and the model that does: the source again, through a quantization plugin. Borrowed. */
 typedef struct quantize_text {
     const int32_t *ids; /* [count] */
     uint64_t count;
     uint32_t sequences, tokens; /* how many, evenly spread over ids, each from an empty context; of each, 2 or more */
     const model_config *config;
-    weight_source weights;        /* unquantized, */
-    const checkpoint *checkpoint; /* from here */
+    weight_source weights;
+    const checkpoint *checkpoint; /* that the weights are read from */
 } quantize_text;
 
 typedef enum quantize_stage {

@@ -110,10 +110,9 @@ static tn_status add_vector(const folding *f, const char *name, uint64_t least, 
     *ret_tensor = to;
     if (to && to->name)
         return TN_OK;
-    uint64_t count = to && f->source->tensor(f->source, name, &source) == TN_OK && source.rank == 1
-                         ? (uint64_t)source.dim[0]
-                         : least;
-    count = count < least ? least : count; /* tensor_floats refuses what is not there */
+    if (to && f->source->tensor(f->source, name, &source) == TN_OK && source.rank != 1)
+        return tn_fail(f->err, TN_E_CORRUPT, "%s: tensor %s is not a vector", f->source->path, name);
+    uint64_t count = to && (uint64_t)source.dim[0] > least ? (uint64_t)source.dim[0] : least;
     float *values = ones(count);
     if (!values)
         return no_memory(f, name);

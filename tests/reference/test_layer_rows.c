@@ -35,10 +35,8 @@ typedef struct layers {
 static void layers_open(layers *l, const char *path)
 {
     const provenance nothing = {0};
-    const tn_source *source;
 
     family_open(&l->rig, path, 0, NULL);
-    source = checkpoint_source(l->rig.checkpoint);
     l->destination = scratch_create();
     l->text = (quantize_text){.ids = family_prompt(),
                               .count = FAMILY_PROMPT,
@@ -55,7 +53,7 @@ static void layers_open(layers *l, const char *path)
                                     .text = &l->text};
     ASSERT_OK(shard_plan_init(&l->plan, &l->request, l->rig.checkpoint, l->rig.graph, &err));
     ASSERT_OK(calibration_open(&l->calibration, &l->request, l->rig.graph, &l->plan, &nothing, &err));
-    ASSERT_OK(layer_rows_open(&l->rows, &l->text, l->rig.graph, source, l->destination.path, 0, &err));
+    ASSERT_OK(layer_rows_open(&l->rows, &l->text, l->rig.graph, l->rig.checkpoint, l->destination.path, 0, &err));
 }
 
 static void layers_close(layers *l)
