@@ -15,13 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *quantize_method_name(quantize_method method)
-{
-    static const char *const names[] = {
-        [QUANTIZE_AWQ] = "awq", [QUANTIZE_INT4] = "int4", [QUANTIZE_INT8] = "int8", [QUANTIZE_FP8] = "fp8"};
-    return names[method];
-}
-
 enum { COPY_BYTES = 4 << 20 };
 
 typedef struct quantizer {
@@ -305,6 +298,13 @@ static tn_status write_directory(quantizer *q, tn_error *err)
     if (status == TN_OK && request->method == QUANTIZE_AWQ)
         status = calibration_remove_log(request->destination, err);
     return status;
+}
+
+const char *quantize_method_name(quantize_method method)
+{
+    static const char *const names[] = {
+        [QUANTIZE_AWQ] = "awq", [QUANTIZE_INT4] = "int4", [QUANTIZE_INT8] = "int8", [QUANTIZE_FP8] = "fp8"};
+    return names[method];
 }
 
 tn_status quantize_checkpoint(const quantize_request *request, tn_error *err)
