@@ -7,14 +7,13 @@
 
 typedef struct calibration_text {
     session session;
-    bool open, loaded;
-    int32_t *ids; /* [count], owned */
-    uint64_t count;
+    bool open;
+    int32_t *ids; /* owned, the text's */
     quantize_text text;
 } calibration_text;
 
-/* Tokenizes the file with the tokenizer of the model that args name, and cuts `samples` sequences of `tokens` out of it,
- * evenly spread. False: printed why. The model is loaded when the first sequence runs. */
+/* Tokenizes the file with the tokenizer of the model that args name, and cuts `samples` sequences of `tokens` out of
+ * it, evenly spread. False: printed why. The model is opened; no weights are read. */
 bool calibration_text_open(calibration_text *text, args *args, const char *path, uint32_t samples, uint32_t tokens);
 void calibration_text_close(calibration_text *text);
 

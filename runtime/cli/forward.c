@@ -25,14 +25,14 @@ static void chunk_finish(chunk *c)
     free(c->delta);
 }
 
-static tn_status chunk_init(chunk *c, const instance *in, bool scored, bool with_logits, tn_error *err)
+static tn_status chunk_init(chunk *c, const instance *in, bool with_logits, tn_error *err)
 {
     const memory_plan *plan = &in->plan;
     uint64_t vocab = model_graph_api(in->graph)->vocab_size;
 
     *c = (chunk){.rows_max = plan->max_num_batched_tokens < plan->max_outputs ? plan->max_num_batched_tokens
                                                                               : plan->max_outputs};
-    c->want = (scored ? TN_WANT_TARGET : 0u) | (with_logits ? TN_WANT_LOGITS : 0u);
+    c->want = TN_WANT_TARGET | (with_logits ? TN_WANT_LOGITS : 0u);
     for (uint32_t g = 0; g < plan->kv_group_count; g++)
         c->delta_max += c->rows_max / plan->page_tokens[g] + 2;
     c->position = calloc(c->rows_max, sizeof *c->position);
@@ -84,8 +84,7 @@ static tn_status run_chunk(const instance *in, chunk *c, const int32_t *ids, uin
     uint32_t deltas = add_pages(in, c, begin, end);
     tn_sample sample = {.struct_size = sizeof sample, .score_target = c->target};
     tn_batch batch = {.struct_size = sizeof batch,
-                      .need = (c->want & TN_WANT_TARGET ? TN_NEED_SCORE : 0u) |
-                              (c->want & TN_WANT_LOGITS ? TN_NEED_LOGITS : 0u),
+                      .need = TN_NEED_SCORE | (c->want & TN_WANT_LOGITS ? TN_NEED_LOGITS : 0u),
                       .token_count = rows,
                       .seq_count = 1,
                       .out_count = rows,
@@ -127,13 +126,13 @@ tn_status forward_sequence(const instance *in, const int32_t *ids, uint64_t coun
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
             return tn_fail(err, TN_E_ARGUMENT, "token %llu is %d, outside the vocabulary of %u", (unsigned long long)i,
                            ids[i], vocab);
-    tn_status status = chunk_init(&c, in, reader != NULL, with_logits, err);
+    tn_status status = chunk_init(&c, in, with_logits, err);
     if (status != TN_OK)
         return status;
     for (uint64_t begin = 0; begin < count && status == TN_OK; begin += c.rows_max) {
         uint64_t end = begin + c.rows_max < count ? begin + c.rows_max : count;
         status = run_chunk(in, &c, ids, begin, end, count, err);
-        if (status == TN_OK && reader)
+        if (status == TN_OK)
             reader(ctx, &(forward_rows){begin, (uint32_t)(end - begin), c.logits, c.target_logprob});
     }
     chunk_finish(&c);

@@ -1,4 +1,4 @@
-/* runtime/cli/forward.h: one sequence through the backend, without an engine: for `logits`, `perplexity` and `quantize`. */
+/* runtime/cli/forward.h: one sequence through the backend, without an engine: for `logits` and `perplexity`. */
 #ifndef CLI_FORWARD_H
 #define CLI_FORWARD_H
 
@@ -14,8 +14,7 @@ typedef struct forward_rows {
 typedef void (*forward_reader)(void *ctx, const forward_rows *rows);
 
 /* Runs ids[0..count) from an empty context in slot 0 and shows every row to reader, in order. The last row's target
- * is 0 (there is no next token). with_logits: rows carry logits. reader NULL: rows run, and nothing is asked of them.
- * Needs STAGE_LOADED and no engine. */
+ * is 0 (there is no next token). with_logits: rows carry logits. Needs STAGE_LOADED and no engine. */
 tn_status forward_sequence(const instance *instance, const int32_t *ids, uint64_t count, bool with_logits,
                            forward_reader reader, void *ctx, tn_error *err);
 

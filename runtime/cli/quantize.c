@@ -4,12 +4,8 @@
 
 #include <string.h>
 
-static const struct {
-    const char *name;
-    int64_t bits;
-} methods[] = {[QUANTIZE_AWQ] = {"awq", 4}, [QUANTIZE_INT4] = {"int4", 4}, [QUANTIZE_INT8] = {"int8", 8},
-               [QUANTIZE_FP8] = {"fp8", 8}};
-enum { METHODS = sizeof methods / sizeof *methods };
+static const int64_t method_bits[] = {[QUANTIZE_AWQ] = 4, [QUANTIZE_INT4] = 4, [QUANTIZE_INT8] = 8, [QUANTIZE_FP8] = 8};
+enum { METHODS = sizeof method_bits / sizeof *method_bits };
 
 /* As they are on the command line; 0 and NULL: not given. */
 typedef struct options {
@@ -30,11 +26,11 @@ static bool find_method(const options *o, quantize_method *ret_method)
 
     if (o->bits && o->bits != 4 && o->bits != 8)
         return usage_error("--bits takes 4 or 8"), false;
-    while (o->method && index < METHODS && strcmp(o->method, methods[index].name) != 0)
+    while (o->method && index < METHODS && strcmp(o->method, quantize_method_name((quantize_method)index)) != 0)
         index++;
     if (index == METHODS)
         return usage_error("--method takes awq, int4, int8 or fp8"), false;
-    if (o->bits && methods[index].bits != o->bits)
+    if (o->bits && method_bits[index] != o->bits)
         return usage_error("--bits is not what --method has: awq and int4 have 4, int8 and fp8 have 8"), false;
     *ret_method = (quantize_method)index;
     return true;
@@ -45,7 +41,7 @@ static bool check_options(const options *o, quantize_method method)
 {
     if (o->group_size && (o->group_size < 8 || o->group_size > 65536 || o->group_size % 8))
         return usage_error("--group-size takes a multiple of 8 up to 65536"), false;
-    if (o->group_size && methods[method].bits != 4)
+    if (o->group_size && method_bits[method] != 4)
         return usage_error("--group-size is for 4 bits: awq and int4"), false;
     if (o->shard_mib < 1 || o->shard_mib > 1 << 20)
         return usage_error("--shard-size takes 1 to 1048576 MiB"), false;
@@ -66,8 +62,8 @@ static weights_progress begin(void *ctx, quantize_stage stage)
 {
     static const struct {
         const char *label, *unit;
-    } stages[] = {[QUANTIZE_STAGE_CALIBRATE] = {"calibrating", "sequences"},
-                  [QUANTIZE_STAGE_SCALE] = {"finding scales", "groups of weights"},
+    } stages[] = {[QUANTIZE_STAGE_READ] = {"reading", NULL},
+                  [QUANTIZE_STAGE_CALIBRATE] = {"calibrating", "steps"},
                   [QUANTIZE_STAGE_WRITE] = {"quantizing", NULL}};
 
     (void)ctx;
@@ -133,11 +129,12 @@ const command command_quantize = {
     .arguments = "SOURCE DESTINATION",
     .summary = "write a model directory in 4 or 8 bits, for Tenon, transformers and vLLM",
     .help =
-        "SOURCE is a directory of F32, F16 or BF16 safetensors. Weights of linear layers are quantized; embeddings, the\n"
-        "head and norms are not. awq: 4 bits, a scale and a zero point per group, chosen by what the text makes of the\n"
-        "weights' inputs (activation-aware); the model is held in memory in float32 meanwhile. int4: 4 bits, a scale per\n"
-        "group, rounded to nearest. int8, fp8: a scale per output, inputs quantized by token. awq is written as AutoAWQ's\n"
-        "gemm, the others as compressed-tensors. A run that was stopped goes on where it was.",
+        "SOURCE is a directory of F32, F16 or BF16 safetensors. Weights of linear layers are quantized, those of experts too;\n"
+        "embeddings, the head, norms and routers are not. awq: 4 bits, a scale and a zero point per group, chosen by what\n"
+        "the text makes of the weights' inputs (activation-aware); one layer is held in memory in float32 meanwhile. int4:\n"
+        "4 bits, a scale per group, rounded to nearest. int8, fp8: a scale per output, inputs quantized by token. awq is\n"
+        "written as AutoAWQ's gemm, the others as compressed-tensors. A run that was stopped goes on where it was, if its\n"
+        "source, text and settings are the same.",
     .positional_min = 2,
     .positional_max = 2,
     .run = run_quantize,

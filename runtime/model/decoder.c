@@ -75,9 +75,9 @@ typedef struct decoder {
     graph_builder *b;
     const model_config *config;
     const model_family *family;
-    weight_part *parts; /* [experts] scratch */
-    uint32_t layer;
-    uint32_t group[2], inv_freq[2]; /* of full and of windowed layers */
+    weight_part *parts;                     /* [experts] scratch */
+    uint32_t layer, layer_first, layer_end; /* the one being built, and those that are */
+    uint32_t group[2], inv_freq[2];         /* of full and of windowed layers */
     float magnitude[2];
 } decoder;
 
@@ -413,7 +413,7 @@ static uint32_t layer(const decoder *d, uint32_t x)
     bool before = c->norms != NORMS_AFTER;
 
     uint32_t mixed = attention(d, before ? norm(d, x, TENSOR_ATTN_NORM, c->model_width) : x);
-    if (d->layer + 1 == c->layers) {
+    if (d->layer + 1 == d->layer_end) {
         mixed = graph_select(d->b, mixed);
         x = graph_select(d->b, x);
     }
@@ -437,7 +437,7 @@ static void add_layer_kinds(decoder *d)
     float inv_freq[MODEL_HEAD_DIM_MAX / 2];
     bool present[2] = {false, false};
 
-    for (d->layer = 0; d->layer < c->layers; d->layer++)
+    for (d->layer = d->layer_first; d->layer < d->layer_end; d->layer++)
         present[is_windowed(d)] = true;
     for (uint32_t windowed = 0; windowed < 2; windowed++) {
         bool local = windowed && c->rope_theta_local != 0.0f;
@@ -456,17 +456,25 @@ static void add_layer_kinds(decoder *d)
     }
 }
 
+static bool decoder_init(decoder *d, uint32_t layer_first, uint32_t layer_end)
+{
+    d->layer_first = layer_first;
+    d->layer_end = layer_end;
+    d->parts = calloc(d->config->experts ? d->config->experts : 1, sizeof *d->parts);
+    if (!d->parts)
+        graph_out_of_memory(d->b);
+    else
+        add_layer_kinds(d);
+    return d->parts != NULL;
+}
+
 void decoder_build(graph_builder *b, const model_config *c, const model_family *family)
 {
     decoder d = {.b = b, .config = c, .family = family};
     uint32_t width = c->model_width;
 
-    d.parts = calloc(c->experts ? c->experts : 1, sizeof *d.parts);
-    if (!d.parts) {
-        graph_out_of_memory(b);
+    if (!decoder_init(&d, 0, c->layers))
         return;
-    }
-    add_layer_kinds(&d);
     uint32_t x =
         graph_embed(b, weight(&d, TENSOR_EMBED, c->vocab, width, TN_SHARD_ROWS, 1), scale_or_1(c->embedding_scale));
     for (d.layer = 0; d.layer < c->layers; d.layer++)
@@ -476,4 +484,24 @@ void decoder_build(graph_builder *b, const model_config *c, const model_family *
     graph_logits(b, x, weight(&d, head, c->vocab, width, TN_SHARD_ROWS, 1), GRAPH_NO_VALUE, scale_or_1(c->logits_scale),
                  (double)c->logits_softcap);
     free(d.parts);
+}
+
+/* A row of zeros stands for the table and the head: a vocabulary of one. */
+void decoder_build_layer(graph_builder *b, const model_config *c, const model_family *family, uint32_t index)
+{
+    decoder d = {.b = b, .config = c, .family = family};
+    float *zeros = calloc(c->model_width, sizeof *zeros);
+
+    if (!zeros)
+        graph_out_of_memory(b);
+    if (!zeros || !decoder_init(&d, index, index + 1)) {
+        free(zeros);
+        return;
+    }
+    uint32_t table = graph_constant(b, "layer", c->model_width, zeros);
+    uint32_t x = graph_embed(b, table, 1.0);
+    d.layer = index;
+    graph_logits(b, layer(&d, x), table, GRAPH_NO_VALUE, 1.0, 0.0);
+    free(d.parts);
+    free(zeros);
 }

@@ -66,6 +66,8 @@ tn_status model_family_unknown(const char *path, const char *name, bool from_hf,
 void family_mark_layers(model_config *config, uint8_t kind, uint32_t period, bool last);
 
 void decoder_build(graph_builder *b, const model_config *config, const model_family *family);
+/* One layer, as model_graph_build_layer promises. */
+void decoder_build_layer(graph_builder *b, const model_config *config, const model_family *family, uint32_t layer);
 
 /* Frequencies of rotation, [rope_dim / 2], in float32 and in the order in which transformers computes them, and what
  * sines and cosines are multiplied with. local: those of windowed layers. */

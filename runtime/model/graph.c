@@ -490,7 +490,9 @@ void model_graph_part(const tn_graph *graph, uint32_t id, uint32_t index, weight
 
 /* ---- life ---- */
 
-tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err)
+enum { ALL_LAYERS = -1 };
+
+static tn_status build(const model_config *config, int64_t layer, tn_graph **ret_graph, tn_error *err)
 {
     const model_family *family = model_family_find(config->architecture, NULL);
     TN_ASSERT(family);
@@ -500,13 +502,27 @@ tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn
         return tn_fail(err, TN_E_MEMORY, "no memory for the model graph");
     builder.graph->api = (tn_graph_api){
         .struct_size = sizeof(tn_graph_api), .node = node_get, .value = value_get, .kv_group = kv_group_get};
-    decoder_build(&builder, config, family);
+    if (layer == ALL_LAYERS)
+        decoder_build(&builder, config, family);
+    else
+        decoder_build_layer(&builder, config, family, (uint32_t)layer);
     if (builder.failed) {
         model_graph_free(builder.graph);
         return tn_fail(err, TN_E_MEMORY, "no memory for the model graph of %u layers", config->layers);
     }
     *ret_graph = builder.graph;
     return TN_OK;
+}
+
+tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err)
+{
+    return build(config, ALL_LAYERS, ret_graph, err);
+}
+
+tn_status model_graph_build_layer(const model_config *config, uint32_t layer, tn_graph **ret_graph, tn_error *err)
+{
+    TN_ASSERT(layer < config->layers);
+    return build(config, layer, ret_graph, err);
 }
 
 void model_graph_free(tn_graph *graph)

@@ -12,6 +12,9 @@
 /* The graph of a model. Borrows nothing: config may go. Moved to the caller. Fails only for want of memory, since config has
  * been checked; an architecture that is not in families.c is our bug. */
 tn_status model_graph_build(const model_config *config, tn_graph **ret_graph, tn_error *err);
+/* One layer of it, as a model of its own: rows come as tn_batch.embed, and TN_WANT_HIDDEN returns what leaves the layer.
+ * Weights have the names and shapes that they have in the whole model. */
+tn_status model_graph_build_layer(const model_config *config, uint32_t layer, tn_graph **ret_graph, tn_error *err);
 void model_graph_free(tn_graph *graph); /* NULL is fine */
 /* The accessors for this graph; borrowed until it is freed. */
 const tn_graph_api *model_graph_api(const tn_graph *graph);

@@ -1,8 +1,11 @@
-/* runtime/quantize/calibration.c: records of the sequences; the log is in calibration_log.c. */
+/* runtime/quantize/calibration.c: the text layer by layer; the log is in calibration_log.c, what runs between two
+ * layers in layer_rows.c.
+ */
 #include "quantize/calibration.h"
 
-#include "engine/siphash.h"
 #include "quantize/input_tap.h"
+#include "quantize/layer_model.h"
+#include "quantize/layer_rows.h"
 #include "quantize/scale_search.h"
 
 #include <errno.h>
@@ -14,79 +17,46 @@
  * correlations within a group of 128 columns. */
 enum { ROWS_WANTED = 512 };
 
+static const char log_name[] = "calibration.partial";
+
 static tn_status lay_out(calibration *c, tn_error *err)
 {
-    uint32_t sequences = c->text->sequences, count = c->groups.count ? c->groups.count : 1;
+    uint32_t sequences = c->text->sequences;
 
     c->sequence_rows = (ROWS_WANTED + sequences - 1) / sequences;
     c->sequence_rows = c->sequence_rows < 2 ? 2 : c->sequence_rows; /* input_tap's first, and one more */
     c->sequence_rows = c->sequence_rows < c->text->tokens ? c->sequence_rows : c->text->tokens;
-    c->sums_at = calloc(count, sizeof *c->sums_at);
-    c->rows_at = calloc(count, sizeof *c->rows_at);
-    c->records = calloc(sequences, sizeof *c->records);
-    c->scales = calloc(count, sizeof *c->scales);
-    if (!c->sums_at || !c->rows_at || !c->records || !c->scales)
-        return tn_fail(err, TN_E_MEMORY, "records of %u sequences", sequences);
-    for (uint32_t g = 0; g < c->groups.count; g++) {
-        c->sums_at[g] = c->record_bytes;
-        c->record_bytes += c->groups.groups[g].columns * sizeof(double);
-    }
-    for (uint32_t g = 0; g < c->groups.count; g++) {
-        c->rows_at[g] = c->record_bytes;
-        c->record_bytes += c->groups.groups[g].columns * c->sequence_rows * sizeof(float);
-    }
-    return TN_OK;
-}
-
-/* What the records and scales depend on: the text, the model and the settings. The weights enter by their headers, as
- * those of the shards do. */
-static void take_fingerprint(const calibration *c, const shard_plan *plan, uint64_t ret_fingerprint[2])
-{
-    hash128 hash = {c->text->hash[0], c->text->hash[1]};
-    const uint64_t facts[] = {c->text->sequences, c->text->tokens,    c->record_bytes,
-                              plan->group_size,   plan->source_bytes, plan->quantized};
-    const uint64_t key[2] = {hash.low, hash.high};
-
-    hash = siphash_128(key, facts, sizeof facts);
-    ret_fingerprint[0] = hash.low;
-    ret_fingerprint[1] = hash.high;
+    c->inputs = calloc(c->groups.count ? c->groups.count : 1, sizeof *c->inputs);
+    return c->inputs ? TN_OK : tn_fail(err, TN_E_MEMORY, "inputs of %u groups", c->groups.count);
 }
 
 static tn_status log_path(const char *directory, char ret_path[CALIBRATION_PATH_BYTES], tn_error *err)
 {
-    int bytes = snprintf(ret_path, CALIBRATION_PATH_BYTES, "%s/calibration.partial", directory);
+    int bytes = snprintf(ret_path, CALIBRATION_PATH_BYTES, "%s/%s", directory, log_name);
     if (bytes < 0 || bytes >= CALIBRATION_PATH_BYTES)
         return tn_fail(err, TN_E_ARGUMENT, "%.200s: the path is too long", directory);
     return TN_OK;
 }
 
 tn_status calibration_open(calibration *c, const quantize_request *request, const tn_graph *graph,
-                           const shard_plan *plan, tn_error *err)
+                           const shard_plan *plan, const provenance *provenance, tn_error *err)
 {
-    uint64_t fingerprint[2];
-
     *c = (calibration){.text = request->text, .log = -1};
     tn_status status = log_path(request->destination, c->path, err);
     if (status == TN_OK)
         status = scale_groups_init(&c->groups, graph, plan, err);
     if (status == TN_OK)
         status = lay_out(c, err);
-    if (status != TN_OK)
-        return status;
-    take_fingerprint(c, plan, fingerprint);
-    return calibration_log_open(c, fingerprint, err);
+    return status == TN_OK ? calibration_log_open(c, provenance, err) : status;
 }
 
 void calibration_close(calibration *c)
 {
-    for (uint32_t i = 0; c->records && i < c->text->sequences; i++)
-        free(c->records[i]);
-    for (uint32_t g = 0; c->scales && g < c->groups.count; g++)
-        free(c->scales[g]);
-    free(c->records);
-    free(c->scales);
-    free(c->sums_at);
-    free(c->rows_at);
+    for (uint32_t g = 0; c->inputs && g < c->groups.count; g++) {
+        free(c->inputs[g].record);
+        free(c->inputs[g].scales);
+    }
+    free(c->inputs);
     scale_groups_finish(&c->groups);
     if (c->text && c->log >= 0)
         close(c->log);
@@ -98,95 +68,196 @@ tn_status calibration_remove_log(const char *directory, tn_error *err)
     char path[CALIBRATION_PATH_BYTES];
     tn_status status = log_path(directory, path, err);
 
-    if (status != TN_OK || unlink(path) == 0 || errno == ENOENT)
-        return status;
-    return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+    if (status == TN_OK && unlink(path) != 0 && errno != ENOENT)
+        status = tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+    return status == TN_OK ? layer_rows_remove(directory, err) : status;
 }
 
-/* ---- sequences ---- */
-
-static tn_status run_sequence(calibration *c, uint32_t sequence, tn_error *err)
-{
-    unsigned char *record = calloc(1, c->record_bytes ? c->record_bytes : 1);
-
-    if (!record)
-        return tn_fail(err, TN_E_MEMORY, "a record of %llu bytes", (unsigned long long)c->record_bytes);
-    input_tap_start(c, record);
-    tn_status status = c->text->run(c->text->ctx, input_tap_ops(), sequence, err);
-    bool whole = input_tap_stop();
-    if (status == TN_OK && !whole)
-        status = tn_fail(err, TN_E_CORRUPT, "sequence %u gives values that are not finite numbers", sequence);
-    if (status == TN_OK)
-        status = calibration_log_add(c, LOG_SEQUENCE, sequence, record, c->record_bytes, err);
-    if (status == TN_OK)
-        c->records[sequence] = record;
-    else
-        free(record);
-    return status;
-}
-
-tn_status calibration_run(calibration *c, weights_progress progress, tn_error *err)
-{
-    tn_status status = TN_OK;
-
-    for (uint32_t i = 0; i < c->text->sequences && status == TN_OK; i++) {
-        if (!c->records[i])
-            status = run_sequence(c, i, err);
-        if (status == TN_OK && progress.report)
-            progress.report(progress.ctx, i + 1, c->text->sequences);
-    }
-    return status;
-}
-
-void calibration_means(const calibration *c, uint32_t group, double *ret_means)
-{
-    uint64_t columns = c->groups.groups[group].columns;
-    double tokens = (double)c->text->sequences * (double)c->text->tokens;
-
-    memset(ret_means, 0, columns * sizeof *ret_means);
-    for (uint32_t i = 0; i < c->text->sequences; i++) {
-        const double *sums = (const double *)(const void *)(c->records[i] + c->sums_at[group]);
-        for (uint64_t k = 0; k < columns; k++)
-            ret_means[k] += sums[k];
-    }
-    for (uint64_t k = 0; k < columns; k++)
-        ret_means[k] /= tokens;
-}
+/* ---- records ---- */
 
 uint64_t calibration_row_count(const calibration *c)
 {
     return (uint64_t)c->text->sequences * c->sequence_rows;
 }
 
-void calibration_rows(const calibration *c, uint32_t group, float *ret_rows)
+uint64_t calibration_record_bytes(const calibration *c, uint32_t group)
 {
-    uint64_t bytes = c->groups.groups[group].columns * c->sequence_rows * sizeof(float);
-    for (uint32_t i = 0; i < c->text->sequences; i++)
-        memcpy((unsigned char *)ret_rows + i * bytes, c->records[i] + c->rows_at[group], bytes);
+    uint64_t columns = c->groups.groups[group].columns;
+    return (columns + 1) * sizeof(double) + calibration_row_count(c) * columns * sizeof(float);
 }
 
-/* ---- scales ---- */
-
-static tn_status find_scales(calibration *c, uint32_t group, const tn_source *source, uint32_t group_size,
-                             tn_error *err)
+unsigned char *calibration_record(calibration *c, uint32_t group)
 {
-    tn_status status = scale_search(c, group, source, group_size, &c->scales[group], err);
-    if (status != TN_OK)
-        return status;
-    return calibration_log_add(c, LOG_SCALES, group, c->scales[group], c->groups.groups[group].columns * sizeof(float),
-                               err);
+    if (!c->inputs[group].record)
+        c->inputs[group].record = calloc(1, calibration_record_bytes(c, group));
+    return c->inputs[group].record;
 }
 
-tn_status calibration_find_scales(calibration *c, const tn_source *source, uint32_t group_size,
-                                  weights_progress progress, tn_error *err)
+double *calibration_sums(unsigned char *record)
 {
+    return (double *)(void *)record;
+}
+
+float *calibration_rows_of(const calibration *c, uint32_t group, unsigned char *record)
+{
+    return (float *)(void *)(calibration_sums(record) + c->groups.groups[group].columns + 1);
+}
+
+tn_status calibration_rows(const calibration *c, uint32_t group, float *ret_rows, tn_error *err)
+{
+    uint64_t columns = c->groups.groups[group].columns;
+
+    TN_ASSERT(c->inputs[group].record_at);
+    return calibration_log_read(c, c->inputs[group].record_at + (columns + 1) * sizeof(double), ret_rows,
+                                calibration_row_count(c) * columns * sizeof(float), err);
+}
+
+/* ---- layers ---- */
+
+typedef struct layer_walk {
+    calibration *calibration;
+    const tn_source *source;
+    const checkpoint *checkpoint;
+    uint32_t group_size;
+    layer_rows rows;
+    weights_progress progress;
+    uint64_t done, total; /* sequences through layers, and groups */
+} layer_walk;
+
+static void report(layer_walk *w, uint64_t steps)
+{
+    w->done += steps;
+    if (w->progress.report && steps)
+        w->progress.report(w->progress.ctx, w->done, w->total);
+}
+
+static tn_status run_sequence(layer_walk *w, layer_model *model, uint32_t sequence, tn_error *err)
+{
+    input_tap_start(w->calibration, sequence);
+    tn_status status = layer_model_run(model, layer_rows_of(&w->rows, sequence), err);
+    bool finite = input_tap_stop();
+
+    if (status == TN_OK && !finite)
+        return tn_fail(err, TN_E_CORRUPT, "sequence %u gives values that are not finite numbers", sequence);
+    report(w, status == TN_OK);
+    return status;
+}
+
+static tn_status run_layer(layer_walk *w, uint32_t layer, tn_error *err)
+{
+    layer_model model;
+    tn_status status = layer_model_open(&model, w->calibration->text, layer, err);
+
+    for (uint32_t i = 0; i < w->calibration->text->sequences && status == TN_OK; i++)
+        status = run_sequence(w, &model, i, err);
+    layer_model_close(&model);
+    return status;
+}
+
+/* The pages of a group's weights, which nobody reads until they are packed. */
+static void release_weights(const layer_walk *w, const scale_group *group)
+{
+    const scale_groups *groups = &w->calibration->groups;
+
+    for (uint32_t i = 0; i < group->weight_count; i++) {
+        tn_tensor_src tensor = {.struct_size = sizeof tensor};
+        if (w->source->tensor(w->source, groups->weights[group->weight_first + i].tensor, &tensor) == TN_OK)
+            checkpoint_release(w->checkpoint, tensor.data, tensor.bytes);
+    }
+}
+
+static tn_status finish_group(layer_walk *w, uint32_t group, tn_error *err)
+{
+    calibration *c = w->calibration;
+    calibration_input *input = &c->inputs[group];
+    uint64_t columns = c->groups.groups[group].columns, at;
     tn_status status = TN_OK;
 
-    for (uint32_t g = 0; g < c->groups.count && status == TN_OK; g++) {
-        if (!c->scales[g])
-            status = find_scales(c, g, source, group_size, err);
-        if (status == TN_OK && progress.report)
-            progress.report(progress.ctx, g + 1, c->groups.count);
+    if (!input->record_at)
+        status = calibration_log_add(c, LOG_INPUT, group, input->record, calibration_record_bytes(c, group),
+                                     &input->record_at, err);
+    if (status == TN_OK && !input->scales) {
+        status = scale_search(c, group, w->source, w->group_size, &input->scales, err);
+        release_weights(w, &c->groups.groups[group]);
+        if (status == TN_OK)
+            status = calibration_log_add(c, LOG_SCALES, group, input->scales, columns * sizeof(float), &at, err);
     }
+    free(input->record);
+    input->record = NULL;
+    w->rows.groups++;
+    report(w, status == TN_OK);
+    return status;
+}
+
+/* An expert that no token chose has no record yet; its group follows its mixture's. */
+static bool is_of_layer(const calibration *c, uint32_t group)
+{
+    while (c->groups.groups[group].expert >= 0)
+        group--;
+    return c->inputs[group].record != NULL;
+}
+
+static tn_status finish_groups(layer_walk *w, tn_error *err)
+{
+    calibration *c = w->calibration;
+    tn_status status = TN_OK;
+
+    for (uint32_t g = c->groups.count; g-- > 0 && status == TN_OK;) {
+        if (!is_of_layer(c, g))
+            continue;
+        if (!calibration_record(c, g))
+            status =
+                tn_fail(err, TN_E_MEMORY, "a record of %llu bytes", (unsigned long long)calibration_record_bytes(c, g));
+        else
+            status = finish_group(w, g, err);
+    }
+    return status;
+}
+
+static uint32_t whole_groups(const calibration *c)
+{
+    uint32_t count = 0;
+    for (uint32_t g = 0; g < c->groups.count; g++)
+        count += c->inputs[g].record_at && c->inputs[g].scales;
+    return count;
+}
+
+static tn_status pass_layers(layer_walk *w, const char *directory, tn_error *err)
+{
+    uint32_t layers = w->calibration->text->config->layers;
+    tn_status status = TN_OK;
+
+    for (uint32_t layer = w->rows.layer; layer < layers && status == TN_OK; layer++) {
+        status = run_layer(w, layer, err);
+        if (status == TN_OK)
+            status = finish_groups(w, err);
+        if (status == TN_OK)
+            status = calibration_log_sync(w->calibration, err);
+        w->rows.layer = layer + 1;
+        if (status == TN_OK)
+            status = layer_rows_keep(&w->rows, directory, err);
+    }
+    return status;
+}
+
+tn_status calibration_run(calibration *c, const quantize_request *request, const tn_graph *graph,
+                          const checkpoint *checkpoint, uint32_t group_size, weights_progress progress, tn_error *err)
+{
+    const quantize_text *text = request->text;
+    layer_walk w = {.calibration = c,
+                    .source = checkpoint_source(checkpoint),
+                    .checkpoint = checkpoint,
+                    .group_size = group_size,
+                    .progress = progress,
+                    .total = (uint64_t)text->config->layers * text->sequences + c->groups.count};
+
+    tn_status status = layer_rows_open(&w.rows, text, graph, checkpoint, request->destination, whole_groups(c), err);
+    if (status != TN_OK)
+        return status;
+    report(&w, (uint64_t)w.rows.layer * text->sequences + w.rows.groups);
+    status = pass_layers(&w, request->destination, err);
+    layer_rows_close(&w.rows);
+    if (status == TN_OK && whole_groups(c) != c->groups.count)
+        return tn_fail(err, TN_E_CORRUPT, "%.400s and the file beside it do not belong together: remove both", c->path);
     return status;
 }

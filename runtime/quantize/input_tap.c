@@ -1,7 +1,7 @@
 /* runtime/quantize/input_tap.c: see input_tap.h. Every row counts in the sums; some are kept. */
 #include "quantize/input_tap.h"
 
-#include "quantize/parallel.h"
+#include "quantize/mixture.h"
 #include "quantize/product.h"
 #include "tenon/interp.h"
 
@@ -9,16 +9,16 @@
 #include <string.h>
 
 static struct {
-    const calibration *calibration; /* NULL: nothing is recorded */
-    unsigned char *record;
+    calibration *calibration; /* NULL: nothing is recorded */
+    uint32_t sequence;
     bool finite;
 } tap;
 
-void input_tap_start(const calibration *calibration, unsigned char *record)
+void input_tap_start(calibration *calibration, uint32_t sequence)
 {
     TN_ASSERT(!tap.calibration);
     tap.calibration = calibration;
-    tap.record = record;
+    tap.sequence = sequence;
     tap.finite = true;
 }
 
@@ -30,98 +30,133 @@ bool input_tap_stop(void)
 
 /* ---- recording ---- */
 
-/* The first row of a sequence is kept: what attention drops its surplus on stands out there as nowhere else (Xiao et al. 2023,
- * arXiv:2309.17453). The rest is cut into stretches, and the last row of each is kept. The place of the row at a position,
- * or sequence_rows. */
-static uint32_t place_of(const calibration *c, uint32_t position)
+static void add_magnitudes(const float *x, uint64_t rows, uint64_t columns, double *sums)
 {
-    uint64_t stretches = c->sequence_rows - 1, tokens = c->text->tokens, stretch = position * stretches / tokens;
-
-    if (position == 0)
-        return 0;
-    return (position + 1) * stretches / tokens != stretch ? (uint32_t)stretch + 1 : c->sequence_rows;
-}
-
-/* Squares of rows stand for those of all tokens: the first for one, each other for a stretch. */
-static float weight_of(const calibration *c, uint32_t place)
-{
-    return place ? 1.0f : sqrtf((float)(c->sequence_rows - 1) / (float)(c->text->tokens - 1));
-}
-
-static void record_row(uint32_t group, const float *x, uint32_t position)
-{
-    const calibration *c = tap.calibration;
-    uint64_t columns = c->groups.groups[group].columns;
-    double *sums = (double *)(void *)(tap.record + c->sums_at[group]);
-    float *rows = (float *)(void *)(tap.record + c->rows_at[group]);
-    uint32_t place = place_of(c, position);
-
-    for (uint64_t k = 0; k < columns; k++) {
-        sums[k] += (double)fabsf(x[k]);
-        tap.finite &= isfinite(x[k]) != 0;
-    }
-    for (uint64_t k = 0; place < c->sequence_rows && k < columns; k++)
-        rows[place * columns + k] = x[k] * weight_of(c, place);
-}
-
-static void record_input(const tn_ops_args *args, const float *x)
-{
-    const scale_groups *groups = &tap.calibration->groups;
-    bool outputs = args->value_in[0].dim[0] == TN_DIM_OUTPUTS;
-
-    for (uint32_t g = 0; g < groups->count; g++) {
-        if (groups->groups[g].input != args->node->in[0] || groups->groups[g].first_weight != args->node->in[1])
-            continue;
-        for (uint32_t r = 0; r < args->rows; r++) {
-            uint32_t token = outputs ? args->batch->out_row[r] : r;
-            record_row(g, x + r * groups->groups[g].columns,
-                       (uint32_t)args->batch->position[token * args->batch->axis_count]);
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t k = 0; k < columns; k++) {
+            sums[k] += (double)fabsf(x[r * columns + k]);
+            tap.finite &= isfinite(x[r * columns + k]) != 0;
         }
+    sums[columns] += (double)rows;
+}
+
+static void keep_row(const float *x, uint64_t columns, double stands_for, float *ret_row)
+{
+    float weight = (float)sqrt(stands_for);
+    for (uint64_t k = 0; k < columns; k++)
+        ret_row[k] = x[k] * weight;
+}
+
+/* All rows if there is room. Else the first, on which attention drops its surplus, so that it stands out as no other
+ * does (Xiao et al. 2023, arXiv:2309.17453); the rest is cut into stretches, and the last row of each stands for it:
+ * squares of kept rows add up to about those of all. */
+static void keep_rows(const float *x, uint64_t rows, uint64_t columns, uint64_t places, float *ret_rows)
+{
+    if (rows <= places) {
+        memcpy(ret_rows, x, rows * columns * sizeof *x);
         return;
     }
+    keep_row(x, columns, 1, ret_rows);
+    for (uint64_t p = 1; p < places; p++) {
+        uint64_t last = (rows - 1) * p / (places - 1), before = (rows - 1) * (p - 1) / (places - 1);
+        keep_row(x + last * columns, columns, (double)(last - before), ret_rows + p * columns);
+    }
+}
+
+/* x: all rows of the sequence that reach the group. */
+static tn_status record(uint32_t group, const float *x, uint64_t rows, tn_error *err)
+{
+    calibration *c = tap.calibration;
+    uint64_t columns = c->groups.groups[group].columns;
+    unsigned char *record = calibration_record(c, group);
+
+    if (!record)
+        return tn_fail(err, TN_E_MEMORY, "a record of %llu bytes",
+                       (unsigned long long)calibration_record_bytes(c, group));
+    add_magnitudes(x, rows, columns, calibration_sums(record));
+    keep_rows(x, rows, columns, c->sequence_rows,
+              calibration_rows_of(c, group, record) + (uint64_t)tap.sequence * c->sequence_rows * columns);
+    return TN_OK;
+}
+
+/* The group whose first reader is this weight, and no expert's; false: there is none. */
+static bool find_group(const char *reader, uint32_t *ret_group)
+{
+    const scale_groups *groups = &tap.calibration->groups;
+
+    for (uint32_t g = 0; g < groups->count; g++)
+        if (groups->groups[g].expert < 0 && strcmp(groups->groups[g].reader, reader) == 0) {
+            *ret_group = g;
+            return true;
+        }
+    return false;
 }
 
 /* ---- the ops ---- */
 
-typedef struct linear {
-    const float *x, *w, *bias;
-    float *y;
-    uint64_t rows, n, k;
-} linear;
-
-static void run_columns(void *ctx, uint64_t begin, uint64_t end)
+static const float *input(tn_dev *dev, const tn_ops_args *args, uint32_t index)
 {
-    const linear *l = ctx;
+    return tn_interp_host_ops()->map(dev, args->in[index]);
+}
 
-    product(l->x, l->rows, l->w + begin * l->k, end - begin, l->k, l->y + begin, l->n);
-    for (uint64_t r = 0; l->bias && r < l->rows; r++)
-        for (uint64_t i = begin; i < end; i++)
-            l->y[r * l->n + i] += l->bias[i];
+static tn_status run_linear(tn_dev *dev, const tn_ops_args *args, tn_error *err)
+{
+    const float *x = input(dev, args, 0), *bias = args->node->in_count > 2 ? input(dev, args, 2) : NULL;
+    uint32_t group;
+    tn_status status = TN_OK;
+
+    if (tap.calibration && find_group(args->value_in[1].name, &group))
+        status = record(group, x, args->rows, err);
+    product_parallel(x, args->rows, input(dev, args, 1), bias, (uint64_t)args->value_in[1].dim[0],
+                     (uint64_t)args->value_in[1].dim[1], tn_interp_host_ops()->map(dev, args->out[0]));
+    return status;
+}
+
+/* ctx: the mixture's group; its experts' follow. */
+static tn_status record_expert(void *ctx, uint32_t expert, const float *x, uint64_t rows, tn_error *err)
+{
+    return record(*(const uint32_t *)ctx + 1 + expert, x, rows, err);
+}
+
+/* Only experts that are quantized; the host runs others. */
+static tn_status run_mixture(tn_dev *dev, const tn_ops_args *args, tn_error *err)
+{
+    uint32_t group;
+    const mixture m = {.x = input(dev, args, 0),
+                       .router = input(dev, args, TN_MOE_IN_ROUTER),
+                       .gate = input(dev, args, TN_MOE_IN_GATE),
+                       .up = input(dev, args, TN_MOE_IN_UP),
+                       .down = input(dev, args, TN_MOE_IN_DOWN),
+                       .rows = args->rows,
+                       .experts = (uint32_t)args->node->attr[TN_MOE_A_EXPERTS],
+                       .chosen = (uint32_t)args->node->attr[TN_MOE_A_CHOSEN],
+                       .activation = (uint32_t)args->node->attr[TN_MOE_A_ACTIVATION],
+                       .normalised = args->node->attr[TN_MOE_A_NORMALISED] != 0,
+                       .width = (uint64_t)args->value_in[0].dim[1],
+                       .hidden = (uint64_t)args->value_in[TN_MOE_IN_DOWN].dim[1],
+                       .see_hidden = record_expert,
+                       .ctx = &group};
+
+    if (!tap.calibration || !find_group(args->value_in[TN_MOE_IN_GATE].name, &group))
+        return TN_E_UNSUPPORTED;
+    tn_status status = record(group, m.x, m.rows, err);
+    return status == TN_OK ? mixture_run(&m, tn_interp_host_ops()->map(dev, args->out[0]), err) : status;
 }
 
 static tn_status run(tn_dev *dev, const tn_ops_args *args, tn_error *err)
 {
-    const tn_ops_table *host = tn_interp_host_ops();
-
-    (void)err;
-    if (args->node->op != TN_OP_LINEAR && args->node->op != TN_OP_LOGITS)
-        return TN_E_UNSUPPORTED;
-    linear l = {.x = host->map(dev, args->in[0]),
-                .w = host->map(dev, args->in[1]),
-                .y = host->map(dev, args->out[0]),
-                .rows = args->rows,
-                .n = (uint64_t)args->value_in[1].dim[0],
-                .k = (uint64_t)args->value_in[1].dim[1]};
-    if (args->node->op == TN_OP_LOGITS) {
-        memset(l.y, 0, l.rows * l.n * sizeof *l.y);
+    switch (args->node->op) {
+    case TN_OP_LINEAR:
+        return run_linear(dev, args, err);
+    case TN_OP_MOE:
+        return run_mixture(dev, args, err);
+    case TN_OP_LOGITS:
+        memset(tn_interp_host_ops()->map(dev, args->out[0]), 0,
+               args->rows * (uint64_t)args->value_out->dim[1] * sizeof(float));
         return TN_OK;
+    default:
+        return TN_E_UNSUPPORTED;
     }
-    if (args->node->in_count > 2)
-        l.bias = host->map(dev, args->in[2]);
-    if (tap.calibration)
-        record_input(args, l.x);
-    parallel_run(l.n, 16, run_columns, &l);
-    return TN_OK;
 }
 
 const tn_ops_table *input_tap_ops(void)

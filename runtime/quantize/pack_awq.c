@@ -67,9 +67,10 @@ static tn_status packing_init(packing *p, const calibration *calibration, const 
     p->xt = calloc(p->rows * p->group_size, sizeof *p->xt);
     if (!p->gram || !p->x || !p->xt)
         return tn_fail(err, TN_E_MEMORY, "tensor %s", name);
-    calibration_rows(calibration, p->fold->group, p->x);
-    make_gram(p);
-    return TN_OK;
+    tn_status status = calibration_rows(calibration, p->fold->group, p->x, err);
+    if (status == TN_OK)
+        make_gram(p);
+    return status;
 }
 
 static void packing_finish(packing *p)

@@ -3,6 +3,8 @@
  */
 #include "quantize/product.h"
 
+#include "quantize/parallel.h"
+
 #include <string.h>
 
 enum { LANES = 16, TILE = 4 };
@@ -86,4 +88,27 @@ void product(const float *x, uint64_t rows, const float *w, uint64_t n, uint64_t
     }
 #endif
     all_tiles(x, rows, w, n, k, y, y_stride);
+}
+
+typedef struct linear {
+    const float *x, *w, *bias;
+    float *y;
+    uint64_t rows, n, k;
+} linear;
+
+static void run_columns(void *ctx, uint64_t begin, uint64_t end)
+{
+    const linear *l = ctx;
+
+    product(l->x, l->rows, l->w + begin * l->k, end - begin, l->k, l->y + begin, l->n);
+    for (uint64_t r = 0; l->bias && r < l->rows; r++)
+        for (uint64_t i = begin; i < end; i++)
+            l->y[r * l->n + i] += l->bias[i];
+}
+
+void product_parallel(const float *x, uint64_t rows, const float *w, const float *bias, uint64_t n, uint64_t k,
+                      float *y)
+{
+    linear l = {.x = x, .w = w, .bias = bias, .y = y, .rows = rows, .n = n, .k = k};
+    parallel_run(n, LANES, run_columns, &l);
 }

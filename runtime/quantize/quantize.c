@@ -2,6 +2,7 @@
 #include "quantize/quantize.h"
 
 #include "base/weight_block.h"
+#include "quantize/kept_shards.h"
 #include "quantize/pack_awq.h"
 #include "quantize/scale_fold.h"
 #include "quantize/shards.h"
@@ -9,21 +10,19 @@
 #include "quantize/tensor_floats.h"
 #include "quantize/whole_file.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define OTHER_SETTINGS "%.200s/%.200s is of another model or made with other settings: give an empty directory"
+enum { COPY_BYTES = 4 << 20 };
 
 typedef struct quantizer {
     const quantize_request *request;
     checkpoint *checkpoint;
     tn_graph *graph;
     shard_plan plan;
+    provenance provenance;
     calibration calibration; /* QUANTIZE_AWQ */
     scale_folds folds;       /* empty for other methods */
     weights_progress progress;
@@ -40,66 +39,6 @@ static void report(quantizer *q, uint64_t bytes)
     q->done += bytes;
     if (q->progress.report)
         q->progress.report(q->progress.ctx, q->done, q->plan.data_bytes);
-}
-
-/* ---- what an earlier run left ---- */
-
-/* The file begins with this header and is as long as it says. */
-static tn_status compare_shard(int fd, const shard *shard, bool *ret_same, tn_error *err)
-{
-    struct stat entry;
-    char *head = malloc(shard->header_bytes);
-
-    if (!head)
-        return tn_fail(err, TN_E_MEMORY, "header of %s", shard->name);
-    *ret_same = fstat(fd, &entry) == 0 && (uint64_t)entry.st_size == shard->header_bytes + shard->data_bytes &&
-                pread(fd, head, shard->header_bytes, 0) == (ssize_t)shard->header_bytes &&
-                memcmp(head, shard->header, shard->header_bytes) == 0;
-    free(head);
-    return TN_OK;
-}
-
-static tn_status find_shard(const quantizer *q, const shard *shard, bool *ret_found, tn_error *err)
-{
-    char path[4096];
-
-    *ret_found = false;
-    snprintf(path, sizeof path, "%s/%s", q->request->destination, shard->name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? TN_OK : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
-    tn_status status = compare_shard(fd, shard, ret_found, err);
-    close(fd);
-    if (status != TN_OK || *ret_found)
-        return status;
-    return tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, shard->name);
-}
-
-static bool is_planned(const quantizer *q, const char *name)
-{
-    for (uint32_t i = 0; i < q->plan.shard_count; i++)
-        if (strcmp(q->plan.shards[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* Other settings cut other shards, whose names then differ; readers that take all files would mix them with ours. */
-static tn_status refuse_strangers(const quantizer *q, tn_error *err)
-{
-    static const char ending[] = ".safetensors";
-    DIR *directory = opendir(q->request->destination);
-    struct dirent *entry;
-    tn_status status = TN_OK;
-
-    if (!directory)
-        return tn_fail(err, TN_E_IO, "%s: %s", q->request->destination, strerror(errno));
-    while (status == TN_OK && (entry = readdir(directory))) {
-        size_t bytes = strlen(entry->d_name), tail = sizeof ending - 1;
-        if (bytes >= tail && strcmp(entry->d_name + bytes - tail, ending) == 0 && !is_planned(q, entry->d_name))
-            status = tn_fail(err, TN_E_ARGUMENT, OTHER_SETTINGS, q->request->destination, entry->d_name);
-    }
-    closedir(directory);
-    return status;
 }
 
 /* ---- writing ---- */
@@ -149,16 +88,44 @@ static tn_status write_quantized(quantizer *q, whole_file *file, const shard_ite
     return status;
 }
 
-/* A gain or bias that took the inverse of scales. */
+/* A gain or bias that took the inverse of scales, or a router that took scales. */
 static tn_status write_folded(const folded_tensor *fold, whole_file *file, const shard_item *item, tn_error *err)
 {
+    uint32_t type = tensor_float_type(&item->tensor);
+    uint64_t count = item->tensor.bytes / tn_scalar_bytes(type), columns = (uint64_t)item->tensor.dim[1];
     void *data = malloc(item->tensor.bytes);
+    float *values = fold->columns ? malloc(count * sizeof *values) : fold->values;
+    tn_status status = TN_OK;
 
-    if (!data)
-        return tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
-    floats_convert(tensor_float_type(&item->tensor), data, TN_F32, fold->values, fold->count);
-    tn_status status = whole_file_write(file, data, item->tensor.bytes, err);
+    if (fold->columns && values) {
+        floats_convert(TN_F32, values, type, item->tensor.data, count);
+        for (uint64_t i = 0; i < count; i++)
+            values[i] *= fold->columns[i % columns];
+    }
+    if (!data || !values)
+        status = tn_fail(err, TN_E_MEMORY, "tensor %s", item->tensor.name);
+    if (status == TN_OK) {
+        floats_convert(type, data, TN_F32, values, count);
+        status = whole_file_write(file, data, item->tensor.bytes, err);
+    }
     free(data);
+    if (values != fold->values)
+        free(values);
+    return status;
+}
+
+/* Piece by piece, so that no more than one of them is resident. */
+static tn_status write_copy(quantizer *q, whole_file *file, const shard_item *item, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    for (uint64_t at = 0; at < item->tensor.bytes && status == TN_OK; at += COPY_BYTES) {
+        const uint8_t *data = (const uint8_t *)item->tensor.data + at;
+        uint64_t bytes = item->tensor.bytes - at < COPY_BYTES ? item->tensor.bytes - at : COPY_BYTES;
+        status = whole_file_write(file, data, bytes, err);
+        checkpoint_release(q->checkpoint, data, bytes);
+        report(q, bytes);
+    }
     return status;
 }
 
@@ -167,11 +134,12 @@ static tn_status write_item(quantizer *q, whole_file *file, const shard_item *it
     const folded_tensor *fold = scale_folds_find(&q->folds, item->tensor.name);
     tn_status status;
 
+    if (!item->type && !fold)
+        return write_copy(q, file, item, err);
     if (item->type) {
         status = write_quantized(q, file, item, err);
     } else {
-        status = fold ? write_folded(fold, file, item, err)
-                      : whole_file_write(file, item->tensor.data, item->tensor.bytes, err);
+        status = write_folded(fold, file, item, err);
         report(q, item->tensor.bytes);
     }
     checkpoint_release(q->checkpoint, item->tensor.data, item->tensor.bytes);
@@ -200,7 +168,7 @@ static tn_status write_shards(quantizer *q, tn_error *err)
     q->progress = begin_stage(q, QUANTIZE_STAGE_WRITE);
     for (uint32_t i = 0; i < q->plan.shard_count && status == TN_OK; i++) {
         bool found;
-        status = find_shard(q, &q->plan.shards[i], &found, err);
+        status = kept_shards_find(q->request->destination, &q->plan.shards[i], &q->provenance, &found, err);
         if (status == TN_OK && found)
             report(q, q->plan.shards[i].data_bytes);
         else if (status == TN_OK)
@@ -218,7 +186,7 @@ static tn_status is_any_shard_missing(const quantizer *q, bool *ret_missing, tn_
     *ret_missing = false;
     for (uint32_t i = 0; i < q->plan.shard_count && status == TN_OK && !*ret_missing; i++) {
         bool found;
-        status = find_shard(q, &q->plan.shards[i], &found, err);
+        status = kept_shards_find(q->request->destination, &q->plan.shards[i], &q->provenance, &found, err);
         *ret_missing = !found;
     }
     return status;
@@ -226,20 +194,17 @@ static tn_status is_any_shard_missing(const quantizer *q, bool *ret_missing, tn_
 
 static tn_status calibrate(quantizer *q, tn_error *err)
 {
-    const tn_source *source = checkpoint_source(q->checkpoint);
     bool missing;
     tn_status status = is_any_shard_missing(q, &missing, err);
 
     if (status != TN_OK || !missing)
         return status;
-    status = calibration_open(&q->calibration, q->request, q->graph, &q->plan, err);
+    status = calibration_open(&q->calibration, q->request, q->graph, &q->plan, &q->provenance, err);
     if (status == TN_OK)
-        status = calibration_run(&q->calibration, begin_stage(q, QUANTIZE_STAGE_CALIBRATE), err);
+        status = calibration_run(&q->calibration, q->request, q->graph, q->checkpoint, q->plan.group_size,
+                                 begin_stage(q, QUANTIZE_STAGE_CALIBRATE), err);
     if (status == TN_OK)
-        status = calibration_find_scales(&q->calibration, source, q->plan.group_size,
-                                         begin_stage(q, QUANTIZE_STAGE_SCALE), err);
-    if (status == TN_OK)
-        status = scale_folds_init(&q->folds, &q->calibration, source, err);
+        status = scale_folds_init(&q->folds, &q->calibration, &q->plan, checkpoint_source(q->checkpoint), err);
     return status;
 }
 
@@ -297,13 +262,29 @@ static tn_status read_source(quantizer *q, tn_error *err)
     return status;
 }
 
+/* Reads all of the source. */
+static tn_status take_provenance(quantizer *q, tn_error *err)
+{
+    tn_status status =
+        provenance_take(&q->provenance, q->request, &q->plan, q->checkpoint, begin_stage(q, QUANTIZE_STAGE_READ), err);
+    if (status != TN_OK)
+        return status;
+    json_t *strings = provenance_json(&q->provenance);
+    status = strings ? shard_plan_write_headers(&q->plan, strings, err)
+                     : tn_fail(err, TN_E_MEMORY, "headers of %u shards", q->plan.shard_count);
+    json_decref(strings);
+    return status;
+}
+
 static tn_status write_directory(quantizer *q, tn_error *err)
 {
     const quantize_request *request = q->request;
 
     tn_status status = make_destination(request, err);
     if (status == TN_OK)
-        status = refuse_strangers(q, err);
+        status = take_provenance(q, err);
+    if (status == TN_OK)
+        status = kept_shards_refuse_strangers(request->destination, &q->plan, &q->provenance, err);
     if (status == TN_OK && request->method == QUANTIZE_AWQ)
         status = calibrate(q, err);
     if (status == TN_OK)
@@ -317,6 +298,13 @@ static tn_status write_directory(quantizer *q, tn_error *err)
     if (status == TN_OK && request->method == QUANTIZE_AWQ)
         status = calibration_remove_log(request->destination, err);
     return status;
+}
+
+const char *quantize_method_name(quantize_method method)
+{
+    static const char *const names[] = {
+        [QUANTIZE_AWQ] = "awq", [QUANTIZE_INT4] = "int4", [QUANTIZE_INT8] = "int8", [QUANTIZE_FP8] = "fp8"};
+    return names[method];
 }
 
 tn_status quantize_checkpoint(const quantize_request *request, tn_error *err)

@@ -1,14 +1,14 @@
 /* runtime/quantize/quantize.h: an unquantized checkpoint directory to a quantized one (AWQ, compressed-tensors).
  *
- * Weights of LINEAR nodes of the model's graph are quantized, everything else is copied. Shards appear under their name
- * only when they are whole, config.json last of all; a second run with the same settings keeps the shards it finds.
+ * Weights of the graph's LINEAR nodes and experts are quantized, everything else is copied. Shards appear under their
+ * name only when they are whole, config.json last of all; a second run of the same source, text and settings keeps the
+ * shards it finds, and one of others is refused.
  */
 #ifndef QUANTIZE_QUANTIZE_H
 #define QUANTIZE_QUANTIZE_H
 
 #include "model/checkpoint.h"
 #include "model/weights.h"
-#include "tenon/ops.h"
 
 typedef enum quantize_method {
     QUANTIZE_AWQ,  /* 4 bits, a scale and a zero point per group of inputs, chosen by a text: W4A16 */
@@ -16,19 +16,21 @@ typedef enum quantize_method {
     QUANTIZE_INT8, /* 8 bits, a scale per output; inputs by token: W8A8 */
     QUANTIZE_FP8   /* e4m3, a scale per output; inputs by token */
 } quantize_method;
+const char *quantize_method_name(quantize_method method); /* "awq" */
 
-/* A text as the model reads it: sequences of equal length, each from an empty context. */
+/* A text as the model reads it, and the model that does: the source again, through a quantization plugin. Borrowed. */
 typedef struct quantize_text {
-    uint32_t sequences, tokens; /* how many; of each, 2 or more */
-    uint64_t hash[2];           /* of all tokens */
-    /* Runs one sequence through the interpreter over `ops`, every row of it an output row. */
-    tn_status (*run)(void *ctx, const tn_ops_table *ops, uint32_t sequence, tn_error *err);
-    void *ctx;
+    const int32_t *ids; /* [count] */
+    uint64_t count;
+    uint32_t sequences, tokens; /* how many, evenly spread over ids, each from an empty context; of each, 2 or more */
+    const model_config *config;
+    weight_source weights;
+    const checkpoint *checkpoint; /* that the weights are read from */
 } quantize_text;
 
 typedef enum quantize_stage {
-    QUANTIZE_STAGE_CALIBRATE, /* sequences */
-    QUANTIZE_STAGE_SCALE,     /* groups of weights */
+    QUANTIZE_STAGE_READ,      /* bytes */
+    QUANTIZE_STAGE_CALIBRATE, /* sequences through layers, and groups of weights */
     QUANTIZE_STAGE_WRITE      /* bytes */
 } quantize_stage;
 
@@ -43,7 +45,7 @@ typedef struct quantize_request {
     void *ctx;
 } quantize_request;
 
-/* Errors name the file or tensor. [ctl] */
+/* Errors name the file or tensor, or what another run's directory was made from. [ctl] */
 tn_status quantize_checkpoint(const quantize_request *request, tn_error *err);
 
 #endif

@@ -28,17 +28,17 @@ static tn_status no_memory(const folding *f, const char *name)
     return tn_fail(f->err, TN_E_MEMORY, "scales of tensor %s", name);
 }
 
-static folded_tensor *find(const scale_folds *folds, const char *name)
+/* Its place, whether it changes or not. */
+static folded_tensor *place_of(const scale_folds *folds, const char *name)
 {
-    for (uint32_t i = 0; i < folds->count; i++)
-        if (strcmp(folds->tensors[i].name, name) == 0)
-            return &folds->tensors[i];
-    return NULL;
+    const shard_item *item = folds->plan ? shard_plan_find(folds->plan, name) : NULL;
+    return item ? &folds->tensors[item - folds->plan->items] : NULL;
 }
 
 const folded_tensor *scale_folds_find(const scale_folds *folds, const char *name)
 {
-    return find(folds, name);
+    const folded_tensor *tensor = place_of(folds, name);
+    return tensor && tensor->name ? tensor : NULL;
 }
 
 /* ---- weights ---- */
@@ -48,18 +48,34 @@ static tn_status add_weight(const folding *f, uint32_t group, const char *name)
 {
     uint64_t columns = f->calibration->groups.groups[group].columns;
     tn_tensor_src tensor = {.struct_size = sizeof tensor};
+    folded_tensor *to = place_of(f->folds, name);
 
-    if (find(f->folds, name))
+    if (to && to->name)
         return TN_OK; /* another weight's rows of it */
-    tn_status status = f->source->tensor(f->source, name, &tensor);
-    TN_ASSERT(status == TN_OK && tensor.rank == 2);
+    if (!to || f->source->tensor(f->source, name, &tensor) != TN_OK)
+        return tn_fail(f->err, TN_E_CORRUPT, "%s: tensor %s is missing", f->source->path, name);
+    if (tensor.rank != 2 || (uint64_t)tensor.dim[1] != columns || !tensor_float_type(&tensor))
+        return tn_fail(f->err, TN_E_UNSUPPORTED, "%s: tensor %s is not a float matrix of %llu columns", f->source->path,
+                       name, (unsigned long long)columns);
     float *scales = ones(columns);
     if (!scales)
         return no_memory(f, name);
-    memcpy(scales, f->calibration->scales[group], columns * sizeof *scales);
-    f->folds->tensors[f->folds->count++] =
-        (folded_tensor){.name = name, .group = group, .columns = scales, .count = (uint64_t)tensor.dim[0]};
+    memcpy(scales, f->calibration->inputs[group].scales, columns * sizeof *scales);
+    *to = (folded_tensor){.name = name, .group = group, .columns = scales, .count = (uint64_t)tensor.dim[0]};
     return TN_OK;
+}
+
+static tn_status add_weights(const folding *f, uint32_t index)
+{
+    const scale_groups *groups = &f->calibration->groups;
+    const scale_group *group = &groups->groups[index];
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < group->weight_count && status == TN_OK; i++)
+        status = add_weight(f, index, groups->weights[group->weight_first + i].tensor);
+    if (status == TN_OK && group->router.tensor && group->fold != FOLD_NONE)
+        status = add_weight(f, index, group->router.tensor);
+    return status;
 }
 
 /* ---- where the inverse goes ---- */
@@ -74,14 +90,14 @@ static void place_scales(const scale_group *group, const float *scales, uint64_t
 static tn_status fold_weight_rows(const folding *f, uint32_t index)
 {
     const scale_group *group = &f->calibration->groups.groups[index];
-    folded_tensor *tensor = find(f->folds, group->weight.tensor);
+    folded_tensor *tensor = place_of(f->folds, group->weight.tensor);
 
     TN_ASSERT(tensor && tensor->columns && group->weight.row0 + group->weight.rows <= tensor->count);
     if (!tensor->rows)
         tensor->rows = ones(tensor->count);
     if (!tensor->rows)
         return no_memory(f, tensor->name);
-    place_scales(group, f->calibration->scales[index], group->weight.row0, tensor->rows);
+    place_scales(group, f->calibration->inputs[index].scales, group->weight.row0, tensor->rows);
     return TN_OK;
 }
 
@@ -89,25 +105,23 @@ static tn_status fold_weight_rows(const folding *f, uint32_t index)
 static tn_status add_vector(const folding *f, const char *name, uint64_t least, folded_tensor **ret_tensor)
 {
     tn_tensor_src source = {.struct_size = sizeof source};
+    folded_tensor *to = place_of(f->folds, name);
 
-    *ret_tensor = find(f->folds, name);
-    if (*ret_tensor)
+    *ret_tensor = to;
+    if (to && to->name)
         return TN_OK;
-    if (f->source->tensor(f->source, name, &source) != TN_OK)
-        return tn_fail(f->err, TN_E_CORRUPT, "%s: tensor %s is missing", f->source->path, name);
-    uint32_t type = tensor_float_type(&source);
-    if (!type)
-        return tn_fail(f->err, TN_E_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", f->source->path, name);
-    folded_tensor vector = {.name = name, .count = source.bytes / tn_scalar_bytes(type)};
-    if (source.rank != 1 || vector.count < least)
-        return tn_fail(f->err, TN_E_CORRUPT, "%s: tensor %s is not a vector of %llu elements", f->source->path, name,
-                       (unsigned long long)least);
-    vector.values = ones(vector.count);
-    if (!vector.values)
+    if (to && f->source->tensor(f->source, name, &source) == TN_OK && source.rank != 1)
+        return tn_fail(f->err, TN_E_CORRUPT, "%s: tensor %s is not a vector", f->source->path, name);
+    uint64_t count = to && (uint64_t)source.dim[0] > least ? (uint64_t)source.dim[0] : least;
+    float *values = ones(count);
+    if (!values)
         return no_memory(f, name);
-    floats_convert(TN_F32, vector.values, type, source.data, vector.count);
-    *ret_tensor = &f->folds->tensors[f->folds->count++];
-    **ret_tensor = vector;
+    tn_status status = tensor_floats(f->source, name, 0, count, values, f->err);
+    if (status != TN_OK) {
+        free(values);
+        return status;
+    }
+    *to = (folded_tensor){.name = name, .values = values, .count = count};
     return TN_OK;
 }
 
@@ -124,15 +138,15 @@ static tn_status fold_bias(const folding *f, uint32_t index)
     float *by = ones(bias->count); /* columns that share a scale divide once */
     if (!by)
         return no_memory(f, bias->name);
-    place_scales(group, f->calibration->scales[index], group->bias.row0, by);
+    place_scales(group, f->calibration->inputs[index].scales, group->bias.row0, by);
     for (uint64_t i = 0; i < bias->count; i++)
         bias->values[i] /= by[i];
     free(by);
     return TN_OK;
 }
 
-/* A gain g becomes g' near (g + offset) / s - offset, as it is stored, and the columns take (g + offset) / (g' + offset):
- * their product is what it was to the last bit but the columns' own rounding. */
+/* A gain g becomes g' near (g + offset) / s - offset, as it is stored, and the columns take (g + offset) / (g' +
+ * offset): their product is what it was to the last bit but the columns' own rounding. */
 static void fold_element(uint32_t type, double offset, float *gain, float *scale)
 {
     double before = (double)*gain + offset, after;
@@ -150,6 +164,11 @@ static void fold_element(uint32_t type, double offset, float *gain, float *scale
     *scale = (float)(before / after);
 }
 
+static void set_columns(const folding *f, const char *name, const float *scales, uint64_t columns)
+{
+    memcpy(place_of(f->folds, name)->columns, scales, columns * sizeof *scales);
+}
+
 static tn_status fold_gain(const folding *f, uint32_t index)
 {
     const calibration *c = f->calibration;
@@ -164,13 +183,13 @@ static tn_status fold_gain(const folding *f, uint32_t index)
     float *scales = ones(group->columns);
     if (!scales)
         return no_memory(f, gain->name);
-    memcpy(scales, c->scales[index], group->columns * sizeof *scales);
+    memcpy(scales, c->inputs[index].scales, group->columns * sizeof *scales);
     for (uint64_t k = 0; k < group->columns; k++)
         fold_element(tensor_float_type(&tensor), group->gain_offset, &gain->values[k], &scales[k]);
-    for (uint32_t i = 0; i < group->weight_count; i++) {
-        const char *name = c->groups.weights[group->weight_first + i].tensor;
-        memcpy(find(f->folds, name)->columns, scales, group->columns * sizeof *scales);
-    }
+    for (uint32_t i = 0; i < group->weight_count; i++)
+        set_columns(f, c->groups.weights[group->weight_first + i].tensor, scales, group->columns);
+    if (group->router.tensor)
+        set_columns(f, group->router.tensor, scales, group->columns);
     free(scales);
     return TN_OK;
 }
@@ -187,20 +206,17 @@ static tn_status fold_group(const folding *f, uint32_t index)
     return status == TN_OK ? fold_bias(f, index) : status;
 }
 
-tn_status scale_folds_init(scale_folds *folds, const calibration *c, const tn_source *source, tn_error *err)
+tn_status scale_folds_init(scale_folds *folds, const calibration *c, const shard_plan *plan, const tn_source *source,
+                           tn_error *err)
 {
     const folding f = {folds, c, source, err};
-    uint64_t most = (uint64_t)c->groups.weight_count + c->groups.count;
     tn_status status = TN_OK;
 
-    *folds = (scale_folds){.tensors = calloc(most ? most : 1, sizeof *folds->tensors)};
+    *folds = (scale_folds){.plan = plan, .tensors = calloc(plan->item_count + 1, sizeof *folds->tensors)};
     if (!folds->tensors)
-        return tn_fail(err, TN_E_MEMORY, "%llu scaled tensors", (unsigned long long)most);
-    for (uint32_t g = 0; g < c->groups.count; g++) {
-        const scale_group *group = &c->groups.groups[g];
-        for (uint32_t i = 0; i < group->weight_count && status == TN_OK; i++)
-            status = add_weight(&f, g, c->groups.weights[group->weight_first + i].tensor);
-    }
+        return tn_fail(err, TN_E_MEMORY, "%u scaled tensors", plan->item_count);
+    for (uint32_t g = 0; g < c->groups.count && status == TN_OK; g++)
+        status = add_weights(&f, g);
     for (uint32_t g = 0; g < c->groups.count && status == TN_OK; g++)
         status = fold_group(&f, g);
     if (status != TN_OK)
@@ -210,7 +226,7 @@ tn_status scale_folds_init(scale_folds *folds, const calibration *c, const tn_so
 
 void scale_folds_finish(scale_folds *folds)
 {
-    for (uint32_t i = 0; i < folds->count; i++) {
+    for (uint32_t i = 0; folds->tensors && i < folds->plan->item_count; i++) {
         free(folds->tensors[i].columns);
         free(folds->tensors[i].rows);
         free(folds->tensors[i].values);

@@ -6,7 +6,7 @@
 
 /* One tensor that changes. A weight's element [n, k] becomes w * columns[k] / rows[n]; a gain or bias is replaced. */
 typedef struct folded_tensor {
-    const char *name;
+    const char *name;      /* NULL: it stays as it is */
     uint32_t group;        /* of a weight: whose input its rows read */
     float *columns, *rows; /* of a weight, owned; rows NULL: all 1 */
     float *values;         /* of a gain or a bias, owned, in what it is stored as */
@@ -14,12 +14,14 @@ typedef struct folded_tensor {
 } folded_tensor;
 
 typedef struct scale_folds {
-    folded_tensor *tensors; /* [count], owned; names are the graph's */
-    uint32_t count;
+    const shard_plan *plan; /* borrowed; NULL: nothing changes */
+    folded_tensor *tensors; /* [plan->item_count], owned, beside the plan's items */
 } scale_folds;
 
-/* For scales of all groups. Gains are rounded as they will be stored, and columns take what that leaves. */
-tn_status scale_folds_init(scale_folds *folds, const calibration *calibration, const tn_source *source, tn_error *err);
+/* For scales of all groups. Gains are rounded as they will be stored, and columns take what that leaves. plan outlives
+ * the folds. */
+tn_status scale_folds_init(scale_folds *folds, const calibration *calibration, const shard_plan *plan,
+                           const tn_source *source, tn_error *err);
 void scale_folds_finish(scale_folds *folds);
 const folded_tensor *scale_folds_find(const scale_folds *folds, const char *name); /* NULL: it stays as it is */
 

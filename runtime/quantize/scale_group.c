@@ -19,12 +19,12 @@ static tn_node node_at(const walk *w, uint32_t index)
     return node;
 }
 
-static uint32_t weight_id(const walk *w, uint32_t value_id)
+static tn_value weight_value(const walk *w, uint32_t value_id)
 {
     tn_value value = {.struct_size = sizeof value};
     tn_status status = w->api->value(w->graph, value_id, &value);
     TN_ASSERT(status == TN_OK && value.kind == TN_VALUE_WEIGHT);
-    return value.weight_id;
+    return value;
 }
 
 /* ---- tensors ---- */
@@ -32,7 +32,7 @@ static uint32_t weight_id(const walk *w, uint32_t value_id)
 /* The one tensor that holds a weight's rows; a vector lies along its columns. */
 static tensor_rows rows_of(const walk *w, uint32_t value_id)
 {
-    uint32_t id = weight_id(w, value_id);
+    uint32_t id = weight_value(w, value_id).weight_id;
     weight_part part;
 
     model_graph_part(w->graph, id, 0, &part);
@@ -42,14 +42,27 @@ static tensor_rows rows_of(const walk *w, uint32_t value_id)
     return n == 1 ? (tensor_rows){part.tensor, part.column0, k} : (tensor_rows){part.tensor, part.row0, part.rows};
 }
 
+static tensor_rows expert_of(const walk *w, uint32_t value_id, uint32_t expert)
+{
+    weight_part part;
+    model_graph_part(w->graph, weight_value(w, value_id).weight_id, expert, &part);
+    return (tensor_rows){part.tensor, part.row0, part.rows};
+}
+
 static bool is_quantized(const walk *w, const tn_node *node)
 {
     if (node->op != TN_OP_LINEAR)
         return false;
     weight_part part;
-    model_graph_part(w->graph, weight_id(w, node->in[1]), 0, &part);
+    model_graph_part(w->graph, weight_value(w, node->in[1]).weight_id, 0, &part);
     const shard_item *item = shard_plan_find(w->plan, part.tensor);
     return item && item->type;
+}
+
+static bool has_quantized_experts(const walk *w, const tn_node *node)
+{
+    return node->op == TN_OP_MOE &&
+           shard_plan_has_experts(w->plan, w->graph, weight_value(w, node->in[TN_MOE_IN_GATE]).weight_id);
 }
 
 /* ---- where an input comes from ---- */
@@ -68,16 +81,22 @@ static bool find_origin(const walk *w, uint32_t value, tn_node *ret_node)
     return false;
 }
 
-/* Only quantized LINEAR nodes read the value, and they are of one group. */
-static bool only_linears_read(const walk *w, uint32_t value)
+/* Everything that reads the value is quantized (or a router), and of one group. */
+static bool only_scaled_read(const walk *w, uint32_t value)
 {
+    bool linear = false, mixture = false;
+
     for (uint32_t i = 0; i < w->api->node_count; i++) {
         tn_node node = node_at(w, i);
-        for (uint32_t j = 0; j < node.in_count; j++)
-            if (node.in[j] == value && !(j == 0 && is_quantized(w, &node)))
+        for (uint32_t j = 0; j < node.in_count; j++) {
+            if (node.in[j] != value)
+                continue;
+            if (j > 0 || !(is_quantized(w, &node) || has_quantized_experts(w, &node)))
                 return false;
+            *(node.op == TN_OP_MOE ? &mixture : &linear) = true;
+        }
     }
-    return true;
+    return linear != mixture;
 }
 
 static uint32_t count_readers(const walk *w, uint32_t value)
@@ -114,7 +133,7 @@ static void choose_fold(const walk *w, scale_group *group)
     if (!find_origin(w, group->input, &origin) || count_readers(w, origin.out[0]) == 0)
         return;
     if (origin.op == TN_OP_RMS_NORM && (uint64_t)origin.attr[TN_RMS_NORM_A_WIDTH] == group->columns &&
-        origin.out[0] == group->input && only_linears_read(w, group->input)) {
+        origin.out[0] == group->input && only_scaled_read(w, group->input)) {
         group->fold = FOLD_GAIN;
         group->gain = rows_of(w, origin.in[1]);
         group->gain_offset = origin.fattr[TN_RMS_NORM_F_GAIN_OFFSET];
@@ -124,8 +143,7 @@ static void choose_fold(const walk *w, scale_group *group)
         fold_into_rows(w, group, origin.in[1]);
     } else if (origin.op == TN_OP_ATTENTION && fold_into_rows(w, group, origin.in[2])) {
         group->head_dim = (uint32_t)origin.attr[TN_ATTENTION_A_V_DIM];
-        group->heads_per_kv =
-            (uint32_t)(origin.attr[TN_ATTENTION_A_HEADS] / origin.attr[TN_ATTENTION_A_KV_HEADS]);
+        group->heads_per_kv = (uint32_t)(origin.attr[TN_ATTENTION_A_HEADS] / origin.attr[TN_ATTENTION_A_KV_HEADS]);
         group->scale_count = group->weight.rows;
     }
 }
@@ -139,35 +157,93 @@ uint64_t scale_group_index(const scale_group *group, uint64_t column)
 
 /* ---- the groups ---- */
 
-static scale_group *group_of(scale_groups *groups, uint32_t input)
+static bool has_group(const scale_groups *groups, uint32_t input)
 {
     for (uint32_t i = 0; i < groups->count; i++)
         if (groups->groups[i].input == input)
-            return &groups->groups[i];
-    return NULL;
+            return true;
+    return false;
 }
 
-static void add_group(const walk *w, const tn_node *node)
+static void add_weight(const walk *w, scale_group *group, tensor_rows rows)
 {
-    uint64_t n;
+    w->groups->weights[w->groups->weight_count++] = rows;
+    group->weight_count++;
+}
+
+/* A group of the node's input, its scales' place chosen, no weights yet. */
+static scale_group *add_group(const walk *w, const tn_node *node, uint32_t reader)
+{
     scale_group *group = &w->groups->groups[w->groups->count++];
+    tn_value value = weight_value(w, reader);
 
-    *group = (scale_group){.input = node->in[0], .first_weight = node->in[1]};
-    model_graph_weight_shape(w->graph, weight_id(w, node->in[1]), &n, &group->columns);
+    *group = (scale_group){.input = node->in[0],
+                           .reader = value.name,
+                           .expert = -1,
+                           .weight_first = w->groups->weight_count,
+                           .columns = (uint64_t)value.dim[1]};
     choose_fold(w, group);
+    return group;
 }
 
-/* Weights of a group lie together, in the order of its nodes. */
-static void list_weights(const walk *w, scale_group *group)
+/* All LINEAR nodes that read what this one does, in the order of the graph. */
+static void add_linears(const walk *w, const tn_node *first)
 {
-    group->weight_first = w->groups->weight_count;
+    scale_group *group = add_group(w, first, first->in[1]);
+
     for (uint32_t i = 0; i < w->api->node_count; i++) {
         tn_node node = node_at(w, i);
-        if (!is_quantized(w, &node) || node.in[0] != group->input)
-            continue;
-        w->groups->weights[w->groups->weight_count++] = rows_of(w, node.in[1]);
-        group->weight_count++;
+        if (is_quantized(w, &node) && node.in[0] == group->input)
+            add_weight(w, group, rows_of(w, node.in[1]));
     }
+}
+
+/* Down of one expert; its input is linear in the rows of the expert's up. */
+static void add_expert(const walk *w, const tn_node *node, uint32_t expert)
+{
+    tn_value down = weight_value(w, node->in[TN_MOE_IN_DOWN]);
+    scale_group *group = &w->groups->groups[w->groups->count++];
+
+    *group = (scale_group){.input = node->in[0],
+                           .reader = down.name,
+                           .expert = expert,
+                           .weight_first = w->groups->weight_count,
+                           .columns = (uint64_t)down.dim[1],
+                           .scale_count = (uint64_t)down.dim[1],
+                           .fold = FOLD_ROWS,
+                           .weight = expert_of(w, node->in[TN_MOE_IN_UP], expert)};
+    add_weight(w, group, expert_of(w, node->in[TN_MOE_IN_DOWN], expert));
+}
+
+static void add_experts(const walk *w, const tn_node *node)
+{
+    uint32_t experts = (uint32_t)node->attr[TN_MOE_A_EXPERTS];
+    scale_group *group = add_group(w, node, node->in[TN_MOE_IN_GATE]);
+
+    group->router = rows_of(w, node->in[TN_MOE_IN_ROUTER]);
+    for (uint32_t e = 0; e < experts; e++) {
+        add_weight(w, group, expert_of(w, node->in[TN_MOE_IN_GATE], e));
+        add_weight(w, group, expert_of(w, node->in[TN_MOE_IN_UP], e));
+    }
+    for (uint32_t e = 0; e < experts; e++)
+        add_expert(w, node, e);
+}
+
+/* Room for a group per node and expert, and for three weights each. */
+static tn_status make_room(const walk *w, tn_error *err)
+{
+    uint64_t most = w->api->node_count;
+
+    for (uint32_t i = 0; i < w->api->node_count; i++) {
+        tn_node node = node_at(w, i);
+        most += node.op == TN_OP_MOE ? (uint64_t)node.attr[TN_MOE_A_EXPERTS] : 0;
+    }
+    w->groups->groups = calloc(most, sizeof *w->groups->groups);
+    w->groups->weights = calloc(3 * most, sizeof *w->groups->weights);
+    if (w->groups->groups && w->groups->weights)
+        return TN_OK;
+    scale_groups_finish(w->groups);
+    return tn_fail(err, TN_E_MEMORY, "groups of %llu weights", (unsigned long long)(3 * most));
 }
 
 tn_status scale_groups_init(scale_groups *groups, const tn_graph *graph, const shard_plan *plan, tn_error *err)
@@ -175,20 +251,15 @@ tn_status scale_groups_init(scale_groups *groups, const tn_graph *graph, const s
     walk w = {.graph = graph, .api = model_graph_api(graph), .plan = plan, .groups = groups};
 
     *groups = (scale_groups){0};
-    groups->groups = calloc(w.api->node_count, sizeof *groups->groups);
-    groups->weights = calloc(w.api->node_count, sizeof *groups->weights);
-    if (!groups->groups || !groups->weights) {
-        scale_groups_finish(groups);
-        return tn_fail(err, TN_E_MEMORY, "groups of %u nodes", w.api->node_count);
-    }
-    for (uint32_t i = 0; i < w.api->node_count; i++) {
+    tn_status status = make_room(&w, err);
+    for (uint32_t i = 0; i < w.api->node_count && status == TN_OK; i++) {
         tn_node node = node_at(&w, i);
-        if (is_quantized(&w, &node) && !group_of(groups, node.in[0]))
-            add_group(&w, &node);
+        if (is_quantized(&w, &node) && !has_group(groups, node.in[0]))
+            add_linears(&w, &node);
+        else if (has_quantized_experts(&w, &node))
+            add_experts(&w, &node);
     }
-    for (uint32_t i = 0; i < groups->count; i++)
-        list_weights(&w, &groups->groups[i]);
-    return TN_OK;
+    return status;
 }
 
 void scale_groups_finish(scale_groups *groups)
@@ -196,15 +267,4 @@ void scale_groups_finish(scale_groups *groups)
     free(groups->groups);
     free(groups->weights);
     *groups = (scale_groups){0};
-}
-
-const scale_group *scale_groups_find(const scale_groups *groups, const char *tensor)
-{
-    for (uint32_t i = 0; i < groups->count; i++) {
-        const scale_group *group = &groups->groups[i];
-        for (uint32_t j = 0; j < group->weight_count; j++)
-            if (strcmp(groups->weights[group->weight_first + j].tensor, tensor) == 0)
-                return group;
-    }
-    return NULL;
 }

@@ -1,8 +1,10 @@
-/* runtime/quantize/scale_group.h: which LINEAR nodes share an input, and what can take the inverse of its scales.
+/* runtime/quantize/scale_group.h: which weights share an input, and what can take the inverse of its scales.
  *
- * Multiplying the columns of every weight that reads x by s, and dividing x by s, changes nothing but what rounding does
- * (Lin et al. 2023, arXiv:2306.00978). x is divided where it comes from: in the gain of a norm, or in the rows of the
- * weight that it is linear in (up, through the gated product, and v, through attention).
+ * Multiplying the columns of every weight that reads x by s, and dividing x by s, changes nothing but what rounding
+ * does (Lin et al. 2023, arXiv:2306.00978). x is divided where it comes from: in the gain of a norm, or in the rows of
+ * the weight that it is linear in (up, through the gated product, and v, through attention). Gate and up of all experts
+ * of a mixture share the mixture's input, and its router, which is not quantized, takes the scales too; down has a
+ * group per expert, of the rows that go there.
  */
 #ifndef QUANTIZE_SCALE_GROUP_H
 #define QUANTIZE_SCALE_GROUP_H
@@ -24,13 +26,17 @@ typedef enum scale_fold {
 } scale_fold;
 
 typedef struct scale_group {
-    uint32_t input, first_weight; /* value ids: x, and the weight of the first node that reads it */
+    uint32_t input; /* value id: x, or the mixture's input where x is within an expert */
+    const char
+        *reader;    /* the graph's name of a weight that reads x: the first LINEAR's, or the experts' gate or down */
+    int64_t expert; /* whose down it is; -1: of no expert. Groups of a node's experts follow each other */
     uint32_t weight_first, weight_count;
     uint64_t columns; /* of x */
     scale_fold fold;
-    tensor_rows gain;        /* FOLD_GAIN: [1, columns] */
-    double gain_offset;      /* what the norm adds to it */
+    tensor_rows gain;         /* FOLD_GAIN: [1, columns] */
+    double gain_offset;       /* what the norm adds to it */
     tensor_rows weight, bias; /* FOLD_ROWS */
+    tensor_rows router;       /* reads x as well, and is not quantized */
     /* Column c has scale scale_group_index(c): its own or, after attention, that of its key/value head. */
     uint32_t heads_per_kv, head_dim;
     uint64_t scale_count;
@@ -42,11 +48,9 @@ typedef struct scale_groups {
     uint32_t count, weight_count;
 } scale_groups;
 
-/* The groups of all LINEAR nodes whose weights the plan quantizes. graph outlives the groups. */
+/* The groups of all weights that the plan quantizes. graph outlives the groups. */
 tn_status scale_groups_init(scale_groups *groups, const tn_graph *graph, const shard_plan *plan, tn_error *err);
 void scale_groups_finish(scale_groups *groups);
 uint64_t scale_group_index(const scale_group *group, uint64_t column);
-/* The group whose input the rows of this tensor read; NULL: none. */
-const scale_group *scale_groups_find(const scale_groups *groups, const char *tensor);
 
 #endif

@@ -48,14 +48,35 @@ static void search_finish(search *s)
     free(s->errors);
 }
 
-/* Keeps ROWS_MOST rows that lie evenly. */
+/* Mean magnitude of each column, over the rows that reached the group. */
+static void take_means(search *s, uint32_t group)
+{
+    const double *sums = calibration_sums(s->calibration->inputs[group].record);
+
+    for (uint64_t k = 0; k < s->columns && sums[s->columns] > 0; k++)
+        s->means[k] = sums[k] / sums[s->columns];
+}
+
+static bool is_zero(const float *row, uint64_t columns)
+{
+    for (uint64_t k = 0; k < columns; k++)
+        if (row[k] != 0.0f)
+            return false;
+    return true;
+}
+
+/* Keeps ROWS_MOST rows that lie evenly among those that are not zero, as are the places that an expert did not fill. */
 static void thin_rows(search *s)
 {
-    if (s->rows <= ROWS_MOST)
-        return;
-    for (uint64_t r = 0; r < ROWS_MOST; r++)
-        memmove(s->x + r * s->columns, s->x + r * s->rows / ROWS_MOST * s->columns, s->columns * sizeof *s->x);
-    s->rows = ROWS_MOST;
+    uint64_t filled = 0, kept;
+
+    for (uint64_t r = 0; r < s->rows; r++)
+        if (!is_zero(s->x + r * s->columns, s->columns))
+            memmove(s->x + filled++ * s->columns, s->x + r * s->columns, s->columns * sizeof *s->x);
+    kept = filled < ROWS_MOST ? filled : ROWS_MOST;
+    for (uint64_t r = 0; r < kept; r++)
+        memmove(s->x + r * s->columns, s->x + r * filled / kept * s->columns, s->columns * sizeof *s->x);
+    s->rows = kept ? kept : 1; /* a row of zeros, where no token went */
 }
 
 static tn_status search_init(search *s, uint32_t group, tn_error *err)
@@ -80,9 +101,9 @@ static tn_status search_init(search *s, uint32_t group, tn_error *err)
         return tn_fail(err, TN_E_MEMORY, "a search over %llu rows of %llu columns", (unsigned long long)weight_rows,
                        (unsigned long long)s->columns);
     }
-    calibration_rows(c, group, s->x);
+    memcpy(s->x, calibration_rows_of(c, group, c->inputs[group].record), s->rows * s->columns * sizeof *s->x);
     thin_rows(s);
-    calibration_means(c, group, s->means);
+    take_means(s, group);
     return TN_OK;
 }
 

@@ -4,8 +4,8 @@
 
 #include "quantize/calibration.h"
 
-/* ret_scales: malloc'ed [columns of the group], each finite and above 0; all 1 if the group has nowhere to put their
- * inverse. Errors name the tensor. */
+/* The group's record is in memory. ret_scales: malloc'ed [columns of the group], each finite and above 0; all 1 if the
+ * group has nowhere to put their inverse. Errors name the tensor. */
 tn_status scale_search(const calibration *calibration, uint32_t group, const tn_source *source, uint32_t group_size,
                        float **ret_scales, tn_error *err);
 

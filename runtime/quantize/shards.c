@@ -7,7 +7,6 @@
 #include "quantize/tensor_floats.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,13 +14,17 @@ enum { GROUP_SIZE_MOST = 128, GROUP_SIZE_LEAST = 8 };
 
 /* ---- which weights ---- */
 
-/* Linear, once per weight. */
+static int compare_names(const void *left, const void *right)
+{
+    const shard_item *const *a = left, *const *b = right;
+    return strcmp((*a)->tensor.name, (*b)->tensor.name);
+}
+
 static shard_item *find_item(const shard_plan *plan, const char *name)
 {
-    for (uint32_t i = 0; i < plan->item_count; i++)
-        if (strcmp(plan->items[i].tensor.name, name) == 0)
-            return &plan->items[i];
-    return NULL;
+    const shard_item wanted = {.tensor.name = name}, *key = &wanted;
+    shard_item **found = bsearch(&key, plan->by_name, plan->item_count, sizeof *plan->by_name, compare_names);
+    return found ? *found : NULL;
 }
 
 const shard_item *shard_plan_find(const shard_plan *plan, const char *name)
@@ -39,12 +42,17 @@ static tn_status missing(const weight_part *part, const char *path, tn_error *er
     return tn_fail(err, TN_E_CORRUPT, "%s: tensor %s is missing", path, part->tensor);
 }
 
-static tn_status mark_embedding(shard_plan *plan, const weight_part *part, const char *path, tn_error *err)
+static tn_status mark_embedding(shard_plan *plan, const tn_graph *graph, uint32_t value_id, const char *path,
+                                tn_error *err)
 {
-    shard_item *item = find_item(plan, part->tensor);
+    tn_value value = {.struct_size = sizeof value};
+    weight_part part;
 
+    model_graph_api(graph)->value(graph, value_id, &value);
+    model_graph_part(graph, value.weight_id, 0, &part);
+    shard_item *item = find_item(plan, part.tensor);
     if (!item)
-        return missing(part, path, err);
+        return missing(&part, path, err);
     item->embedding = true;
     return TN_OK;
 }
@@ -75,26 +83,74 @@ static tn_status mark_tensor(shard_plan *plan, const quantize_request *request, 
     return TN_OK;
 }
 
-/* Weights of LINEAR nodes; embeddings and the head stay as they are. */
-static tn_status mark_linear_weights(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
-                                     const char *path, tn_error *err)
+/* A stack whose parts are whole tensors, one for each expert. */
+static bool is_one_tensor_per_expert(const tn_graph *graph, uint32_t weight_id)
+{
+    weight_part part;
+
+    model_graph_part(graph, weight_id, 0, &part);
+    return part.tensor_rows == part.rows && !part.transposed && part.row_step == 1 && part.column_step == 1;
+}
+
+bool shard_plan_has_experts(const shard_plan *plan, const tn_graph *graph, uint32_t weight_id)
+{
+    weight_part part;
+
+    model_graph_part(graph, weight_id, 0, &part);
+    const shard_item *item = find_item(plan, part.tensor);
+    return item && item->type && is_one_tensor_per_expert(graph, weight_id);
+}
+
+static tn_status mark_weight(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
+                             uint32_t value_id, const char *path, tn_error *err)
+{
+    tn_value value = {.struct_size = sizeof value};
+    tn_status status = model_graph_api(graph)->value(graph, value_id, &value);
+
+    TN_ASSERT(status == TN_OK && value.kind == TN_VALUE_WEIGHT);
+    for (uint32_t p = 0; p < model_graph_part_count(graph, value.weight_id) && status == TN_OK; p++) {
+        weight_part part;
+        model_graph_part(graph, value.weight_id, p, &part);
+        status = mark_tensor(plan, request, &part, path, err);
+    }
+    return status;
+}
+
+/* Experts that have biases or lie in one tensor stay: no loader of these layouts takes them. */
+static tn_status mark_experts(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
+                              const tn_node *node, const char *path, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    if (node->in_count > TN_MOE_IN_ROUTER_BIAS)
+        return TN_OK;
+    for (uint32_t input = TN_MOE_IN_GATE; input <= TN_MOE_IN_DOWN; input++) {
+        tn_value value = {.struct_size = sizeof value};
+        model_graph_api(graph)->value(graph, node->in[input], &value);
+        if (!is_one_tensor_per_expert(graph, value.weight_id))
+            return TN_OK;
+    }
+    for (uint32_t input = TN_MOE_IN_GATE; input <= TN_MOE_IN_DOWN && status == TN_OK; input++)
+        status = mark_weight(plan, request, graph, node->in[input], path, err);
+    return status;
+}
+
+/* Weights of LINEAR nodes and experts; embeddings, the head and routers stay as they are. */
+static tn_status mark_weights(shard_plan *plan, const quantize_request *request, const tn_graph *graph,
+                              const char *path, tn_error *err)
 {
     const tn_graph_api *api = model_graph_api(graph);
     tn_status status = TN_OK;
 
     for (uint32_t i = 0; i < api->node_count && status == TN_OK; i++) {
         tn_node node = {.struct_size = sizeof node};
-        tn_value value = {.struct_size = sizeof value};
-        weight_part part;
         api->node(graph, i, &node);
-        if (node.op != TN_OP_LINEAR && node.op != TN_OP_EMBED)
-            continue;
-        api->value(graph, node.in[node.op == TN_OP_LINEAR], &value);
-        for (uint32_t p = 0; p < model_graph_part_count(graph, value.weight_id) && status == TN_OK; p++) {
-            model_graph_part(graph, value.weight_id, p, &part);
-            status = node.op == TN_OP_EMBED ? mark_embedding(plan, &part, path, err)
-                                            : mark_tensor(plan, request, &part, path, err);
-        }
+        if (node.op == TN_OP_EMBED)
+            status = mark_embedding(plan, graph, node.in[0], path, err);
+        else if (node.op == TN_OP_LINEAR)
+            status = mark_weight(plan, request, graph, node.in[1], path, err);
+        else if (node.op == TN_OP_MOE)
+            status = mark_experts(plan, request, graph, &node, path, err);
     }
     return status;
 }
@@ -161,15 +217,18 @@ static tn_status choose_parts(shard_plan *plan, const quantize_request *request,
 static tn_status list_items(shard_plan *plan, const tn_source *source, tn_error *err)
 {
     plan->items = calloc(source->tensor_count ? source->tensor_count : 1, sizeof *plan->items);
-    if (!plan->items)
+    plan->by_name = calloc(source->tensor_count ? source->tensor_count : 1, sizeof(shard_item *));
+    if (!plan->items || !plan->by_name)
         return tn_fail(err, TN_E_MEMORY, "%u tensors", source->tensor_count);
     for (uint32_t i = 0; i < source->tensor_count; i++) {
         tn_tensor_src tensor = {.struct_size = sizeof tensor};
         tn_status status = source->tensor_at(source, i, &tensor);
         TN_ASSERT(status == TN_OK);
-        plan->items[plan->item_count++].tensor = tensor;
-        plan->source_bytes += tensor.bytes;
+        plan->items[i].tensor = tensor;
+        plan->by_name[i] = &plan->items[i];
+        plan->item_count++;
     }
+    qsort(plan->by_name, plan->item_count, sizeof *plan->by_name, compare_names);
     return TN_OK;
 }
 
@@ -247,22 +306,13 @@ static bool add_item(json_t *header, const shard_item *item, uint64_t *at)
     return whole;
 }
 
-/* The header names the settings, so that a shard of another run is not taken for one of this. */
-static tn_status write_header(const shard_plan *plan, const quantize_request *request, shard *shard, tn_error *err)
+static tn_status write_header(const shard_plan *plan, const json_t *strings, shard *shard, tn_error *err)
 {
-    static const char *const methods[] = {"awq", "int4", "int8", "fp8"};
-    char settings[160];
     uint64_t at = 0;
-    json_t *header = json_object();
+    json_t *header = json_object(), *metadata = json_pack("{s:s}", "format", "pt");
 
-    int bytes_written = snprintf(settings, sizeof settings, "%s, groups of %u, from %" PRIu64 " bytes",
-                                 methods[request->method], plan->group_size, plan->source_bytes);
-    if (request->method == QUANTIZE_AWQ)
-        snprintf(settings + bytes_written, sizeof settings - (size_t)bytes_written,
-                 ", calibrated on %u sequences of %u tokens, %016" PRIx64 "%016" PRIx64, request->text->sequences,
-                 request->text->tokens, request->text->hash[0], request->text->hash[1]);
-    bool whole = header && json_object_set_new(header, "__metadata__",
-                                               json_pack("{s:s, s:s}", "format", "pt", "quantized", settings)) == 0;
+    bool whole = metadata && json_object_update(metadata, (json_t *)strings) == 0;
+    whole = json_object_set_new(header, "__metadata__", metadata) == 0 && whole;
     for (uint32_t i = 0; i < shard->count && whole; i++)
         whole = add_item(header, &plan->items[shard->first + i], &at);
     char *text = whole ? json_dumps(header, JSON_COMPACT) : NULL;
@@ -279,6 +329,15 @@ static tn_status write_header(const shard_plan *plan, const quantize_request *re
     return shard->header ? TN_OK : tn_fail(err, TN_E_MEMORY, "header of %s", shard->name);
 }
 
+tn_status shard_plan_write_headers(shard_plan *plan, const json_t *strings, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < plan->shard_count && status == TN_OK; i++)
+        status = write_header(plan, strings, &plan->shards[i], err);
+    return status;
+}
+
 tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, const checkpoint *checkpoint,
                           const tn_graph *graph, tn_error *err)
 {
@@ -287,13 +346,11 @@ tn_status shard_plan_init(shard_plan *plan, const quantize_request *request, con
     *plan = (shard_plan){0};
     tn_status status = list_items(plan, source, err);
     if (status == TN_OK)
-        status = mark_linear_weights(plan, request, graph, source->path, err);
+        status = mark_weights(plan, request, graph, source->path, err);
     if (status == TN_OK)
         status = choose_parts(plan, request, source->path, err);
     if (status == TN_OK)
         status = cut_shards(plan, request, err);
-    for (uint32_t i = 0; i < plan->shard_count && status == TN_OK; i++)
-        status = write_header(plan, request, &plan->shards[i], err);
     if (status != TN_OK)
         shard_plan_finish(plan);
     return status;
@@ -304,6 +361,7 @@ void shard_plan_finish(shard_plan *plan)
     for (uint32_t i = 0; i < plan->shard_count; i++)
         free(plan->shards[i].header);
     free(plan->shards);
+    free(plan->by_name);
     free(plan->items);
     *plan = (shard_plan){0};
 }

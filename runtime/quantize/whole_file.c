@@ -40,6 +40,23 @@ bool write_all(int fd, const void *data, uint64_t bytes)
     return true;
 }
 
+bool read_all(int fd, void *data, uint64_t bytes, uint64_t at)
+{
+    char *to = data;
+
+    while (bytes) {
+        ssize_t count = pread(fd, to, bytes < (1u << 30) ? bytes : 1u << 30, (off_t)at);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return false;
+        to += count;
+        at += (uint64_t)count;
+        bytes -= (uint64_t)count;
+    }
+    return true;
+}
+
 tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err)
 {
     return write_all(file->fd, data, bytes) ? TN_OK : refuse(file, err);

@@ -17,6 +17,8 @@ import time
 from in_family_directory import VOCAB, tokenizer
 
 FAMILIES = sys.argv[1]
+# Mean squared difference of logits over their mean square: products of a weight and of its codes round differently.
+LIMITS = {"awq": 3e-4, "int4": 3e-4, "int8": 1e-5, "fp8": 1e-5}
 ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # nibble i of a word is output 8c + ORDER[i]
 
 
@@ -30,11 +32,13 @@ def tenon(*arguments, stdin="", code=0):
     return done.stdout if code == 0 else done.stderr
 
 
-def model_directory(name, folder):
+def model_directory(name, folder, only=("config.json", "model.safetensors"), source=None):
     path = os.path.join(folder, name)
     os.mkdir(path)
-    for file in ("config.json", "model.safetensors"):
-        os.symlink(os.path.join(FAMILIES, name, file), os.path.join(path, file))
+    for file in only:
+        os.symlink(os.path.join(source or os.path.join(FAMILIES, name), file), os.path.join(path, file))
+    if source:
+        return path
     with open(os.path.join(path, "tokenizer.json"), "w") as out:
         json.dump(tokenizer(), out)
     return path
@@ -180,7 +184,133 @@ def test_killed_runs_end_with_the_same_bytes(folder, kills=8):
     assert killed >= 1
     print(f"{killed} runs of {took:.2f} s were killed")
     other, _ = write_text(folder, "other", 64 * 64)
-    assert "other settings" in tenon("quantize", source, broken, *["--calibration", other] + options[2:], code=1)
+    words = tenon("quantize", source, broken, *["--calibration", other] + options[2:], code=1)
+    assert "before the calibration text, as the model's tokenizer reads it, changed" in words, words
+
+
+def test_a_stopped_calibration_goes_on_with_what_it_was_begun_with(folder):
+    """Stopped before a shard was written, so that the log alone says what the run is of."""
+    source, out = os.path.join(folder, "stopped"), os.path.join(folder, "stopped-awq")
+    os.mkdir(source)
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        with open(os.path.join(folder, "llama", file), "rb") as a, open(os.path.join(source, file), "wb") as b:
+            b.write(a.read())
+    text, other = os.path.join(folder, "text-long.txt"), os.path.join(folder, "text-other.txt")
+    options = ["--group-size", "8", "--sequence-length", "64", "--samples", "64"]
+    in_the_way = os.path.join(out, "model.safetensors.partial")
+    os.makedirs(in_the_way)
+    assert "Is a directory" in tenon("quantize", source, out, "--calibration", text, *options, code=1)
+    os.rmdir(in_the_way)
+
+    def refusal(*arguments):
+        return tenon("quantize", source, out, *arguments, code=1)
+
+    def flip(file):
+        """The last bit of the last byte, back and forth."""
+        with open(os.path.join(source, file), "r+b") as data:
+            data.seek(-1, os.SEEK_END)
+            byte = data.read(1)[0]
+            data.seek(-1, os.SEEK_END)
+            data.write(bytes([byte ^ 1]))
+
+    log = os.path.join(out, "calibration.partial")
+    words = refusal("--calibration", other, *options)
+    assert f"{log} was begun before the calibration text" in words and "give what it was begun with" in words, words
+    words = refusal("--calibration", text, "--group-size", "16", *options[2:])
+    assert f"{log} was made with --group-size 8, this run has 16: give the same" in words, words
+    words = refusal("--calibration", text, *options[:4], "--samples", "63")
+    assert "calibration text" in words or "--samples 64, this run has 63" in words, words
+    flip("model.safetensors")
+    words = refusal("--calibration", text, *options)
+    assert f"{log} was begun before the weights of the source changed" in words, words
+    flip("model.safetensors")
+    tenon("quantize", source, out, "--calibration", text, *options)
+    same_files(os.path.join(folder, "whole"), out)
+
+
+# ---- experts ----
+
+def e4m3(code):
+    exponent, fraction = code >> 3 & 15, code & 7
+    value = fraction / 512 if exponent == 0 else (1 + fraction / 8) * 2.0 ** (exponent - 7)
+    return -value if code & 128 else value
+
+
+def decode_compressed(method, tensors, module):
+    """[N][K] values of a module of compressed-tensors."""
+    scales = tensors[module + ".weight_scale"]
+    scale, per_row = values(scales), scales["shape"][1]
+    if method == "int4":
+        n_all, k_all = struct.unpack("<2q", tensors[module + ".weight_shape"]["data"])
+        words = values(tensors[module + ".weight_packed"])
+        codes = [(words[n * (k_all // 8) + k // 8] >> 4 * (k % 8) & 15) - 8 for n in range(n_all) for k in range(k_all)]
+    else:
+        (n_all, k_all), data = tensors[module + ".weight"]["shape"], tensors[module + ".weight"]["data"]
+        codes = [e4m3(c) for c in data] if method == "fp8" else struct.unpack("<%db" % len(data), data)
+    return [[codes[n * k_all + k] * scale[n * per_row + k * per_row // k_all] for k in range(k_all)] for n in range(n_all)]
+
+
+def write_dense(folder, name, source, quantized, method):
+    """The quantized checkpoint with float32 weights, as a source of its own."""
+    path = model_directory(name, folder, only=("config.json", "tokenizer.json"), source=source)
+    before, after, header, data = read_tensors(source), read_tensors(quantized), {}, b""
+    for tensor, entry in before.items():
+        module = tensor.removesuffix(".weight")
+        if tensor in after and module + ".weight_scale" not in after:
+            floats = values(after[tensor])
+        elif method == "awq":
+            floats = [value for row in decode(after, module) for value, _ in row]
+        else:
+            floats = [value for row in decode_compressed(method, after, module) for value in row]
+        raw = struct.pack("<%df" % len(floats), *floats)
+        header[tensor] = {"dtype": "F32", "shape": entry["shape"], "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    with open(os.path.join(path, "model.safetensors"), "wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def check_experts(before, after, method, config):
+    """Every matrix of every expert is quantized, no router is, and the lists say so."""
+    quantized = {n.rsplit(".", 1)[0] for n in after if n.endswith((".qweight", ".weight_scale"))}
+    kept = config["modules_to_not_convert" if method == "awq" else "ignore"]
+    for name, entry in before.items():
+        module = name.removesuffix(".weight")
+        if ".experts." in name:
+            assert module in quantized and not any(module.startswith(k) for k in kept), name
+        elif name.endswith(".gate.weight"):
+            assert after[name]["dtype"] == entry["dtype"] and after[name]["shape"] == entry["shape"] and module in kept, name
+            assert method == "awq" or after[name]["data"] == entry["data"], name
+
+
+def check_router(before, after, layer, router, norm):
+    """awq divides the norm's gain by scales, and the router's columns have them: its products are what they were."""
+    gains, folded = values(before[layer + norm]), values(after[layer + norm])
+    was, is_now = values(before[layer + router]), values(after[layer + router])
+    assert gains != folded
+    for i, (x, y) in enumerate(zip(was, is_now)):
+        column = i % len(gains)
+        assert abs(y * folded[column] - x * gains[column]) <= 2 ** -8 * abs(x * gains[column]), (router, i)
+
+
+def test_experts(name, folder, mlp):
+    source, text = os.path.join(folder, name), os.path.join(folder, f"text-{name}.txt")
+    with open(text) as file:
+        ids = list(file.read().encode())[:32]
+    for method in ("awq", "int4", "int8", "fp8"):
+        out = os.path.join(folder, f"{name}-{method}")
+        if not os.path.exists(out):
+            tenon("quantize", source, out, "--method", method)
+        before, after = read_tensors(source), read_tensors(out)
+        with open(os.path.join(out, "config.json")) as file:
+            check_experts(before, after, method, json.load(file)["quantization_config"])
+        dense = write_dense(folder, f"{name}-{method}-dense", source, out, method)
+        apart = error(logits(dense, ids), logits(out, ids))
+        print(f"{name} {method}: {apart:.2e} from its weights in float32")
+        assert apart < LIMITS[method], (name, method, apart)
+    check_router(before, read_tensors(os.path.join(folder, name + "-awq")), "model.layers.0.", mlp + ".gate.weight",
+                 "post_attention_layernorm.weight")
 
 
 def test_refusals(folder):
@@ -205,6 +335,7 @@ def main():
         test_family("llama", folder)
         test_refusals(folder)
         test_killed_runs_end_with_the_same_bytes(folder)
+        test_a_stopped_calibration_goes_on_with_what_it_was_begun_with(folder)
         test_family("qwen2", folder)
         test_family("gemma", folder, offset=1.0)
         test_family("gemma3", folder, offset=1.0)
@@ -212,7 +343,10 @@ def main():
         test_family("qwen3", folder)
         test_family("granite", folder)
         test_family("mixtral", folder)
+        test_family("qwen3_moe", folder)
         test_family("olmo2", folder, module=None)
+        test_experts("mixtral", folder, "block_sparse_moe")
+        test_experts("qwen3_moe", folder, "mlp")
 
 
 if __name__ == "__main__":

@@ -15,19 +15,23 @@
 static const char *const source_path = GOLDEN_DIR "/llama_tiny"; /* F32, 64 and 160 inputs */
 
 typedef struct counter {
-    uint64_t calls, done, total;
+    uint64_t stages, done, total;
 } counter;
 
 static void count(void *ctx, uint64_t done, uint64_t total)
 {
     counter *c = ctx;
     assert_true(done > c->done && done <= total);
-    *c = (counter){c->calls + 1, done, total};
+    *c = (counter){c->stages, done, total};
 }
 
+/* Without a text there are two stages. */
 static weights_progress begin(void *ctx, quantize_stage stage)
 {
-    assert_int_equal(stage, QUANTIZE_STAGE_WRITE); /* the only one without a text */
+    counter *c = ctx;
+    assert_true(stage == QUANTIZE_STAGE_READ || stage == QUANTIZE_STAGE_WRITE);
+    assert_int_equal(c->done, stage == QUANTIZE_STAGE_WRITE ? c->total : 0);
+    *c = (counter){.stages = c->stages + 1};
     return (weights_progress){count, ctx};
 }
 
@@ -123,6 +127,7 @@ static void test_every_method_reads_back_within_half_a_step(void **state)
         request.begin = begin;
         request.ctx = &c;
         must_quantize(&request);
+        assert_int_equal(c.stages, 2);
         assert_int_equal(c.done, c.total);
         check_directory(method, to.path);
         scratch_destroy(&to);
@@ -199,12 +204,70 @@ static void test_shards_of_other_settings_or_lengths_are_not_taken(void **state)
     char path[512];
     must_quantize(&request);
     request.group_size = 16;
-    assert_refused(&request, TN_E_ARGUMENT, "other settings");
+    assert_refused(&request, TN_E_ARGUMENT, "was made with --group-size 32, this run has 16: give the same");
     request.group_size = 32;
+    request.shard_bytes = 1 << 20;
+    assert_refused(&request, TN_E_ARGUMENT, "was made with --shard-size 0.015625, this run has 1: give the same");
+    request = request_for(&to, QUANTIZE_FP8);
+    assert_refused(&request, TN_E_ARGUMENT, "was made with --method int4, this run has fp8: give the same");
+    request = request_for(&to, QUANTIZE_INT4);
     snprintf(path, sizeof path, "%s/%s", to.path, shard_name(&to, 1));
     assert_int_equal(truncate(path, state_of(&to, shard_name(&to, 1)).st_size - 1), 0);
-    assert_refused(&request, TN_E_ARGUMENT, "other settings");
+    assert_refused(&request, TN_E_ARGUMENT, "is damaged");
+    scratch_write(&to, shard_name(&to, 1), "not one", 7);
+    assert_refused(&request, TN_E_ARGUMENT, "does not say what it was made from");
     scratch_destroy(&to);
+}
+
+static char *read_source_file(const char *name, size_t *ret_bytes)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", source_path, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *ret_bytes = (size_t)ftell(file);
+    rewind(file);
+    char *data = malloc(*ret_bytes);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, *ret_bytes, file), *ret_bytes);
+    fclose(file);
+    return data;
+}
+
+/* A source that has changed under the same names, with the same headers and sizes. */
+static void test_a_source_that_has_changed_is_not_gone_on_with(void **state)
+{
+    (void)state;
+    scratch_directory from = scratch_create(), to = scratch_create();
+    quantize_request request = request_for(&to, QUANTIZE_INT8);
+    size_t weights_bytes, config_bytes;
+    char *weights = read_source_file("model.safetensors", &weights_bytes);
+    char *config = read_source_file("config.json", &config_bytes), lost[64];
+
+    request.source = from.path;
+    scratch_write(&from, "model.safetensors", weights, weights_bytes);
+    scratch_write(&from, "config.json", config, config_bytes);
+    must_quantize(&request);
+    snprintf(lost, sizeof lost, "%s", shard_name(&to, 2));
+    remove_file(&to, lost);
+
+    weights[weights_bytes - 4] ^= 1; /* the last bit of the last value */
+    scratch_write(&from, "model.safetensors", weights, weights_bytes);
+    assert_refused(&request, TN_E_ARGUMENT,
+                   "was begun before the weights of the source changed: give what it was begun");
+    weights[weights_bytes - 4] ^= 1;
+    scratch_write(&from, "model.safetensors", weights, weights_bytes);
+    config[config_bytes - 1] = ' '; /* the line's end */
+    scratch_write(&from, "config.json", config, config_bytes);
+    assert_refused(&request, TN_E_ARGUMENT, "was begun before the source's config.json changed");
+    config[config_bytes - 1] = '\n';
+    scratch_write(&from, "config.json", config, config_bytes);
+    must_quantize(&request);
+    free(weights);
+    free(config);
+    scratch_destroy(&to);
+    scratch_destroy(&from);
 }
 
 static void test_bad_requests_are_refused(void **state)
@@ -213,7 +276,8 @@ static void test_bad_requests_are_refused(void **state)
     scratch_directory to = scratch_create(), again = scratch_create();
     quantize_request request = request_for(&to, QUANTIZE_INT4);
     request.group_size = 128;
-    assert_refused(&request, TN_E_ARGUMENT, "160 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
+    assert_refused(&request, TN_E_ARGUMENT,
+                   "160 inputs, which groups of 128 do not divide: --group-size can be 8, 16, 32");
     request.group_size = 32;
     request.destination = source_path;
     assert_refused(&request, TN_E_ARGUMENT, "is the source");
@@ -250,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_every_method_reads_back_within_half_a_step),
         cmocka_unit_test(test_a_second_run_keeps_whole_shards_and_makes_the_others),
         cmocka_unit_test(test_shards_of_other_settings_or_lengths_are_not_taken),
+        cmocka_unit_test(test_a_source_that_has_changed_is_not_gone_on_with),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_e4m3_rounds_to_the_nearest_even),
     };
