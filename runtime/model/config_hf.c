@@ -6,10 +6,10 @@
  * the text part of a larger one has its config in `text_config` and "language_model." within its tensors' names: before
  * everything as first published, behind "model." as transformers has written them since 4.52.
  */
+#include "base/json_text.h"
 #include "model/config_hf_rope.h"
 #include "model/decoder.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static tn_status convert(const json_t *value, tn_meta *ret_meta)
@@ -57,7 +57,7 @@ static tn_status parse(const tn_source *source, json_t **ret_root, tn_error *err
     if (source->meta(source, "config.json", &meta) != TN_OK || meta.kind != TN_META_STRING)
         return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json is missing; it holds the model's dimensions",
                        source->path);
-    json_t *root = json_loadb(meta.string, meta.count, JSON_REJECT_DUPLICATES, &where);
+    json_t *root = json_text_load(meta.string, meta.count, JSON_REJECT_DUPLICATES, &where);
     if (!root)
         return tn_fail(err, TN_E_CORRUPT, "%s: config.json line %d: %s", source->path, where.line, where.text);
     if (!json_is_object(root)) {
