@@ -1,9 +1,9 @@
 /* sdk/base/json_text.h: JSON as Python writes it: with integers of any length.
  *
- * tokenizer_config.json of many models says that "model_max_length" is 1000000000000000019884624838656, which is Python's
- * int(1e30) and means "no limit". jansson knows 64 bits and refuses the file, so such a file is parsed again with its long
- * integers spelled as reals: the last two digits become "e2". Seventeen digits or more are left, as many as a double
- * holds. Everything else stays jansson's.
+ * tokenizer_config.json of many models says that "model_max_length" is 1000000000000000019884624838656, which is
+ * Python's int(1e30) and means "no limit". jansson knows 64 bits and refuses the file, so such a file is parsed again
+ * with its long integers spelled as reals: the last two digits become "e2". Seventeen digits or more are left, as many
+ * as a double holds. Everything else stays jansson's.
  */
 #ifndef BASE_JSON_TEXT_H
 #define BASE_JSON_TEXT_H

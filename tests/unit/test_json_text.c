@@ -19,8 +19,8 @@ static void test_no_limit_of_transformers_is_a_number(void **state)
 {
     (void)state;
     json_error_t error;
-    json_t *root = load("{\"model_max_length\": 1000000000000000019884624838656, \"n\": [-12345678901234567890123, 7]}",
-                        &error);
+    json_t *root =
+        load("{\"model_max_length\": 1000000000000000019884624838656, \"n\": [-12345678901234567890123, 7]}", &error);
     assert_non_null(root);
     assert_true(json_number_value(json_object_get(root, "model_max_length")) == 1e30);
     const json_t *n = json_object_get(root, "n");
@@ -33,10 +33,11 @@ static void test_everything_else_stays_as_it_is(void **state)
 {
     (void)state;
     json_error_t error;
-    json_t *root = load("{\"a\\\"1234567890123456789012\": \"1234567890123456789012\\\\\", \"long\": 9223372036854775807, "
-                        "\"real\": 1234567890123456789012.5, \"small\": 0.1234567890123456789012, \"e\": 1e5, "
-                        "\"big\": 123456789012345678901234}",
-                        &error);
+    json_t *root =
+        load("{\"a\\\"1234567890123456789012\": \"1234567890123456789012\\\\\", \"long\": 9223372036854775807, "
+             "\"real\": 1234567890123456789012.5, \"small\": 0.1234567890123456789012, \"e\": 1e5, "
+             "\"big\": 123456789012345678901234}",
+             &error);
     assert_non_null(root);
     assert_string_equal(json_string_value(json_object_get(root, "a\"1234567890123456789012")),
                         "1234567890123456789012\\");
