@@ -1,7 +1,8 @@
 /* generation.c: see generation.h.
  *
  * The keys are those that vLLM takes over (get_diff_sampling_param); like it, do_sample and max_length, which speak of
- * transformers' own generate(), are left alone. Ranges are those of a request.
+ * transformers' own generate(), are left alone. Ranges are those of a request, but for temperatures of one in a
+ * million, which some authors write for greedy: they are.
  */
 #include "model/generation.h"
 
@@ -9,11 +10,13 @@
 
 const tn_sampling_defaults generation_neutral = {.temperature = 1.0f, .top_p = 1.0f, .repetition = 1.0f};
 
+#define TEMPERATURE_MIN 1e-4f /* a request may have; below, the sampler's logits would overflow */
+
 static void read_defaults(config_reader *reader, tn_sampling_defaults *defaults)
 {
     config_real(reader, "temperature", 0.0, 100.0, 1.0, &defaults->temperature);
-    if (reader->status == TN_OK && defaults->temperature > 0.0f && defaults->temperature < 1e-4f)
-        config_refuse(reader, TN_E_CORRUPT, "temperature", "must be 0 (greedy) or at least 0.0001");
+    if (defaults->temperature < TEMPERATURE_MIN)
+        defaults->temperature = 0.0f;
     config_real(reader, "top_p", 1e-6, 1.0, 1.0, &defaults->top_p);
     config_real(reader, "min_p", 0.0, 1.0, 0.0, &defaults->min_p);
     config_real(reader, "repetition_penalty", 0.01, 100.0, 1.0, &defaults->repetition);

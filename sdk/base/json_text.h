@@ -9,6 +9,7 @@
 #define BASE_JSON_TEXT_H
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,8 +54,10 @@ static inline json_t *json_text_load(const char *text, size_t n, size_t flags, j
     if (root || json_error_code(ret_error) != json_error_numeric_overflow)
         return root;
     char *copy = malloc(n);
-    if (!copy)
+    if (!copy) {
+        snprintf(ret_error->text, sizeof ret_error->text, "out of memory");
         return NULL;
+    }
     memcpy(copy, text, n);
     json_text_shorten(copy, n);
     root = json_loadb(copy, n, flags, ret_error);
