@@ -259,9 +259,11 @@ const field_table call_params_fields = {shared_fields, sizeof shared_fields / si
 void call_params_init(call_params *params, const tn_engine_info *limits)
 {
     *params = (call_params){.limits = limits,
-                            .temperature = 1.0f,
-                            .top_p = 1.0f,
-                            .repetition = 1.0f,
+                            .temperature = limits->defaults.temperature,
+                            .top_p = limits->defaults.top_p,
+                            .min_p = limits->defaults.min_p,
+                            .top_k = limits->defaults.top_k,
+                            .repetition = limits->defaults.repetition,
                             .n = 1,
                             .max_tokens = PARAM_UNSET,
                             .max_completion_tokens = PARAM_UNSET,

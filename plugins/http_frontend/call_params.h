@@ -1,4 +1,5 @@
-/* call_params.h: what a generation request asks for, as read from its body. Defaults are vLLM's.
+/* call_params.h: what a generation request asks for, as read from its body. Defaults are vLLM's: where
+ * the model's author has set one, that, else neutral.
  *
  * Strings and JSON values are borrowed from the body's root, which must outlive this; arrays are owned.
  */

@@ -93,7 +93,8 @@ tn_status chat_completions_prepare(tn_front *front, json_t *root, call_params *p
     }
     call->prompts[0].tokens = tokens;
     call->prompts[0].token_count = count;
-    status = prompt_fit(front, params, UINT32_MAX, "messages", &call->prompts[0], error);
+    uint32_t most = front->info.defaults.max_new ? front->info.defaults.max_new : UINT32_MAX;
+    status = prompt_fit(front, params, most, "messages", &call->prompts[0], error);
     if (status != TN_OK) {
         call_destroy(call);
         return status;

@@ -4,11 +4,11 @@
  * A weight keeps its type; bf16 is offered last. A checkpoint whose config.json has a quantization_config belongs to
  * another plugin (AWQ, GPTQ, ...), and is left to it, whatever the order of plugins in the settings.
  */
+#include "base/json_text.h"
 #include "quant/plain_weight.h"
 #include "tenon/entry.h"
 #include "tenon/quant.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ static tn_status refuse_quantized(const tn_source *source, tn_error *err)
 
     if (source->meta(source, "config.json", &config) != TN_OK || config.kind != TN_META_STRING)
         return TN_OK;
-    json_t *json = json_loadb(config.string, config.count, JSON_REJECT_DUPLICATES, &error);
+    json_t *json = json_text_load(config.string, config.count, JSON_REJECT_DUPLICATES, &error);
     if (!json)
         return tn_fail(err, TN_E_CORRUPT, "%s: config.json: bad JSON at byte %d: %s", source->path, error.position,
                        error.text);

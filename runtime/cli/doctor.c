@@ -1,4 +1,5 @@
 /* doctor.c: `tenon doctor`: what this machine offers, what will work and what will not, and why. */
+#include "base/processors.h"
 #include "cli/command.h"
 #include "version.h"
 
@@ -6,7 +7,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,12 +32,10 @@ static void print_line(const char *label, const char *format, ...)
 static void examine_system(void)
 {
     struct utsname system;
-    cpu_set_t set;
-    int usable = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : -1;
 
     if (uname(&system) == 0)
         print_line("system", "%s %s, %s", system.sysname, system.release, system.machine);
-    print_line("cores", "%ld online, %d usable by this process", sysconf(_SC_NPROCESSORS_ONLN), usable);
+    print_line("cores", "%ld online, %u usable by this process", sysconf(_SC_NPROCESSORS_ONLN), processors_usable());
 }
 
 #if defined(__x86_64__)

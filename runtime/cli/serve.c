@@ -1,5 +1,6 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
 #include "cli/command.h"
+#include "model/generation.h"
 #include "version.h"
 
 #include <pthread.h>
@@ -55,6 +56,32 @@ static void block_signals(sigset_t *ret_set)
     pthread_sigmask(SIG_BLOCK, ret_set, NULL);
 }
 
+/* What a model's author wants is applied to requests, but not in silence. */
+static void tell_defaults(const tn_sampling_defaults *defaults)
+{
+    const tn_sampling_defaults *neutral = &generation_neutral;
+    const struct {
+        const char *field;
+        double set, neutral;
+    } all[] = {{"temperature", defaults->temperature, neutral->temperature},
+               {"top_p", defaults->top_p, neutral->top_p},
+               {"top_k", defaults->top_k, neutral->top_k},
+               {"min_p", defaults->min_p, neutral->min_p},
+               {"repetition_penalty", defaults->repetition, neutral->repetition},
+               {"max_tokens", defaults->max_new, neutral->max_new}};
+    bool told = false;
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i].set == all[i].neutral)
+            continue;
+        fprintf(stderr, "%s %s %g", told ? "," : "tenon: by generation_config.json, requests that do not say get",
+                all[i].field, all[i].set);
+        told = true;
+    }
+    if (told)
+        fprintf(stderr, " (model.generation_config)\n");
+}
+
 static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
 {
     instance *in = &session->instance;
@@ -69,6 +96,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
     tn_status status = session_advance(session, STAGE_PLUGINS, STAGE_PLAN, err);
     if (status == TN_OK) {
         plan_print(&in->plan, &in->config, stderr);
+        tell_defaults(&in->defaults);
         status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
     }
     if (status == TN_OK)

@@ -331,6 +331,7 @@ static tn_status table_info(tn_engine *engine, tn_engine_info *ret_info)
         .model_path = config->model_path,
         .architecture = config->architecture,
         .created = (uint64_t)engine->created,
+        .defaults = config->defaults,
     };
     if (info.struct_size < sizeof info.struct_size)
         return TN_E_ARGUMENT;

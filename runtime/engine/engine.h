@@ -27,6 +27,7 @@ typedef struct engine_config {
     const uint64_t *kv_pages;    /* per KV group, as reserved */
     const char *const *served_names;
     const char *model_path, *architecture;
+    tn_sampling_defaults defaults; /* told to front ends, no business of the engine's */
     void *owner; /* comes back from engine_owner */
 } engine_config;
 

@@ -3,6 +3,8 @@
  */
 #include "instance/chat_source.h"
 
+#include "base/json_text.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -80,7 +82,7 @@ static tn_status load_json(const tn_source *source, const char *name, json_t **r
     *ret_root = NULL;
     if (source->meta(source, name, &file) != TN_OK || file.kind != TN_META_STRING)
         return TN_OK;
-    *ret_root = json_loadb(file.string, file.count, 0, &error);
+    *ret_root = json_text_load(file.string, file.count, 0, &error);
     return *ret_root ? TN_OK : tn_fail(err, TN_E_CORRUPT, "%s, line %d: %s", name, error.line, error.text);
 }
 

@@ -3,6 +3,7 @@
 #include "instance/instance.h"
 
 #include "base/processors.h"
+#include "model/generation.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -196,6 +197,14 @@ static tn_status name_model(instance *in, tn_error *err)
     return TN_OK;
 }
 
+static tn_status read_defaults(instance *in, tn_error *err)
+{
+    in->defaults = generation_neutral;
+    if (!settings_is_auto(in->settings, "model", "generation_config"))
+        return TN_OK;
+    return generation_defaults_read(checkpoint_source(in->checkpoint), &in->defaults, err);
+}
+
 static tn_status check_vocabulary(const instance *in, tn_error *err)
 {
     uint32_t tokens = in->tokenizer->vocab_size(in->tok);
@@ -227,6 +236,8 @@ tn_status instance_open_model(instance *in, tn_error *err)
         status = check_vocabulary(in, err);
     if (status == TN_OK)
         status = name_model(in, err);
+    if (status == TN_OK)
+        status = read_defaults(in, err);
     if (status != TN_OK)
         return status;
     limit_sequences(in);
@@ -358,6 +369,7 @@ tn_status instance_start(instance *in, tn_error *err)
         .served_names = in->served_names,
         .model_path = settings_string(in->settings, "model", "path"),
         .architecture = in->config.architecture,
+        .defaults = in->defaults,
         .owner = in,
     };
     return engine_create(&config, in->graph, model_graph_api(in->graph), in->backend, in->model, in->tokenizer, in->tok,

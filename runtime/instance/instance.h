@@ -42,6 +42,7 @@ typedef struct instance {
     tn_graph *graph;
     char *served_name_text;
     const char *served_names[INSTANCE_NAMES_MAX + 1];
+    tn_sampling_defaults defaults; /* what requests get for what they leave out */
 
     uint32_t context_max, seqs_max, outputs_min; /* wishes of one-shot commands, set before make_plan; 0: none */
     tn_devinfo device;

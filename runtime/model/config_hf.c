@@ -7,66 +7,10 @@
  * everything as first published, behind "model." as transformers has written them since 4.52.
  */
 #include "model/config_hf_rope.h"
+#include "model/config_json.h"
 #include "model/decoder.h"
 
-#include <jansson.h>
 #include <string.h>
-
-static tn_status convert(const json_t *value, tn_meta *ret_meta)
-{
-    if (!value || json_is_null(value))
-        return TN_E_NOT_FOUND;
-    ret_meta->count = 1;
-    if (json_is_integer(value)) {
-        ret_meta->kind = TN_META_INT;
-        ret_meta->i = json_integer_value(value);
-    } else if (json_is_real(value)) {
-        ret_meta->kind = TN_META_FLOAT;
-        ret_meta->f = json_real_value(value);
-    } else if (json_is_boolean(value)) {
-        ret_meta->kind = TN_META_BOOL;
-        ret_meta->u = json_is_true(value);
-    } else if (json_is_string(value)) {
-        ret_meta->kind = TN_META_STRING;
-        ret_meta->string = json_string_value(value);
-        ret_meta->count = json_string_length(value);
-    } else if (json_is_array(value)) {
-        ret_meta->kind = TN_META_ARRAY;
-        ret_meta->count = json_array_size(value);
-    } else {
-        ret_meta->kind = 0; /* an object: of no kind that a reader takes */
-    }
-    return TN_OK;
-}
-
-static tn_status lookup(const config_reader *reader, const char *key, tn_meta *ret_meta)
-{
-    return convert(json_object_get(reader->ctx, key), ret_meta);
-}
-
-static tn_status element(const config_reader *reader, const char *key, uint64_t index, tn_meta *ret_meta)
-{
-    return convert(json_array_get(json_object_get(reader->ctx, key), index), ret_meta);
-}
-
-static tn_status parse(const tn_source *source, json_t **ret_root, tn_error *err)
-{
-    tn_meta meta = {.struct_size = sizeof meta};
-    json_error_t where;
-
-    if (source->meta(source, "config.json", &meta) != TN_OK || meta.kind != TN_META_STRING)
-        return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json is missing; it holds the model's dimensions",
-                       source->path);
-    json_t *root = json_loadb(meta.string, meta.count, JSON_REJECT_DUPLICATES, &where);
-    if (!root)
-        return tn_fail(err, TN_E_CORRUPT, "%s: config.json line %d: %s", source->path, where.line, where.text);
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return tn_fail(err, TN_E_CORRUPT, "%s: config.json must hold an object", source->path);
-    }
-    *ret_root = root;
-    return TN_OK;
-}
 
 static tn_status read_family(const tn_source *source, const json_t *root, const model_family **ret_family,
                              tn_error *err)
@@ -171,8 +115,7 @@ static void find_text_part(const tn_source *source, model_config *config)
 static tn_status read_root(const tn_source *source, const json_t *root, const model_family *family,
                            model_config *config, tn_error *err)
 {
-    config_reader reader = {
-        .path = source->path, .prefix = "config.json ", .ctx = root, .lookup = lookup, .element = element, .err = err};
+    config_reader reader = config_json_reader(source, root, "config.json ", err);
     const json_t *text = json_object_get(root, "text_config");
 
     snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
@@ -195,7 +138,10 @@ tn_status config_hf_read(const tn_source *source, model_config *config, tn_error
     const model_family *family = NULL;
     json_t *root = NULL;
 
-    tn_status status = parse(source, &root, err);
+    tn_status status = config_json_load(source, "config.json", &root, err);
+    if (status == TN_OK && !root)
+        return tn_fail(err, TN_E_NOT_FOUND, "%s: config.json is missing; it holds the model's dimensions",
+                       source->path);
     if (status == TN_OK)
         status = read_family(source, root, &family, err);
     if (status == TN_OK)

@@ -93,6 +93,9 @@ static void read_scaling(config_reader *outer, config_reader *rope, model_config
 
     config_text(rope, "type", "default", legacy, sizeof legacy);
     config_text(rope, "rope_type", rope->status == TN_OK ? legacy : "", type, sizeof type);
+    if (config_has(rope, "llama_4_scaling_beta"))
+        config_refuse(rope, TN_E_UNSUPPORTED, "llama_4_scaling_beta",
+                      "is not supported: queries that grow with their position, as in Ministral 3");
     if (rope->status != TN_OK || strcmp(type, "default") == 0)
         return;
     if (strcmp(type, "linear") == 0) {

@@ -1,12 +1,12 @@
 /* runtime/quantize/side_files.c: see side_files.h. */
 #include "quantize/side_files.h"
 
+#include "base/json_text.h"
 #include "quantize/whole_file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,7 +21,7 @@ static tn_status load_config(const tn_source *source, json_t **ret_config, tn_er
 
     if (source->meta(source, "config.json", &text) != TN_OK || text.kind != TN_META_STRING)
         return tn_fail(err, TN_E_ARGUMENT, "%s: there is no config.json; give a model directory", source->path);
-    *ret_config = json_loadb(text.string, text.count, JSON_REJECT_DUPLICATES, &error);
+    *ret_config = json_text_load(text.string, text.count, JSON_REJECT_DUPLICATES, &error);
     if (!*ret_config)
         return tn_fail(err, TN_E_CORRUPT, "%s: config.json: bad JSON at byte %d: %s", source->path, error.position,
                        error.text);

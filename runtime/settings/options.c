@@ -25,6 +25,9 @@ const settings_option settings_options[] = {
      "Id of the one quantization plugin that must read this checkpoint; auto asks each of [quant] plugins."},
     {"model", "max_model_len", "auto|size", "auto", 1, 1 << 30,
      "Tokens of prompt and answer together; auto is what the model was made for."},
+    {"model", "generation_config", "auto|none", "auto", NO_RANGE,
+     "What requests get for sampling fields they leave out: auto takes the model's generation_config.json, none is "
+     "neutral (temperature 1)."},
     {"model", "chat_template", "path", NULL, NO_RANGE, "Jinja file used instead of the model's own chat template."},
 
     {"backend", "plugin", "string", "cpu", NO_RANGE,

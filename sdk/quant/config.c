@@ -1,6 +1,8 @@
 /* sdk/quant/config.c: see config.h. */
 #include "quant/config.h"
 
+#include "base/json_text.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -12,7 +14,7 @@ static tn_status load_json(const tn_source *source, const char *file, json_t **r
 
     if (source->meta(source, file, &text) != TN_OK || text.kind != TN_META_STRING)
         return TN_OK;
-    *ret_json = json_loadb(text.string, text.count, JSON_REJECT_DUPLICATES, &error);
+    *ret_json = json_text_load(text.string, text.count, JSON_REJECT_DUPLICATES, &error);
     if (!*ret_json)
         return tn_fail(err, TN_E_CORRUPT, "%s: %s: bad JSON at byte %d: %s", source->path, file, error.position,
                        error.text);

@@ -126,6 +126,11 @@ def two_group_sizes(m):
     m.files["quant_config.json"] = {"w_bit": 4, "group_size": 64}
 
 
+@case("DIR: generation_config.json top_p: ...")
+def top_p_beyond_one(m):
+    m.files["generation_config.json"] = {"top_p": 95}
+
+
 @case("DIR: config.json rope_parameters: differs from rope_scaling; remove the one that is wrong")
 def two_rope_configs(m):
     m.config["rope_scaling"] = {"type": "linear", "factor": 4.0}

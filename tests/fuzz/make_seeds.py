@@ -218,7 +218,7 @@ write("tokenizer_json", "falcon.json", tokenizer_json(
     [" ".join(m) for m in MERGES]))
 write("tokenizer_json", "oddities.json", tokenizer_json(
     [{"type": "WhitespaceSplit"}, split(r"\w+\b|[[:digit:]\S]|\h|(?m:.)\u00e9", "Removed", True), byte_level(False, False)],
-    unk_token="aa"))
+    unk_token="aa", limit=int(1e30)))
 write("tokenizer_model", "bpe.model", tokenizer_model(2, proto(35, 1)))
 write("tokenizer_model", "unigram.model", tokenizer_model(1, proto(24, 1), proto(2, charsmap()) + proto(4, 0)))
 write("tokenizer_spm_gguf", "llama.gguf", spm_gguf("llama"))

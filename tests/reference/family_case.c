@@ -209,7 +209,8 @@ family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, d
             theirs[i] = (float)brain[i];
         double from_brain = distance(brain, ours), from_exact = distance(row, ours), own = distance(row, theirs);
         if (isnan(from_brain))
-            return (family_bfloat16){1, 1, NAN, NAN};
+            return (family_bfloat16){1, 1, NAN, NAN, NAN};
+        result.own_error = fmax(result.own_error, own / largest);
         if (own / largest <= bound) {
             result.near_count++;
             result.near_error = fmax(result.near_error, from_brain / largest);

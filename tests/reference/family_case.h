@@ -31,6 +31,7 @@ typedef struct family_bfloat16 {
     uint32_t near_count, far_count; /* golden positions of either kind; both 0: the golden file has none */
     double near_error;              /* max |difference from bfloat16| / max |logit| */
     double far_ratio;               /* max of |ours - float32| / |theirs - float32|: below 1 is nearer */
+    double own_error;               /* max |theirs - float32| / max |logit|, of either kind */
 } family_bfloat16;
 family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, double bound);
 

@@ -70,6 +70,8 @@ static void test_configs_that_cannot_be_right(void **state)
          "{\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2.0}, \"rope_scaling\": {\"type\": "
          "\"linear\", \"factor\": 4.0}}",
          TN_E_CORRUPT, "rope_parameters: differs from rope_scaling"},
+        {"mistral", "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 16.0, \"llama_4_scaling_beta\": 0.1}}",
+         TN_E_UNSUPPORTED, "llama_4_scaling_beta: is not supported: queries that grow with their position"},
         {"llama", "{\"rope_scaling\": {\"type\": \"ntk\"}}", TN_E_UNSUPPORTED,
          "rope_type: \"ntk\" is not supported; known: default, linear"},
         {"mixtral", "{\"num_experts_per_tok\": 5}", TN_E_CORRUPT, "5 experts are chosen of 4"},

@@ -2,8 +2,8 @@
 """Compares the reading of tokenizer.json with Hugging Face's tokenizers, one kind of component at a time.
 
 Each variant is SmolLM2's tokenizer.json (golden/smollm2_tokenizer.json.gz) with another pre-tokenizer, normalizer or set of
-added tokens. Random strings are tokenized by tokenizers and handed to tokenizer_bpe_differential, which opens the variant as
-part of a checkpoint directory.
+added tokens; some have all that golden/tokenizer_headers.json took from the files of published models. Random strings are
+tokenized by tokenizers and handed to tokenizer_bpe_differential, which opens the variant as part of a checkpoint directory.
 
 Made with: tokenizers 0.23.3.
 Usage: tokenizer_variants.py [-n 1000] [--only NAME] build/tests/reference/tokenizer_bpe_differential
@@ -25,6 +25,8 @@ import tokenizer_reference as reference
 from random_text import random_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+with open(HERE + "/golden/tokenizer_headers.json", encoding="utf-8") as headers:
+    HEADERS = json.load(headers)
 CASED = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
          r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
          r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -68,6 +70,25 @@ def more_words(tokens, vocab):
         tokens.append(token)
 
 
+def header(name):
+    """Adds the tokens of a published model, behind the vocabulary."""
+    def change(tokens, vocab):
+        present, new = {token["content"] for token in tokens}, len(vocab)
+        for token in HEADERS[name]["added_tokens"]:
+            if token["content"] in present or token["content"] in vocab:
+                continue
+            tokens.append({"id": new, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+                           "special": False, **token})
+            new += 1
+    return change
+
+
+def whole_headers():
+    """Name -> changes, of models whose tokenizer.json was found. A frame would need the ids of its own vocabulary."""
+    return {name: {**{key: found[key] for key in ("normalizer", "pre_tokenizer", "decoder", "model")}, "added": header(name)}
+            for name, found in HEADERS.items() if "model" in found}
+
+
 def variants():
     """Name -> changes: members to replace, "model" to update, "added" a function on the added tokens."""
     v = {
@@ -81,16 +102,19 @@ def variants():
         "qwen2": {**steps(split(reference.CL100K % ""), byte_level()), "normalizer": {"type": "NFC"}},
         "gpt-4o": steps(split(CASED, "Removed", True), byte_level()),
         "deepseek-v3": steps(*[split(p) for p in DEEPSEEK], byte_level()),
-        # By model: what its tokenizer.json has, as far as it is not among the above.
+        # By model, from memory: no copy of its tokenizer.json was found.
         "deepseek-r1-qwen": {**steps(split(reference.CL100K % ""), byte_level()), "normalizer": {
             "type": "Sequence", "normalizers": []}},
-        "phi-4": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "added": flags(lstrip=True, rstrip=True)},
-        "olmo2": steps(split(reference.CL100K % "{1,3}"), byte_level()),
+        "phi-4": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "added": header("phi-4")},
+        "phi-4-mini": {**steps(split(CASED), byte_level()), "added": header("phi-4-mini")},
         "granite-3": steps({"type": "Digits", "individual_digits": True}, byte_level(True)),
-        "smollm3": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "model": {"ignore_merges": True}},
-        "gpt-oss": {**steps(split(CASED), byte_level()), "model": {"ignore_merges": False}},
-        "tekken": {**steps(split(CASED.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "")), byte_level()),
-                   "model": {"ignore_merges": True}},
+        "gpt-oss": {**steps(split(CASED), byte_level()), "model": {"ignore_merges": False}, "added": header("gpt-oss")},
+        "qwen3": {**steps(split(reference.CL100K % ""), byte_level()), "normalizer": {"type": "NFC"},
+                  "added": header("qwen3")},
+        "llama3.2": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "model": {"ignore_merges": True},
+                     "added": header("llama3.2")},
+        "deepseek-r1-llama": {**steps(split(reference.CL100K % "{1,3}"), byte_level()), "model": {"ignore_merges": True},
+                              "added": header("deepseek-r1-llama")},
         "qwen3.5": {**steps(split(reference.CL100K.replace(r"\p{L}+", r"[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]") % ""), byte_level()), "normalizer": {"type": "NFC"}},
         "whitespace": steps({"type": "Whitespace"}, byte_level()),
         "whitespace_split": steps({"type": "WhitespaceSplit"}, byte_level()),
@@ -107,6 +131,7 @@ def variants():
         "words": {"added": more_words},
         "words_nfkc": {"added": more_words, "normalizer": {"type": "NFKC"}},
     }
+    v.update(whole_headers())
     for behavior in BEHAVIORS:
         v["string_" + behavior] = steps(split(" ", behavior, False, "String"), byte_level())
         v["punctuation_" + behavior] = steps({"type": "Punctuation", "behavior": behavior}, byte_level())
@@ -137,6 +162,8 @@ def samples(spec, seed, n):
     lines = []
     for _ in range(n):
         text = random_text(rng)
+        if rng.random() < 0.2:
+            text += rng.choice(spec["added_tokens"])["content"] + rng.choice(["", " ", "\n", "x"])
         if rng.random() < 0.3:
             text += rng.choice(TAILS) * 2 + text[:20]
         text = "".join(c for c in text if not missing.intersection(c.encode()))

@@ -83,7 +83,8 @@ static void test_special_tokens_become_variables(void **state)
     fake_set(&fake, "chat_template.jinja", fake_string("x"));
     fake_set(&fake, "tokenizer_config.json",
              fake_string("{\"pad_token\": {\"content\": \"<p>\"}, \"bos_token\": \"<s>\", \"image_token\": \"<i>\", "
-                         "\"add_bos_token\": \"no\", \"unk_token\": null}"));
+                         "\"add_bos_token\": \"no\", \"unk_token\": null, "
+                         "\"model_max_length\": 1000000000000000019884624838656}"));
     fake_set(&fake, "special_tokens_map.json", fake_string("{\"pad_token\": \"<q>\", \"mask_token\": \"<m>\"}"));
     expect("x", NULL);
     assert_int_equal(json_object_size(found.tokens), 3);

@@ -251,6 +251,24 @@ static void check_row_counts(const kernels *k, const subject *s, const float *x,
     }
 }
 
+/* An n x k weight of byte codes and one scale, in memory of its own; the status of storing them. */
+static tn_status store_bytes(const tn_enc *enc, uint32_t n, uint32_t k, const uint8_t *codes, float scale,
+                             weight *ret_w, tn_error *err)
+{
+    const void *plane[TN_PLANE_LIMIT] = {codes, &scale};
+    const uint64_t bytes[TN_PLANE_LIMIT] = {(uint64_t)n * k, sizeof scale};
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = n,
+                              .n_k = k,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+
+    assert_int_equal(weight_init(ret_w, enc, n, k, false, "numbers", NULL), TN_OK);
+    weight_place(ret_w, aligned(ret_w->bytes));
+    return weight_store(ret_w, &planes, "numbers", err);
+}
+
 /* own_bits: a family whose sums may round on their own. */
 static void check_encoding(tn_enc enc, const char *own_bits)
 {
@@ -418,23 +436,12 @@ static void test_every_e4m3_number_is_exact(void **state)
                         .group_n = N,
                         .scale_type = TN_F32};
     static uint8_t codes[N * K];
-    const float scale = 3.0f;
-    const void *plane[TN_PLANE_LIMIT] = {codes, &scale};
-    const uint64_t bytes[TN_PLANE_LIMIT] = {sizeof codes, sizeof scale};
-    const tn_planes planes = {.struct_size = sizeof planes,
-                              .plane_count = TN_PLANE_LIMIT,
-                              .n_rows = N,
-                              .n_k = K,
-                              .plane = plane,
-                              .plane_bytes = bytes};
 
     for (uint32_t first = 0; first < 256; first += N) {
         weight w;
-        assert_int_equal(weight_init(&w, &enc, N, K, false, "numbers", NULL), TN_OK);
-        weight_place(&w, aligned(w.bytes));
         for (uint32_t n = 0; n < N; n++)
             codes[n * K + 5] = (uint8_t)(first + n) % 128 == 127 ? 0 : (uint8_t)(first + n);
-        assert_int_equal(weight_store(&w, &planes, "numbers", NULL), TN_OK);
+        assert_int_equal(store_bytes(&enc, N, K, codes, 3.0f, &w, NULL), TN_OK);
         for (int f = 0; f < FAMILIES; f++) {
             if (!family(f))
                 continue;
@@ -456,21 +463,10 @@ static void test_a_weight_that_is_not_a_number_is_refused(void **state)
                         .group_k = 32,
                         .scale_type = TN_F32};
     static const uint8_t codes[32] = {[7] = 0xff};
-    const float scale = 1;
-    const void *plane[TN_PLANE_LIMIT] = {codes, &scale};
-    const uint64_t bytes[TN_PLANE_LIMIT] = {sizeof codes, sizeof scale};
-    const tn_planes planes = {.struct_size = sizeof planes,
-                              .plane_count = TN_PLANE_LIMIT,
-                              .n_rows = 1,
-                              .n_k = 32,
-                              .plane = plane,
-                              .plane_bytes = bytes};
     tn_error err = TN_ERROR_INIT;
     weight w;
 
-    assert_int_equal(weight_init(&w, &enc, 1, 32, false, "numbers", NULL), TN_OK);
-    weight_place(&w, aligned(w.bytes));
-    assert_int_equal(weight_store(&w, &planes, "numbers", &err), TN_E_CORRUPT);
+    assert_int_equal(store_bytes(&enc, 1, 32, codes, 1, &w, &err), TN_E_CORRUPT);
     assert_non_null(strstr(err.msg, "input 7"));
     free(w.data);
 }

@@ -167,6 +167,13 @@ static void test_roles_come_from_the_companion_files(void **state)
     tokenizer_close(tok);
 }
 
+static void test_transformers_no_limit_is_no_error(void **state)
+{
+    (void)state;
+    tiny_set_text(&tiny, "tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656}");
+    tokenizer_close(opened());
+}
+
 static void test_holes_in_the_numbering_are_unused_tokens(void **state)
 {
     (void)state;
@@ -330,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_normalizers_apply_between_tokens, fresh, drop),
         cmocka_unit_test_setup_teardown(test_splits_behind_byte_level_see_the_alphabet, fresh, drop),
         cmocka_unit_test_setup_teardown(test_roles_come_from_the_companion_files, fresh, drop),
+        cmocka_unit_test_setup_teardown(test_transformers_no_limit_is_no_error, fresh, drop),
         cmocka_unit_test_setup_teardown(test_holes_in_the_numbering_are_unused_tokens, fresh, drop),
         cmocka_unit_test_setup_teardown(test_other_kinds_of_tokenizer_are_left_to_others, fresh, drop),
         cmocka_unit_test_setup_teardown(test_parts_that_are_not_supported_are_named, fresh, drop),

@@ -1,6 +1,8 @@
 /* tokenizer_files.c: side files are few and small beside the weights, so all are read at once. */
 #include "base/tokenizer/tokenizer_files.h"
 
+#include "base/json_text.h"
+
 #include <string.h>
 
 enum { SEQUENCE_DEPTH_MAX = 8 };
@@ -14,7 +16,7 @@ static tn_status parse_file(const tn_source *source, const char *name, json_t **
         return TN_OK;
     if (meta.kind != TN_META_STRING)
         return tn_fail(err, TN_E_CORRUPT, "%s: %s is not text", source->path, name);
-    *ret_root = json_loadb(meta.string, (size_t)meta.count, JSON_REJECT_DUPLICATES, &where);
+    *ret_root = json_text_load(meta.string, (size_t)meta.count, JSON_REJECT_DUPLICATES, &where);
     if (!*ret_root)
         return tn_fail(err, TN_E_CORRUPT, "%s: %s, line %d: %s", source->path, name, where.line, where.text);
     if (!json_is_object(*ret_root)) {

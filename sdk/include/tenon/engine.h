@@ -95,6 +95,14 @@ typedef struct tn_event {
 } tn_event;
 TN_SEALED(tn_event, generated_tokens);
 
+/* What a request gets for a field that its sender left out: the author's wish where the model has one, else neutral. A
+ * front end fills them in; tn_request's zeros keep their meaning. */
+typedef struct tn_sampling_defaults {
+    float temperature, top_p, min_p, repetition;
+    uint32_t top_k;
+    uint32_t max_new; /* 0: as many as fit */
+} tn_sampling_defaults; /* frozen */
+
 /* Limits and names a front end needs to validate and to answer. */
 typedef struct tn_engine_info {
     uint32_t struct_size, vocab_size;
@@ -103,8 +111,9 @@ typedef struct tn_engine_info {
     const char *const *served_names; /* NULL-terminated; the first labels metrics */
     const char *model_path, *architecture;
     uint64_t created; /* Unix seconds of the load */
+    tn_sampling_defaults defaults;
 } tn_engine_info;
-TN_SEALED(tn_engine_info, created);
+TN_SEALED(tn_engine_info, defaults);
 
 typedef struct tn_engine_table {
     uint32_t struct_size, flags;

@@ -530,6 +530,9 @@ static tn_status fake_health(tn_engine *engine, tn_health *ret_health)
 const tn_stats_table fake_stats_table = {
     .struct_size = sizeof fake_stats_table, .stat = fake_stat, .health = fake_health};
 
+const tn_sampling_defaults fake_author = {
+    .temperature = 0.6f, .top_p = 0.95f, .min_p = 0.125f, .repetition = 1.1f, .top_k = 20, .max_new = 9};
+
 void fake_engine_init(tn_engine *engine)
 {
     static const char *const names[] = {"tiny", "org/tiny-alias", NULL};
@@ -547,7 +550,8 @@ void fake_engine_init(tn_engine *engine)
                                     .served_names = names,
                                     .model_path = "/nowhere/tiny.gguf",
                                     .architecture = "fake",
-                                    .created = 1700000000};
+                                    .created = 1700000000,
+                                    .defaults = {.temperature = 1.0f, .top_p = 1.0f, .repetition = 1.0f}};
     engine->reply = "Hello";
     engine->health = (tn_health){.struct_size = sizeof engine->health, .ready = 1, .heartbeat_age_ms = 3};
     pthread_mutex_init(&engine->lock, NULL);

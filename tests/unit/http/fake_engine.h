@@ -41,6 +41,7 @@ struct tn_engine {
     char rendered[8192]; /* the last JSON given to render */
 };
 
+extern const tn_sampling_defaults fake_author; /* what an author may wish: nothing in it is neutral */
 void fake_engine_init(tn_engine *engine);
 void fake_engine_finish(tn_engine *engine); /* after its client is closed */
 /* Waits up to five seconds until no request runs; false if some still do. */

@@ -54,9 +54,12 @@ tn_status http_fixture_start(http_fixture *fixture, const char *const *settings,
                               .log = fake_log,
                               .config = fake_config};
     current_settings = settings;
-    for (const char *const *setting = settings; setting && *setting; setting++)
+    for (const char *const *setting = settings; setting && *setting; setting++) {
         if (strncmp(*setting, "fake_context=", 13) == 0)
             fixture->engine.info.max_model_len = (uint32_t)strtoul(*setting + 13, NULL, 10);
+        if (strcmp(*setting, "fake_author=1") == 0)
+            fixture->engine.info.defaults = fake_author;
+    }
     tn_frontend_args args = {.struct_size = sizeof args,
                              .host = &fixture->host,
                              .engine = &fixture->engine,

@@ -15,7 +15,7 @@ typedef struct http_fixture {
 } http_fixture;
 
 /* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given.
- * "fake_context=N" sets the engine's max_model_len. */
+ * "fake_context=N" sets the engine's max_model_len, "fake_author=1" gives the model an author with wishes. */
 tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err);
 void http_fixture_stop(http_fixture *fixture);
 /* For cmocka: a fixture with default settings in *state. */

@@ -191,6 +191,42 @@ static void test_defaults_are_neutral_and_fill_the_context(void **state)
     http_answer_finish(&answer);
 }
 
+static void test_an_authors_wishes_hold_for_what_is_left_out(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"fake_author=1", NULL};
+    http_fixture fixture;
+    tn_error err = TN_ERROR_INIT;
+    assert_int_equal(http_fixture_start(&fixture, settings, &err), TN_OK);
+    const tn_request *request = &fixture.engine.last.request;
+
+    http_answer answer = http_post(&fixture, PATH, "{" MESSAGES ",\"temperature\":null}");
+    assert_int_equal(answer.status, 200);
+    assert_true(request->temperature == 0.6f && request->top_p == 0.95f && request->min_p == 0.125f);
+    assert_true(request->repetition == 1.1f);
+    assert_int_equal(request->top_k, 20);
+    assert_int_equal(request->max_new, 9);
+    http_answer_finish(&answer);
+
+    answer = http_post(&fixture, PATH,
+                       "{" MESSAGES ",\"temperature\":0,\"top_p\":1,\"min_p\":0,"
+                       "\"repetition_penalty\":1,\"top_k\":0,\"max_tokens\":11}");
+    assert_int_equal(answer.status, 200);
+    assert_true(request->temperature == 0.0f && request->top_p == 1.0f && request->min_p == 0.0f);
+    assert_true(request->repetition == 1.0f);
+    assert_int_equal(request->top_k, 0);
+    assert_int_equal(request->max_new, 11);
+    http_answer_finish(&answer);
+
+    /* There the default is 16, as OpenAI has it. */
+    answer = http_post(&fixture, "/v1/completions", "{\"prompt\":\"a\"}");
+    assert_int_equal(answer.status, 200);
+    assert_true(request->temperature == 0.6f);
+    assert_int_equal(request->max_new, 16);
+    http_answer_finish(&answer);
+    http_fixture_stop(&fixture);
+}
+
 static void test_harmless_fields_are_accepted(void **state)
 {
     http_answer answer =
@@ -329,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_logprobs_name_tokens_bytes_and_alternatives),
         cmocka_unit_test(test_every_sampling_field_reaches_the_engine),
         cmocka_unit_test(test_defaults_are_neutral_and_fill_the_context),
+        cmocka_unit_test(test_an_authors_wishes_hold_for_what_is_left_out),
         cmocka_unit_test(test_harmless_fields_are_accepted),
         cmocka_unit_test(test_tools_and_template_arguments_reach_the_template),
         cmocka_unit_test(test_tool_call_arguments_reach_the_template_as_objects),
