@@ -32,8 +32,10 @@ def say(text):
 def make_reference(model, text, path):
     """By model_reference.py, whose words are kept in a log; how far it is goes to the screen."""
     command = [sys.executable, os.path.join(REFERENCE, "model_reference.py"), model, text, "--out", path]
+    # gptqmodel compiles its dequantisation; a run killed while it does leaves half a file, on which every later one fails.
+    environment = dict(os.environ, TORCHDYNAMO_DISABLE="1")
     with open(path + ".log", "w") as log, \
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
             log.write(line)
             if line.startswith("window "):
