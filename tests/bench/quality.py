@@ -4,7 +4,7 @@
 For each MODEL (GGUF file or directory) a row: bytes of weights in memory as `tenon plan` gives them, perplexity of TEXT by Tenon and by
 the reference (llama.cpp for a GGUF; for a directory transformers, in float32 on the dequantised weights), and the mean error of
 log-probs against float32 on the same weights (model_reference.py, kept beside the model) over the first windows, of Tenon and of
-llama.cpp. Runs under a Python with requirements-quality.txt and llama-cpp-python; `./dev bench` makes the models.
+llama.cpp. What it is at goes to standard error, and nothing has a time limit. Runs under a Python with requirements-quality.txt and llama-cpp-python; `./dev bench` makes the models.
 """
 import argparse
 import json
@@ -25,11 +25,32 @@ def run(command, stdin=""):
     return done.stdout
 
 
+def say(text):
+    print("   " + text, file=sys.stderr, flush=True)
+
+
+def make_reference(model, text, path):
+    """By model_reference.py, whose words are kept in a log; how far it is goes to the screen."""
+    command = [sys.executable, os.path.join(REFERENCE, "model_reference.py"), model, text, "--out", path]
+    # gptqmodel compiles its dequantisation; a run killed while it does leaves half a file, on which every later one fails.
+    environment = dict(os.environ, TORCHDYNAMO_DISABLE="1")
+    with open(path + ".log", "w") as log, \
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            log.write(line)
+            if line.startswith("window "):
+                say(f"{model}: reference, {line.strip()}")
+    if process.returncode:
+        sys.exit(f"quality: no reference for {model} ({process.returncode}); see {path}.log")
+
+
 def reference(model, text):
     """What model_reference.py wrote; made on first use."""
     path = os.path.join(model, "reference.json") if os.path.isdir(model) else model + ".reference.json"
-    if not os.path.exists(path):
-        run([sys.executable, os.path.join(REFERENCE, "model_reference.py"), model, text, "--out", path])
+    if os.path.exists(path):
+        say(f"kept: {path}")
+    else:
+        make_reference(model, text, path)
     with open(path) as file:
         return json.load(file)
 
@@ -73,6 +94,7 @@ def perplexity(scores):
 def measure(tenon, name, model, text, threads):
     expected = reference(model, text)
     windows, size = expected["windows"], str(expected["window"])
+    say(f"{model}: perplexity by Tenon")
     ours = tenon.json("perplexity", model, text, "--window", size)
     if (ours["tokens"], ours["scored"]) != (expected["tokens"], sum(len(w["logprob"]) for w in windows)):
         sys.exit(f"quality: {model}: Tenon sees {ours['tokens']} tokens, the reference {expected['tokens']}")
@@ -81,9 +103,19 @@ def measure(tenon, name, model, text, threads):
            "tenon_error": mean_error([tenon.logprobs(model, w["ids"]) for w in windows[:ERROR_WINDOWS]], windows)}
     if os.path.isdir(model):
         return {**row, "by": "transformers", "reference": expected["perplexity"], "reference_error": None}
+    say(f"{model}: log-probs by llama.cpp")
     theirs = llama_logprobs(model, windows, threads)
     return {**row, "by": "llama.cpp", "reference": perplexity(theirs),
             "reference_error": mean_error(theirs[:ERROR_WINDOWS], windows)}
+
+
+def print_table(rows):
+    """In Markdown, as RESULTS.md keeps it."""
+    print("\n| | weights, MB | perplexity | reference | by | log-prob error | reference's |\n|---|---|---|---|---|---|---|")
+    for row in rows:
+        theirs = "" if row["reference_error"] is None else f"{row['reference_error']:.4f}"
+        print(f"| {row['name']} | {row['bytes'] / 1e6:.1f} | {row['tenon']:.4f} | {row['reference']:.4f} | {row['by']} | "
+              f"{row['tenon_error']:.4f} | {theirs} |")
 
 
 def main():
@@ -96,13 +128,10 @@ def main():
     parser.add_argument("model", nargs="+", metavar="NAME=MODEL")
     args = parser.parse_args()
     tenon, rows = Tenon(args.tenon, args.plugins), []
-    print(f"\n{'':18}{'MB in memory':>13}{'perplexity':>12}{'reference':>11}  {'by':14}{'log-prob error':>15}{'reference':>11}")
     for name, _, model in (item.partition("=") for item in args.model):
-        row = measure(tenon, name, model, args.text, args.threads)
-        rows.append(row)
-        theirs = "" if row["reference_error"] is None else f"{row['reference_error']:.5f}"
-        print(f"{name:18}{row['bytes'] / 1e6:13.1f}{row['tenon']:12.4f}{row['reference']:11.4f}  {row['by']:14}"
-              f"{row['tenon_error']:15.5f}{theirs:>11}", flush=True)
+        rows.append(measure(tenon, name, model, args.text, args.threads))
+        say(f"{name}: perplexity {rows[-1]['tenon']:.4f}")
+    print_table(rows)
     if args.json:
         with open(args.json, "w") as out:
             json.dump(rows, out, indent=1)

@@ -102,12 +102,17 @@ def main():
     with open(args.text, encoding="utf-8", newline="") as f:
         ids = tokenizer.encode(f.read(), add_special_tokens=False).ids
     starts = range(0, len(ids) - WINDOW + 1, WINDOW)
-    windows = [window_scores(model, ids[at:at + WINDOW]) for at in starts[:args.windows]]
+    starts, windows = starts[:args.windows], []
+    for at in starts:
+        windows.append(window_scores(model, ids[at:at + WINDOW]))
+        if len(windows) % 6 == 0:
+            print("window %d of %d" % (len(windows), len(starts)), flush=True)
     scored = [x for w in windows for x in w["logprob"]]
     out = {"versions": versions("torch", "transformers", *(["gptqmodel"] if weights else [])), "window": WINDOW, "tokens": len(ids),
            "perplexity": round(math.exp(-sum(scored) / len(scored)), 6), "windows": windows, "weights": weights}
-    with open(args.out, "w") as f:
+    with open(args.out + ".part", "w") as f:
         json.dump(out, f)
+    os.replace(args.out + ".part", args.out)
     print("%s: perplexity %.5f over %d windows" % (args.model, out["perplexity"], len(windows)))
 
 
