@@ -1,7 +1,7 @@
 /* runtime/quantize/side_files.c: see side_files.h. */
 #include "quantize/side_files.h"
 
-#include "quantize/whole_file.h"
+#include "file/whole_file.h"
 
 #include <dirent.h>
 #include <errno.h>
