@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_registry_log,    &command_registry_list,  &command_registry_show,
-    &command_registry_verify, &command_registry_alias, &command_registry_default,
-    &command_registry_copy,   &command_registry_rm,    &command_registry_gc,
+    &command_registry_log,   &command_registry_list,    &command_registry_show,   &command_registry_verify,
+    &command_registry_alias, &command_registry_default, &command_registry_copy,   &command_registry_rm,
+    &command_registry_gc,    &command_registry_export,  &command_registry_import,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static tn_status check_expected(const source_file *file, const digest *digest, const char *git, tn_error *err)
@@ -21,11 +22,14 @@ static tn_status check_expected(const source_file *file, const digest *digest, c
 static tn_status copy_file(staging *staging, const source_file *file, meter *meter, manifest_file *entry, tn_error *err)
 {
     char git[GIT_HEX + 1];
+    struct stat now;
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return tn_fail(err, TN_E_IO, "%.400s: %s", file->path, strerror(errno));
     tn_status status = staging_copy(staging, file->name, fd, file->bytes, meter, &entry->digest, git, err);
+    if (status == TN_OK && (fstat(fd, &now) != 0 || (uint64_t)now.st_size != file->bytes))
+        status = tn_fail(err, TN_E_IO, "%.400s: it changed while it was read", file->path);
     close(fd);
     return status == TN_OK ? check_expected(file, &entry->digest, git, err) : status;
 }

@@ -7,6 +7,7 @@
 #ifndef REGISTRY_MANIFEST_H
 #define REGISTRY_MANIFEST_H
 
+#include "model/checkpoint.h"
 #include "registry/digest.h"
 
 #include <jansson.h>
@@ -35,6 +36,8 @@ tn_status manifest_parse(const char *where, const char *text, size_t bytes, mani
 
 /* Which of the files the loader opens: "" for a directory of safetensors, or else the one GGUF file. */
 tn_status manifest_choose_entry(const manifest_file *files, uint32_t count, const char **ret_entry, tn_error *err);
+/* Opens entry as the loader does; directory is where the files lie. */
+tn_status manifest_open_entry(const char *directory, const char *entry, checkpoint **ret_checkpoint, tn_error *err);
 /* Describes the files in `directory`: opens them as the loader does, so what is broken or no model is refused.
  * files: digests and sizes known already; borrowed. source: a JSON object that says where they come from; borrowed. */
 tn_status manifest_create(const char *directory, const manifest_file *files, uint32_t count, json_t *source,

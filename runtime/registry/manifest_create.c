@@ -2,7 +2,6 @@
  */
 #include "registry/manifest.h"
 
-#include "model/checkpoint.h"
 #include "model/dtype.h"
 #include "registry/name_rule.h"
 
@@ -178,7 +177,7 @@ static json_t *file_list(const manifest_file *files, uint32_t count)
     return list;
 }
 
-static tn_status open_entry(const char *directory, const char *entry, checkpoint **ret_checkpoint, tn_error *err)
+tn_status manifest_open_entry(const char *directory, const char *entry, checkpoint **ret_checkpoint, tn_error *err)
 {
     char path[PATH_MAX];
     int bytes = snprintf(path, sizeof path, "%s%s%s", directory, entry[0] ? "/" : "", entry);
@@ -198,7 +197,7 @@ tn_status manifest_create(const char *directory, const manifest_file *files, uin
 
     tn_status status = manifest_choose_entry(files, count, &entry, err);
     if (status == TN_OK)
-        status = open_entry(directory, entry, &checkpoint, err);
+        status = manifest_open_entry(directory, entry, &checkpoint, err);
     if (status != TN_OK)
         return status;
     strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,12 +104,12 @@ void meter_add(meter *meter, uint64_t bytes)
         meter->progress->report(meter->progress->ctx, meter->done, meter->total);
 }
 
-/* The next block of a file; 0: its end. False: errno says why. */
-static bool read_block(int fd, char *block, size_t *ret_bytes)
+/* Up to `bytes` bytes, one block at most; 0: the end. False: errno says why. */
+static bool read_block(int fd, char *block, uint64_t bytes, size_t *ret_bytes)
 {
     ssize_t count;
     do
-        count = read(fd, block, BLOCK_BYTES);
+        count = read(fd, block, bytes < BLOCK_BYTES ? (size_t)bytes : BLOCK_BYTES);
     while (count < 0 && errno == EINTR);
     *ret_bytes = count > 0 ? (size_t)count : 0;
     return count >= 0;
@@ -120,18 +119,15 @@ tn_status pass_bytes(int from, const char *from_path, uint64_t bytes, int to, co
                      file_hash *hash, tn_error *err)
 {
     char *block = malloc(BLOCK_BYTES);
-    uint64_t seen = 0;
-    size_t count = 1;
+    size_t count;
     tn_status status = block ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory to read %.300s", from_path);
 
-    while (status == TN_OK && count > 0) {
-        if (!read_block(from, block, &count))
+    for (uint64_t left = bytes; left > 0 && status == TN_OK; left -= count) {
+        if (!read_block(from, block, left, &count))
             status = tn_fail(err, TN_E_IO, "%.400s: %s", from_path, strerror(errno));
-        seen += count;
-        if (status == TN_OK && (seen > bytes || (count == 0 && seen < bytes)))
-            status = tn_fail(err, TN_E_CORRUPT, "%.400s: it is not %" PRIu64 " bytes long, or changes while it is read",
-                             from_path, bytes);
-        if (status == TN_OK && to >= 0 && !write_all(to, block, count))
+        else if (count == 0)
+            status = tn_fail(err, TN_E_CORRUPT, "%.400s: it became shorter while it was read", from_path);
+        else if (to >= 0 && !write_all(to, block, count))
             status = tn_fail(err, TN_E_IO, "%.400s: %s", to_path, strerror(errno));
         if (status == TN_OK) {
             file_hash_update(hash, block, count);

@@ -49,7 +49,8 @@ typedef struct staging {
 tn_status staging_open(registry *registry, const char *key, staging *ret_staging, tn_error *err);
 /* Where file `name` (checked) is to be; its folders are made. */
 tn_status staging_file_path(staging *staging, const char *name, char ret_path[PATH_MAX], tn_error *err);
-/* Copies `bytes` bytes of an open file, to the disk; both hashes. What the store has already takes no second place. */
+/* Copies `bytes` bytes from where an open file stands, to the disk; both hashes. What the store has already takes no
+ * second place. */
 tn_status staging_copy(staging *staging, const char *name, int from, uint64_t bytes, meter *meter, digest *ret_digest,
                        char ret_git[GIT_HEX + 1], tn_error *err);
 /* If the store has these contents already, the file is a link to them from now on, and takes no second place. The link
@@ -70,7 +71,7 @@ void staging_close(staging *staging);
 /* Where its files lie. */
 void staging_directory(const staging *staging, char ret_path[PATH_MAX]);
 
-/* Reads exactly `bytes` bytes to the end of a file, hashes them and, unless to is -1, writes them there; paths are for
+/* Reads `bytes` bytes from where the file stands, hashes them and, unless to is -1, writes them there; paths are for
  * messages. */
 tn_status pass_bytes(int from, const char *from_path, uint64_t bytes, int to, const char *to_path, meter *meter,
                      file_hash *hash, tn_error *err);

@@ -1,8 +1,6 @@
 /* runtime/registry/verify.c: what is stored, against what was stored. Contents that versions share are hashed once. */
 #include "registry/store.h"
 
-#include "model/checkpoint.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -88,11 +86,11 @@ static void check_file(verification *v, const digest *version, const manifest_fi
 static void open_as_loader(const verification *v, const manifest *manifest, json_t *damage)
 {
     checkpoint *checkpoint = NULL;
-    char path[PATH_MAX];
+    char view[PATH_MAX];
     tn_error err = TN_ERROR_INIT;
 
-    store_path(v->registry, path, "views/%s%s%s", manifest->digest.hex, manifest->entry[0] ? "/" : "", manifest->entry);
-    if (checkpoint_open(path, &checkpoint, &err) != TN_OK)
+    store_path(v->registry, view, "views/%s", manifest->digest.hex);
+    if (manifest_open_entry(view, manifest->entry, &checkpoint, &err) != TN_OK)
         json_array_append_new(damage, json_string(err.msg));
     checkpoint_close(checkpoint);
 }
