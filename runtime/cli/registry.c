@@ -7,7 +7,7 @@
 static const command *const commands[] = {
     &command_registry_log,   &command_registry_list,    &command_registry_show,   &command_registry_verify,
     &command_registry_alias, &command_registry_default, &command_registry_copy,   &command_registry_rm,
-    &command_registry_gc,    &command_registry_export,  &command_registry_import,
+    &command_registry_gc,    &command_registry_export,  &command_registry_import, &command_registry_pull,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

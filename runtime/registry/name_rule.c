@@ -50,7 +50,13 @@ bool is_pickle_name(const char *name)
 
 bool is_hidden_name(const char *name)
 {
-    return name[0] == '.' || strstr(name, "/.");
+    for (const char *part = name; *part; part += strspn(part, "/")) {
+        size_t bytes = strcspn(part, "/");
+        if (part[0] == '.' && bytes != 1 && !(bytes == 2 && part[1] == '.'))
+            return true;
+        part += bytes;
+    }
+    return false;
 }
 
 static bool has_control_characters(const char *name)

@@ -24,7 +24,7 @@ tn_status name_check(const char *what, const char *name, tn_error *err);
 tn_status file_name_check(const char *where, const char *name, tn_error *err);
 /* .bin, .pt, .pth, .pkl, .pickle, .ckpt, in any case. */
 bool is_pickle_name(const char *name);
-/* A part of it begins with '.', as what Git and the hub's tools keep beside a model does. */
+/* A part of it begins with '.' and is neither '.' nor '..': what Git and the hub's tools keep beside a model. */
 bool is_hidden_name(const char *name);
 
 /* NAME, NAME@VERSION, NAME@sha256:DIGEST or NAME:ALIAS. */

@@ -62,6 +62,8 @@ typedef struct file_choice {
     uint32_t include_count, exclude_count;
 } file_choice;
 
+bool file_choice_has(const file_choice *choice, const char *name);
+
 /* Logs a GGUF file, a directory, or a Hugging Face cache entry (models--ORG--NAME or one of its snapshots; revision: a
  * name in its refs or a commit, NULL for "main", or for the only one). progress may be NULL. */
 tn_status registry_log(registry *registry, const char *path, const char *revision, const file_choice *choice,

@@ -142,7 +142,7 @@ static tn_status list_folder(listing *listing, const char *folder, uint32_t dept
     if (!entries)
         return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
     while (status == TN_OK && (entry = readdir(entries))) {
-        if (is_hidden_name(entry->d_name))
+        if (entry->d_name[0] == '.')
             continue;
         if (snprintf(name, sizeof name, "%s%s%s", folder, folder[0] ? "/" : "", entry->d_name) >= (int)sizeof name)
             status = tn_fail(err, TN_E_ARGUMENT, "%.300s: the path is too long", path);

@@ -25,7 +25,5 @@ typedef struct source_files {
 tn_status source_files_list(const char *path, const char *revision, const file_choice *choice, source_files *ret_files,
                             tn_error *err);
 void source_files_finish(source_files *files); /* a zeroed one is fine */
-/* Whether the choice wants this file. */
-bool file_choice_has(const file_choice *choice, const char *name);
 
 #endif

@@ -13,7 +13,7 @@ import tempfile
 from hf_cache import COMMIT, git_blob, make_cache, read_directory
 from registry_program import DIRECTORY, TINY, Registry, command, run
 
-COMMANDS = ["log", "list", "show", "verify", "alias", "default", "copy", "rm", "gc", "export", "import"]
+COMMANDS = ["log", "list", "show", "verify", "alias", "default", "copy", "rm", "gc", "export", "import", "pull"]
 
 
 def sha256(path):
