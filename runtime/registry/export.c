@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const uint8_t zeros[2 * TAR_BLOCK];
@@ -107,7 +108,10 @@ static tn_status begin_file(const char *path, whole_file *ret_file, tn_error *er
 {
     char directory[PATH_MAX];
     const char *slash = strrchr(path, '/');
+    struct stat entry;
 
+    if (lstat(path, &entry) == 0)
+        return tn_fail(err, TN_E_ARGUMENT, "%.400s is there already; name another file", path);
     snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
     return whole_file_begin(ret_file, directory, slash ? slash + 1 : path, err);
 }
@@ -125,8 +129,6 @@ tn_status registry_export(registry *registry, const char *reference, const char 
         status = registry_show(registry, reference, &version, err);
     if (status == TN_OK)
         status = store_manifest(registry, &found.digest, &manifest, err);
-    if (status == TN_OK && access(path, F_OK) == 0)
-        status = tn_fail(err, TN_E_ARGUMENT, "%.400s is there already; name another file", path);
     if (status == TN_OK)
         status = begin_file(path, &file, err);
     if (status == TN_OK)

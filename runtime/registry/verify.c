@@ -9,56 +9,42 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { FAULT_BYTES = 512 };
+
 typedef struct verification {
     registry *registry;
     bool deep;
     meter meter;
-    json_t *seen; /* owned: blob or view that was hashed, by its inode: the fault, or null */
+    json_t *seen; /* owned: blob or view that was hashed, by its inode: the fault, or "" */
     json_t *report;
     uint32_t damaged;
 } verification;
 
 /* ---- one file ---- */
 
-/* Why the file is not what it should be; "" it is. */
-static void hash_and_compare(verification *v, const char *path, const manifest_file *file, char *ret_fault, size_t cap)
+/* Why the file is not what it should be; "": it is. Memory that runs out says nothing about the file. */
+static tn_status hash_and_compare(verification *v, const char *path, const manifest_file *file,
+                                  char ret_fault[FAULT_BYTES], tn_error *err)
 {
     digest found;
     char git[GIT_HEX + 1];
-    tn_error err = TN_ERROR_INIT;
+    tn_error reason = TN_ERROR_INIT;
     struct stat entry;
+    tn_status status = TN_OK;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     ret_fault[0] = '\0';
     if (fd < 0 || fstat(fd, &entry) != 0)
-        snprintf(ret_fault, cap, "%s", strerror(errno));
+        snprintf(ret_fault, FAULT_BYTES, "%s", strerror(errno));
     else if (!S_ISREG(entry.st_mode) || (uint64_t)entry.st_size != file->bytes)
-        snprintf(ret_fault, cap, "it has %" PRId64 " bytes, not %" PRIu64, (int64_t)entry.st_size, file->bytes);
-    else if (hash_file(fd, path, file->bytes, &v->meter, &found, git, &err) != TN_OK)
-        snprintf(ret_fault, cap, "%s", err.msg);
+        snprintf(ret_fault, FAULT_BYTES, "it has %" PRId64 " bytes, not %" PRIu64, (int64_t)entry.st_size, file->bytes);
+    else if ((status = hash_file(fd, path, file->bytes, &v->meter, &found, git, &reason)) != TN_OK)
+        snprintf(ret_fault, FAULT_BYTES, "%s", reason.msg);
     else if (!digest_equal(&found, &file->digest))
-        snprintf(ret_fault, cap, "its contents have changed");
+        snprintf(ret_fault, FAULT_BYTES, "its contents have changed");
     if (fd >= 0)
         close(fd);
-}
-
-/* The file at path, which was looked at already if it is one inode with another name. */
-static const char *check_path(verification *v, const char *path, const manifest_file *file)
-{
-    struct stat entry;
-    char key[DIGEST_HEX + 48], fault[512];
-
-    if (lstat(path, &entry) != 0)
-        return strerror(errno);
-    snprintf(key, sizeof key, "%" PRIu64 ":%" PRIu64 ":%s", (uint64_t)entry.st_dev, (uint64_t)entry.st_ino,
-             file->digest.hex);
-    json_t *seen = json_object_get(v->seen, key);
-    if (!seen) {
-        hash_and_compare(v, path, file, fault, sizeof fault);
-        json_object_set_new(v->seen, key, seen = json_string(fault));
-    }
-    const char *text = json_string_value(seen);
-    return text && *text ? text : NULL;
+    return status == TN_E_MEMORY ? tn_fail(err, status, "%s", reason.msg) : TN_OK;
 }
 
 static void note(json_t *damage, const char *path, const char *fault)
@@ -68,55 +54,90 @@ static void note(json_t *damage, const char *path, const char *fault)
     json_array_append_new(damage, json_string(sentence));
 }
 
-static void check_file(verification *v, const digest *version, const manifest_file *file, json_t *damage)
+/* The file at path, which was looked at already if it is one inode with another name. */
+static tn_status check_path(verification *v, const char *path, const manifest_file *file, json_t *damage, tn_error *err)
+{
+    struct stat entry;
+    char key[DIGEST_HEX + 48], fault[FAULT_BYTES];
+
+    if (lstat(path, &entry) != 0) {
+        note(damage, path, strerror(errno));
+        return TN_OK;
+    }
+    snprintf(key, sizeof key, "%" PRIu64 ":%" PRIu64 ":%s", (uint64_t)entry.st_dev, (uint64_t)entry.st_ino,
+             file->digest.hex);
+    const char *seen = json_string_value(json_object_get(v->seen, key));
+    if (!seen) {
+        tn_status status = hash_and_compare(v, path, file, fault, err);
+        if (status != TN_OK)
+            return status;
+        json_object_set_new(v->seen, key, json_string(fault));
+    }
+    if (seen ? *seen : *fault)
+        note(damage, path, seen ? seen : fault);
+    return TN_OK;
+}
+
+static tn_status check_file(verification *v, const digest *version, const manifest_file *file, json_t *damage,
+                            tn_error *err)
 {
     char path[PATH_MAX];
-    const char *fault;
 
     store_blob_path(v->registry, &file->digest, path);
-    if ((fault = check_path(v, path, file)))
-        note(damage, path, fault);
+    tn_status status = check_path(v, path, file, damage, err);
     store_path(v->registry, path, "views/%s/%s", version->hex, file->name);
-    if ((fault = check_path(v, path, file)))
-        note(damage, path, fault);
+    return status == TN_OK ? check_path(v, path, file, damage, err) : status;
 }
 
 /* ---- one version ---- */
 
-static void open_as_loader(const verification *v, const manifest *manifest, json_t *damage)
+static tn_status open_as_loader(const verification *v, const manifest *manifest, json_t *damage, tn_error *err)
 {
     checkpoint *checkpoint = NULL;
     char view[PATH_MAX];
-    tn_error err = TN_ERROR_INIT;
+    tn_error reason = TN_ERROR_INIT;
 
     store_path(v->registry, view, "views/%s", manifest->digest.hex);
-    if (manifest_open_entry(view, manifest->entry, &checkpoint, &err) != TN_OK)
-        json_array_append_new(damage, json_string(err.msg));
+    tn_status status = manifest_open_entry(view, manifest->entry, &checkpoint, &reason);
     checkpoint_close(checkpoint);
+    if (status == TN_E_MEMORY)
+        return tn_fail(err, status, "%s", reason.msg);
+    if (status != TN_OK)
+        json_array_append_new(damage, json_string(reason.msg));
+    return TN_OK;
+}
+
+static tn_status check_version(verification *v, const registered *version, json_t *damage, tn_error *err)
+{
+    manifest manifest = {0};
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = store_manifest(v->registry, &version->digest, &manifest, &reason);
+
+    if (status == TN_E_MEMORY)
+        return tn_fail(err, status, "%s", reason.msg);
+    if (status != TN_OK) {
+        json_array_append_new(damage, json_string(reason.msg));
+        return TN_OK;
+    }
+    for (uint32_t i = 0; i < manifest.file_count && status == TN_OK; i++)
+        status = check_file(v, &version->digest, &manifest.files[i], damage, err);
+    if (status == TN_OK && v->deep && json_array_size(damage) == 0)
+        status = open_as_loader(v, &manifest, damage, err);
+    manifest_finish(&manifest);
+    return status;
 }
 
 static tn_status verify_version(verification *v, const registered *version, tn_error *err)
 {
-    manifest manifest = {0};
-    tn_error reason = TN_ERROR_INIT;
     json_t *damage = json_array();
-    tn_status status = store_manifest(v->registry, &version->digest, &manifest, &reason);
+    tn_status status = check_version(v, version, damage, err);
 
-    if (status == TN_OK) {
-        for (uint32_t i = 0; i < manifest.file_count; i++)
-            check_file(v, &version->digest, &manifest.files[i], damage);
-        if (v->deep && json_array_size(damage) == 0)
-            open_as_loader(v, &manifest, damage);
-    } else {
-        json_array_append_new(damage, json_string(reason.msg));
-    }
-    manifest_finish(&manifest);
     v->damaged += json_array_size(damage) > 0;
     json_t *entry = json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", version->model, "version", version->version,
                               "digest", version->digest.hex, "bytes", (json_int_t)version->bytes, "damage", damage);
-    if (status == TN_E_MEMORY || json_array_append_new(json_object_get(v->report, "versions"), entry) != 0)
-        return tn_fail(err, TN_E_MEMORY, "out of memory for a report");
-    return TN_OK;
+    if (json_array_append_new(json_object_get(v->report, "versions"), entry) != 0 && status == TN_OK)
+        status = tn_fail(err, TN_E_MEMORY, "out of memory for a report");
+    return status;
 }
 
 /* ---- all of them ---- */
