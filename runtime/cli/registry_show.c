@@ -14,8 +14,11 @@ static const char *text_of(const json_t *object, const char *key)
 /* Text from a manifest or comment may hold what a terminal obeys. */
 static void print_plain(const char *text)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    for (; *text; text++) {
+        bool control = is_control_character(text);
+        putchar(control ? '?' : *text);
+        text += control && (unsigned char)*text == 0xc2 && text[1]; /* two bytes */
+    }
 }
 
 static void print_version_line(const json_t *model, const json_t *version)

@@ -147,9 +147,15 @@ static bool set_callbacks(transfer_try *attempt)
            set_pointer(attempt, CURLOPT_PRIVATE, attempt) && set_pointer(attempt, CURLOPT_ERRORBUFFER, attempt->reason);
 }
 
+/* A hub on this machine is asked without a proxy, which would see the token in the clear. */
+static bool set_proxy(transfer_try *attempt)
+{
+    return !attempt->rules->endpoint->loopback || set_text(attempt, CURLOPT_PROXY, "");
+}
+
 static bool set_common(transfer_try *attempt)
 {
-    return set_callbacks(attempt) && set_text(attempt, CURLOPT_PROTOCOLS_STR, "http,https") &&
+    return set_callbacks(attempt) && set_proxy(attempt) && set_text(attempt, CURLOPT_PROTOCOLS_STR, "http,https") &&
            set_text(attempt, CURLOPT_USERAGENT, "tenon/" TENON_VERSION) && set_number(attempt, CURLOPT_NOSIGNAL, 1) &&
            set_number(attempt, CURLOPT_FOLLOWLOCATION, 0) &&
            set_number(attempt, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) &&

@@ -59,10 +59,17 @@ bool is_hidden_name(const char *name)
     return false;
 }
 
+/* Both ranges of them: U+0080 to U+009F are C2 80 to C2 9F in UTF-8. */
+bool is_control_character(const char *at)
+{
+    const unsigned char *byte = (const unsigned char *)at;
+    return byte[0] < 0x20 || byte[0] == 0x7f || (byte[0] == 0xc2 && byte[1] < 0xa0);
+}
+
 static bool has_control_characters(const char *name)
 {
     for (const char *at = name; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+        if (is_control_character(at))
             return true;
     return false;
 }

@@ -27,6 +27,9 @@ bool is_pickle_name(const char *name);
 /* A part of it begins with '.' and is neither '.' nor '..': what Git and the hub's tools keep beside a model. */
 bool is_hidden_name(const char *name);
 
+/* Whether what stands at `at`, before the terminator, is a character that a terminal may obey. */
+bool is_control_character(const char *at);
+
 /* NAME, NAME@VERSION, NAME@sha256:DIGEST or NAME:ALIAS. */
 typedef struct model_reference {
     char model[NAME_BYTES_MAX + 1];

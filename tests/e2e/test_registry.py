@@ -6,12 +6,15 @@ import io
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 import tarfile
 import tempfile
 
 from hf_cache import COMMIT, git_blob, make_cache, read_directory
 from registry_program import DIRECTORY, TINY, Registry, command, run
+from server import free_port
 
 COMMANDS = ["log", "list", "show", "verify", "alias", "default", "copy", "rm", "gc", "export", "import", "pull"]
 
@@ -95,6 +98,16 @@ def test_every_command_takes_a_name(folder):
     with open(folder + "/serve.ini", "w") as ini:
         ini.write(f"[registry]\npath = store\n[model]\npath = registry:tiny@v9\n[frontend]\nplugins = http_frontend\n")
     assert "'tiny@v9' is not in the registry" in run(command("serve", folder + "/serve.ini", plugins=True), 1)
+
+
+def test_served_under_its_name(folder):
+    words = command("serve", "--set", "model.path=registry:tiny:prod", "--set", "http_frontend.listen=127.0.0.1:" + str(free_port()),
+                    "--set", "engine.kv_cache_memory_bytes=8MiB", root=folder + "/store", plugins=True)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        line = next((line for line in server.stderr if " is ready" in line or "tenon: " in line), "")
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+    assert ": tiny is ready" in line, line
 
 
 def test_directory(folder):
@@ -447,6 +460,7 @@ def main():
         test_gguf(folder)
         test_equal_files_are_kept_once(folder)
         test_every_command_takes_a_name(folder)
+        test_served_under_its_name(folder)
         test_directory(folder)
         test_links(folder)
         test_broken_models(folder)

@@ -272,6 +272,14 @@ def test_hostile_answers(folder):
         assert "safetensors" in pull(code=1) and pull.r.versions() == []
 
 
+def test_no_proxy_for_this_machine(folder):
+    with Hub(MODEL, token="t") as hub:
+        pull = Pull(folder + "/proxied", hub, token="t")
+        pull.environment.update(http_proxy="http://127.0.0.1:9", all_proxy="http://127.0.0.1:9")
+        pull("--retries", "0")
+        pull.whole()
+
+
 def test_progress(folder):
     with Hub(MODEL) as hub:
         pull = Pull(folder + "/progress", hub)
@@ -311,6 +319,7 @@ def main():
         test_redirects(folder)
         test_endpoints(folder)
         test_hostile_answers(folder)
+        test_no_proxy_for_this_machine(folder)
         test_progress(folder)
         test_nothing_else_connects()
 
