@@ -124,9 +124,10 @@ static json_t *architecture_of(const tn_source *source)
     if (source->meta(source, "config.json", &meta) != TN_OK)
         return json_null();
     json_t *config = json_loadb(meta.string, meta.count, 0, NULL);
-    json_t *type = json_incref(json_object_get(config, "model_type"));
+    json_t *type = json_object_get(config, "model_type");
+    json_t *found = json_is_string(type) ? json_incref(type) : json_null();
     json_decref(config);
-    return json_is_string(type) ? type : json_null();
+    return found;
 }
 
 /* "license: NAME" in the block between two lines "---" that a model card begins with. */

@@ -130,6 +130,8 @@ def test_directory(folder):
     r("log", "dir", source, "--exclude", "*.BIN")
     assert "extra/deep/notes.txt" in [f["name"] for f in r.json("show", "dir")["manifest"]["files"]]
     assert len(json.loads(r.model("inspect", "registry:dir", "--json"))["tensors"]) > 10
+    r.model("quantize", "registry:dir", folder + "/int8", "--method", "int8")
+    assert os.path.exists(folder + "/int8/model.safetensors")
     assert "there is no model here" in r("log", "dir", source, "--include", "*.md", code=1)
     os.makedirs(folder + "/two")
     for name in ("a.gguf", "b.gguf"):
