@@ -64,6 +64,13 @@ static bool store(const flag *flag, const char *value, args *args)
     case FLAG_STRING:
         *(const char **)flag->target = value;
         return true;
+    case FLAG_STRINGS: {
+        string_list *list = flag->target;
+        if (list->count == STRINGS_MAX)
+            return false;
+        list->at[list->count++] = value;
+        return true;
+    }
     case FLAG_SETTING:
         args_set(args, flag->setting, value);
         return true;
@@ -111,7 +118,8 @@ static int parse_flag(const command *command, const flag *flags, uint32_t count,
     if (args->set_count == ARGS_SETS_MAX)
         return usage_error(command, "too many settings at --", found->name);
     if (!store(found, value, args))
-        return usage_error(command, "not a number: ", value);
+        return found->kind == FLAG_STRINGS ? usage_error(command, "too many of --", found->name)
+                                           : usage_error(command, "not a number: ", value);
     if (set)
         args->sets[args->set_count++] = set;
     return -1;

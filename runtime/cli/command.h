@@ -1,20 +1,21 @@
 /* runtime/cli/command.h: a sub-command, and the flags that it shares with the others.
  *
  * Each command lives in a file of its own and lists its flags in a table; args.c parses, checks and prints --help from
- * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` adds 3 for "does not fit".
+ * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` adds 3 for "does not fit", `registry verify` 4 for damage.
  */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
 #include "instance/instance.h"
 
-enum { EXIT_USAGE = 2, EXIT_MISFIT = 3 };
+enum { EXIT_USAGE = 2, EXIT_MISFIT = 3, EXIT_DAMAGE = 4 };
 
 typedef enum flag_kind {
     FLAG_SWITCH,  /* bool *target */
     FLAG_INTEGER, /* int64_t *target */
     FLAG_NUMBER,  /* double *target */
     FLAG_STRING,  /* const char **target */
+    FLAG_STRINGS, /* string_list *target; may be repeated */
     FLAG_SETTING  /* short for --set <setting>=VALUE; no target */
 } flag_kind;
 
@@ -26,6 +27,12 @@ typedef struct flag {
     const char *setting;
     const char *help;
 } flag;
+
+enum { STRINGS_MAX = 32 };
+typedef struct string_list {
+    const char *at[STRINGS_MAX];
+    uint32_t count;
+} string_list;
 
 typedef struct command {
     const char *name, *arguments, *summary;
@@ -74,6 +81,15 @@ int session_open(session *session, args *args, stage stage);
 tn_status session_advance(session *session, stage from, stage to, tn_error *err); /* stages in (from, to] */
 void session_close(session *session);
 
+/* Runs the one of `commands` that `name` names, or says which there are. prefix: "" or "registry ". */
+int command_dispatch(const char *prefix, const command *const *commands, uint32_t count, const char *name, int argc,
+                     char **argv);
+/* Lists them, one line each. */
+void command_list(FILE *out, const char *prefix, const command *const *commands, uint32_t count);
+/* model_path_find for an argument of a command that needs no plugins: settings are read for the registry's folder only.
+ * *ret_path owned. */
+tn_status find_model(const args *args, const char *text, char **ret_path, tn_error *err);
+
 /* Reads all of stdin, or of a file; malloc'ed and terminated; at most 256 MiB. NULL: printed why. path NULL: stdin. */
 char *read_input(const char *path, uint64_t *ret_bytes);
 /* text to ids through the instance's tokenizer; malloc'ed. NULL: printed why. */
@@ -85,6 +101,10 @@ void progress_finish(void);
 
 extern const command command_serve, command_run, command_plan, command_plugins, command_doctor, command_inspect,
     command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
-    command_quantize;
+    command_quantize, command_registry;
+/* Those of `tenon registry`. */
+extern const command command_registry_log, command_registry_list, command_registry_show, command_registry_verify,
+    command_registry_alias, command_registry_default, command_registry_copy, command_registry_rm, command_registry_gc,
+    command_registry_export, command_registry_import, command_registry_pull;
 
 #endif

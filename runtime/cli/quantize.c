@@ -2,6 +2,7 @@
 #include "quantize/quantize.h"
 #include "cli/calibration_text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const int64_t method_bits[] = {[QUANTIZE_AWQ] = 4, [QUANTIZE_INT4] = 4, [QUANTIZE_INT8] = 8, [QUANTIZE_FP8] = 8};
@@ -71,11 +72,11 @@ static weights_progress begin(void *ctx, quantize_stage stage)
     return progress_start(stages[stage].label, stages[stage].unit);
 }
 
-static int quantize(args *a, const options *o, quantize_method method)
+static int quantize(args *a, const options *o, quantize_method method, const char *source)
 {
     tn_error err = TN_ERROR_INIT;
     calibration_text text = {0};
-    const quantize_request request = {.source = a->positional[0],
+    const quantize_request request = {.source = source,
                                       .destination = a->positional[1],
                                       .method = method,
                                       .group_size = (uint32_t)o->group_size,
@@ -84,7 +85,7 @@ static int quantize(args *a, const options *o, quantize_method method)
                                       .begin = begin};
 
     if (method == QUANTIZE_AWQ) {
-        args_set(a, "model.path", a->positional[0]);
+        args_set(a, "model.path", source);
         if (!calibration_text_open(&text, a, o->calibration, (uint32_t)o->samples, (uint32_t)o->sequence_length)) {
             calibration_text_close(&text);
             return EXIT_FAILURE;
@@ -111,6 +112,8 @@ static int run_quantize(const command *command, int argc, char **argv)
     };
     args a;
     quantize_method method;
+    char *source = NULL;
+    tn_error err = TN_ERROR_INIT;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
@@ -119,7 +122,11 @@ static int run_quantize(const command *command, int argc, char **argv)
         args_finish(&a);
         return EXIT_USAGE;
     }
-    code = quantize(&a, &o, method);
+    if (find_model(&a, a.positional[0], &source, &err) == TN_OK)
+        code = quantize(&a, &o, method, source);
+    else
+        code = report(&err);
+    free(source);
     args_finish(&a);
     return code;
 }

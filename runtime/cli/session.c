@@ -1,6 +1,8 @@
 /* session.c: settings and instance of a command, and the input it reads. */
 #include "cli/command.h"
 
+#include "instance/model_path.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +70,19 @@ void session_close(session *session)
     instance_close(&session->instance);
     settings_destroy(session->settings);
     session->settings = NULL;
+}
+
+tn_status find_model(const args *args, const char *text, char **ret_path, tn_error *err)
+{
+    settings *settings = NULL;
+    char *name = NULL;
+    tn_status status = settings_read(args->ini, args->sets, &settings, err);
+
+    if (status == TN_OK)
+        status = model_path_find(settings, text, ret_path, &name, err);
+    free(name);
+    settings_destroy(settings);
+    return status;
 }
 
 char *read_input(const char *path, uint64_t *ret_bytes)

@@ -3,6 +3,7 @@
 #include "instance/instance.h"
 
 #include "base/processors.h"
+#include "instance/model_path.h"
 #include "model/generation.h"
 
 #include <malloc.h>
@@ -116,14 +117,16 @@ static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
 
 tn_status instance_open_tokenizer(instance *in, tn_error *err)
 {
-    const char *path = settings_string(in->settings, "model", "path");
-    if (!path)
+    const char *text = settings_string(in->settings, "model", "path");
+    if (!text)
         return tn_fail(err, TN_E_ARGUMENT, "no model: set model.path to a GGUF file or a model directory");
     const char *format = settings_string(in->settings, "model", "load_format");
-    tn_status status = checkpoint_open(path, &in->checkpoint, err);
+    tn_status status = model_path_find(in->settings, text, &in->model_path, &in->registered_name, err);
+    if (status == TN_OK)
+        status = checkpoint_open(in->model_path, &in->checkpoint, err);
     if (status == TN_OK && strcmp(format, "auto") != 0 &&
         strcmp(format, checkpoint_source(in->checkpoint)->container) != 0)
-        return tn_fail(err, TN_E_ARGUMENT, "%s is a %s checkpoint, but model.load_format=%s", path,
+        return tn_fail(err, TN_E_ARGUMENT, "%s is a %s checkpoint, but model.load_format=%s", text,
                        checkpoint_source(in->checkpoint)->container, format);
     if (status == TN_OK)
         status = open_tokenizer_plugin(in, err);
@@ -172,11 +175,11 @@ static tn_status open_quant_plugin(instance *in, tn_error *err)
                    checkpoint_source(in->checkpoint)->path, wanted, settings_string(in->settings, "quant", "plugins"));
 }
 
-/* model.served_model_name, or the file's name without its ending. */
+/* model.served_model_name, or the registry's name, or the file's without its ending. */
 static tn_status name_model(instance *in, tn_error *err)
 {
     const char *names = settings_string(in->settings, "model", "served_model_name");
-    const char *path = settings_string(in->settings, "model", "path");
+    const char *path = in->registered_name ? in->registered_name : in->model_path;
     const char *slash = strrchr(path, '/');
     uint32_t count = 0;
     char *rest = NULL;
@@ -367,7 +370,7 @@ tn_status instance_start(instance *in, tn_error *err)
         .page_tokens = plan->page_tokens,
         .kv_pages = plan->kv_pages,
         .served_names = in->served_names,
-        .model_path = settings_string(in->settings, "model", "path"),
+        .model_path = in->model_path,
         .architecture = in->config.architecture,
         .defaults = in->defaults,
         .owner = in,
@@ -392,6 +395,8 @@ void instance_close(instance *in)
     if (in->weights.quant)
         in->weights.quant->close(in->weights.qmodel);
     checkpoint_close(in->checkpoint);
+    free(in->model_path);
+    free(in->registered_name);
     plugin_set_destroy(in->plugins);
     instance_init(in, in->settings);
 }

@@ -31,6 +31,8 @@ typedef struct instance {
     plugin_list quants, tokenizers, frontends;
     const tn_backend *backend;
 
+    char *model_path;      /* owned: what model.path names */
+    char *registered_name; /* owned: what the registry calls it; NULL: it is not from there */
     checkpoint *checkpoint;
     weight_source weights;
     const tn_tokenizer_table *tokenizer;

@@ -6,7 +6,7 @@
 #include "quantize/calibration.h"
 
 #include "engine/siphash.h"
-#include "quantize/whole_file.h"
+#include "file/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

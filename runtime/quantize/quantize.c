@@ -2,13 +2,13 @@
 #include "quantize/quantize.h"
 
 #include "base/weight_block.h"
+#include "file/whole_file.h"
 #include "quantize/kept_shards.h"
 #include "quantize/pack_awq.h"
 #include "quantize/scale_fold.h"
 #include "quantize/shards.h"
 #include "quantize/side_files.h"
 #include "quantize/tensor_floats.h"
-#include "quantize/whole_file.h"
 
 #include <errno.h>
 #include <stdlib.h>

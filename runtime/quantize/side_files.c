@@ -2,7 +2,7 @@
 #include "quantize/side_files.h"
 
 #include "base/json_text.h"
-#include "quantize/whole_file.h"
+#include "file/whole_file.h"
 
 #include <dirent.h>
 #include <errno.h>

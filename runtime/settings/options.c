@@ -14,7 +14,8 @@ const settings_option settings_options[] = {
     {"plugins", "path", "path", TENON_PLUGIN_DIR, NO_RANGE,
      "Folder in which plugins named without a path are looked up."},
 
-    {"model", "path", "path", NULL, NO_RANGE, "The model: a GGUF file, a safetensors file, or a folder of them."},
+    {"model", "path", "model", NULL, NO_RANGE,
+     "The model: a GGUF file, a safetensors file, a folder of them, or registry:NAME[@VERSION|:ALIAS]."},
     {"model", "served_model_name", "list", NULL, NO_RANGE,
      "Names clients may use for the model, the first one in metrics; default: the model's file name."},
     {"model", "load_format", "auto|gguf|safetensors", "auto", NO_RANGE,
@@ -29,6 +30,9 @@ const settings_option settings_options[] = {
      "What requests get for sampling fields they leave out: auto takes the model's generation_config.json, none is "
      "neutral (temperature 1)."},
     {"model", "chat_template", "path", NULL, NO_RANGE, "Jinja file used instead of the model's own chat template."},
+
+    {"registry", "path", "path", NULL, NO_RANGE,
+     "Folder of the model registry; default: registry in TENON_HOME, else .local/share/tenon/registry in HOME."},
 
     {"backend", "plugin", "string", "cpu", NO_RANGE,
      "The device backend: bare name or absolute path, sha256=... may follow."},

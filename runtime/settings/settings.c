@@ -160,6 +160,12 @@ static char *join_path(const char *folder, const char *path)
     return joined;
 }
 
+static bool is_path(const value *parsed, const char *text)
+{
+    return parsed->kind == VALUE_PATH ||
+           (parsed->kind == VALUE_MODEL && strncmp(text, SETTINGS_REGISTRY, strlen(SETTINGS_REGISTRY)) != 0);
+}
+
 static tn_status set_value(settings *settings, const settings_option *option, const char *text, const char *folder,
                            uint32_t line, tn_error *err)
 {
@@ -169,7 +175,7 @@ static tn_status set_value(settings *settings, const settings_option *option, co
     tn_status status = check_range(settings, option, line, &fresh.parsed, text, err);
     if (status != TN_OK)
         return status;
-    fresh.text = fresh.parsed.kind == VALUE_PATH ? join_path(folder, text) : strdup(text);
+    fresh.text = is_path(&fresh.parsed, text) ? join_path(folder, text) : strdup(text);
     if (!fresh.text)
         return out_of_memory(err);
     settings_value *slot = &settings->values[option - settings_options];

@@ -14,6 +14,9 @@
 
 typedef struct settings settings;
 
+/* What a value of type "model" begins with when it is no path. */
+#define SETTINGS_REGISTRY "registry:"
+
 /* path: NULL for defaults only. overrides: "section.key=value", NULL-terminated, or NULL; they win over the file, a
  * later one over an earlier one; within the file a key may stand once. Values of type "path" come out absolute:
  * relative ones are taken relative to the .ini's folder (overrides and defaults: to the current directory). */

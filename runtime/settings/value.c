@@ -106,6 +106,7 @@ static const struct kind_row {
     {"number", "a number", VALUE_NUMBER, parse_number},
     {"size", "a size such as 8k, 8K or 2GiB", VALUE_SIZE, parse_size},
     {"path", "a path", VALUE_PATH, parse_any},
+    {"model", "a path or registry:NAME", VALUE_MODEL, parse_any},
     {"list", "a comma-separated list", VALUE_LIST, parse_any},
     {"string", "text", VALUE_STRING, parse_any},
 };

@@ -1,7 +1,7 @@
 /* runtime/settings/value.h: one setting's text against its declared type.
  *
- * A type is one or more alternatives joined by '|': the names string, path, bool, integer, number, size, list, or any
- * other word, which stands for itself ("auto|size", "gguf|safetensors|auto"). Sizes follow vLLM: a lower-case suffix is
+ * A type is one or more alternatives joined by '|': the names string, path, model (a path, or registry:NAME), bool,
+ * integer, number, size, list, or any other word, which stands for itself ("auto|size", "gguf|safetensors|auto"). Sizes follow vLLM: a lower-case suffix is
  * decimal (8k = 8000), an upper-case one binary (8K = 8192); KiB, MiB, GiB, TiB and kB, MB, GB, TB say it outright.
  */
 #ifndef SETTINGS_VALUE_H
@@ -15,6 +15,7 @@ enum value_kind {
     VALUE_WORD, /* a literal alternative such as "auto" */
     VALUE_STRING,
     VALUE_PATH,
+    VALUE_MODEL,
     VALUE_BOOL,
     VALUE_INTEGER,
     VALUE_NUMBER,

@@ -267,3 +267,32 @@ write("quant_compressed", "fp8_block", quant([(F8, 8, 32, 2, 0), NONE, NONE, (F1
 write("quant_compressed", "int4", quant([NONE, (I32, 2, 1, 2, 0), (F16, 2, 1, 2, 0), NONE, (I32, 1, 1, 2, 0),
                                          (I32, 2, 1, 1, 1), (I32, 2, 1, 1, 1), NONE],
                                         weights(num_bits=4, type="int", strategy="group", group_size=16, symmetric=False)))
+
+
+def manifest(files):
+    return json.dumps({"format": "tenon.model/1", "entry": files[0][0], "files": [
+        {"name": name, "bytes": size, "sha256": "%064x" % size} for name, size in files],
+        "model": {"container": "gguf"}, "source": {"kind": "gguf"}, "created": "2026-01-01T00:00:00Z"}).encode()
+
+
+def tar(members):
+    data = b""
+    for name, body in members:
+        head = bytearray(name.encode().ljust(100, b"\0") + b"0000444\0" + b"0000000\0" * 2 + b"%011o\0" % len(body) +
+                         b"00000000000\0" + b" " * 8 + b"0" + b"\0" * 100 + b"ustar\00000").ljust(512, b"\0")
+        head[148:156] = b"%06o\0 " % sum(head)
+        data += bytes(head) + body + b"\0" * (-len(body) % 512)
+    return data + b"\0" * 1024
+
+
+MANIFEST = manifest([("m.gguf", 5), ("docs/a.txt", 1 << 40)])
+BUNDLE = json.dumps({"format": "tenon.bundle/1", "model": "m", "version": "v1", "manifest": "sha256:" + "a" * 64, "task": None,
+                     "comment": "c", "tags": {"k": "v"}, "metrics": {"loss": 1.5}}).encode()
+write("bundle", "manifest.json", MANIFEST)
+write("bundle", "bundle.json", BUNDLE)
+write("bundle", "m.tar", tar([("bundle.json", BUNDLE), ("blobs/sha256/" + "a" * 64, MANIFEST)]))
+SIBLINGS = [{"rfilename": "config.json", "size": 5, "blobId": "b" * 40},
+            {"rfilename": "a/model.safetensors", "size": 1 << 34, "blobId": "c" * 40, "lfs": {"sha256": "d" * 64, "size": 1 << 34}},
+            {"rfilename": ".gitattributes", "size": 0, "blobId": "e" * 40}]
+write("hub_answer", "model.json", json.dumps({"id": "o/n", "sha": "f" * 40, "siblings": SIBLINGS}).encode())
+write("hub_answer", "pickle.json", json.dumps({"sha": "f" * 40, "siblings": [dict(SIBLINGS[0], rfilename="x.bin")]}).encode())

@@ -76,6 +76,17 @@ static void test_file_values_win_over_defaults(void **state)
     settings_destroy(s);
 }
 
+static void test_a_name_in_the_registry_is_no_path(void **state)
+{
+    (void)state;
+    settings *s = must_read("[model]\npath = registry:chat@v1\n[registry]\npath = store\n", NULL);
+    char path[96];
+    snprintf(path, sizeof path, "%s/store", folder);
+    assert_string_equal(settings_string(s, "model", "path"), "registry:chat@v1");
+    assert_string_equal(settings_string(s, "registry", "path"), path);
+    settings_destroy(s);
+}
+
 static void test_overrides_win_over_the_file_and_the_last_one_over_the_first(void **state)
 {
     (void)state;
@@ -292,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_apply_without_a_file),
         cmocka_unit_test(test_file_values_win_over_defaults),
+        cmocka_unit_test(test_a_name_in_the_registry_is_no_path),
         cmocka_unit_test(test_overrides_win_over_the_file_and_the_last_one_over_the_first),
         cmocka_unit_test(test_lines_beyond_the_ini_library_limit_are_whole),
         cmocka_unit_test(test_every_line_length_around_the_limit_survives),

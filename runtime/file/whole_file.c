@@ -1,5 +1,5 @@
-/* runtime/quantize/whole_file.c: write beside, sync, rename, sync the directory. */
-#include "quantize/whole_file.h"
+/* runtime/file/whole_file.c: write beside, sync, rename, sync the directory. */
+#include "file/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* runtime/quantize/whole_file.h: files that exist under their name only when they are complete and on the disk. */
-#ifndef QUANTIZE_WHOLE_FILE_H
-#define QUANTIZE_WHOLE_FILE_H
+/* runtime/file/whole_file.h: files that exist under their name only when they are complete and on the disk. */
+#ifndef FILE_WHOLE_FILE_H
+#define FILE_WHOLE_FILE_H
 
 #include "tenon/error.h"
 
