@@ -3,6 +3,8 @@
 #include "instance/instance.h"
 
 #include "base/processors.h"
+#include "instance/no_tokenizer.h"
+#include "model/dummy_weights.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -92,6 +94,12 @@ static uint64_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
+/* Weights are made up; only the files beside them count. */
+static bool is_dummy(const instance *in)
+{
+    return strcmp(settings_string(in->settings, "model", "load_format"), "dummy") == 0;
+}
+
 static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
 {
     tn_error reason = TN_ERROR_INIT;
@@ -109,6 +117,10 @@ static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
         in->tokenizer_bytes = heap_bytes() - before;
         return status;
     }
+    if (is_dummy(in)) {
+        in->tokenizer = &no_tokenizer_table;
+        return TN_OK;
+    }
     return tn_fail(err, TN_E_UNSUPPORTED, "none of the tokenizer plugins (%.100s) knows this tokenizer: %.300s",
                    settings_string(in->settings, "tokenizer", "plugins"), reason.msg);
 }
@@ -119,8 +131,8 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
     if (!path)
         return tn_fail(err, TN_E_ARGUMENT, "no model: set model.path to a GGUF file or a model directory");
     const char *format = settings_string(in->settings, "model", "load_format");
-    tn_status status = checkpoint_open(path, &in->checkpoint, err);
-    if (status == TN_OK && strcmp(format, "auto") != 0 &&
+    tn_status status = (is_dummy(in) ? checkpoint_open_without_weights : checkpoint_open)(path, &in->checkpoint, err);
+    if (status == TN_OK && strcmp(format, "auto") != 0 && !is_dummy(in) &&
         strcmp(format, checkpoint_source(in->checkpoint)->container) != 0)
         return tn_fail(err, TN_E_ARGUMENT, "%s is a %s checkpoint, but model.load_format=%s", path,
                        checkpoint_source(in->checkpoint)->container, format);
@@ -216,11 +228,19 @@ static void limit_sequences(instance *in)
         in->config.sequence_max = (uint32_t)longest;
 }
 
+static tn_status open_dummy_weights(instance *in, tn_error *err)
+{
+    if (!settings_is_auto(in->settings, "model", "quantization"))
+        return tn_fail(err, TN_E_ARGUMENT, "model.load_format=dummy makes bfloat16 weights; remove model.quantization");
+    in->weights.quant = &dummy_weights_table;
+    return dummy_weights_open(checkpoint_source(in->checkpoint), in->graph, &in->weights.qmodel, err);
+}
+
 tn_status instance_open_model(instance *in, tn_error *err)
 {
     if (strcmp(settings_string(in->settings, "model", "dtype"), "bfloat16") == 0)
         in->weights.float_type = TN_BF16;
-    tn_status status = open_quant_plugin(in, err);
+    tn_status status = is_dummy(in) ? TN_OK : open_quant_plugin(in, err);
     if (status == TN_OK)
         status = model_config_read(checkpoint_source(in->checkpoint), &in->config, err);
     if (status == TN_OK)
@@ -230,7 +250,8 @@ tn_status instance_open_model(instance *in, tn_error *err)
     if (status != TN_OK)
         return status;
     limit_sequences(in);
-    return model_graph_build(&in->config, &in->graph, err);
+    status = model_graph_build(&in->config, &in->graph, err);
+    return status == TN_OK && is_dummy(in) ? open_dummy_weights(in, err) : status;
 }
 
 /* The device with the highest score. */
@@ -373,12 +394,12 @@ void instance_close(instance *in)
         in->backend->close(in->dev);
     free(in->weight_enc);
     free(in->served_name_text);
+    if (in->weights.quant)
+        in->weights.quant->close(in->weights.qmodel);
     model_graph_free(in->graph);
     chat_template_destroy(in->chat);
     if (in->tokenizer)
         in->tokenizer->close(in->tok);
-    if (in->weights.quant)
-        in->weights.quant->close(in->weights.qmodel);
     checkpoint_close(in->checkpoint);
     plugin_set_destroy(in->plugins);
     instance_init(in, in->settings);
