@@ -235,7 +235,12 @@ const tn_backend *family_backend(void)
 void family_open(model_rig *rig, const char *path, uint32_t kv_dtype, void (*edit)(model_config *config))
 {
     const tn_quant_table *quant = tn_plugin_entry()->get_interface(TN_QUANT_ID);
-    rig_limits limits = {FAMILY_PROMPT, 4, FAMILY_PROMPT, FAMILY_PROMPT, kv_dtype, edit};
+    rig_limits limits = {.max_tokens = FAMILY_PROMPT,
+                         .max_seqs = 4,
+                         .max_outputs = FAMILY_PROMPT,
+                         .max_model_len = FAMILY_PROMPT,
+                         .kv_dtype = kv_dtype,
+                         .edit = edit};
 
     rig_open(rig, path, quant, family_backend(), limits);
     assert_int_equal(rig->api->vocab_size, FAMILY_VOCAB);
