@@ -75,8 +75,8 @@ typedef struct cuda_weight_size {
 } cuda_weight_size;
 
 /* Fills everything but the pointers, for a weight [rows, columns] that arrives in `enc`. Host arithmetic; no device.
- * TN_E_UNSUPPORTED unless the kernels read this encoding: FLOAT bf16 and f32; AFFINE of 2, 3, 4, 5, 6 or 8 bits or
- * e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >= columns; group_n > 1 without a second level; flag TN_ENC_PERM_K
+ * TN_E_UNSUPPORTED unless the kernels read this encoding: FLOAT bf16 and f32; AFFINE of 2, 3, 4, 5, 6 or 8 bits (with
+ * TN_ZERO_FLOAT 2, 4 or 5; zero points up to 128 below 8 bits) or e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >= columns; group_n > 1 without a second level; flag TN_ENC_PERM_K
  * allowed. [any] */
 tn_status cuda_weight_layout(const tn_enc *enc, uint64_t rows, uint64_t columns, cuda_weight *ret_weight,
                              cuda_weight_size *ret_size);
@@ -271,6 +271,7 @@ typedef struct cuda_attention_args {
     uint32_t grid_tasks, heads, q_stride, out_stride;
     uint32_t window, span_tokens; /* window 0: none */
     float scale, softcap;         /* softcap 0: none */
+    uint32_t one_span, reserved0; /* 1: no task has more than one span; more blocks fit then (decode) */
 } cuda_attention_args;
 tn_status cuda_attention(const cuda_attention_args *args, cuda_stream stream);
 
@@ -299,13 +300,16 @@ tn_status cuda_kv_copy(const cuda_kv_copy_args *args, cuda_stream stream);
 
 /* LINEAR: y = x W^T + bias. x: bf16 [rows, K], x_stride % 8 == 0, 16-byte aligned; elements beyond K in the last 64 may
  * be anything finite or not: they are never read. y: [rows, N] of y_type F32 or BF16. bias: f32 [N] or NULL.
- * Quantized weights and bf16 FLOAT weights, one to thousands of rows. */
+ * Quantized weights and bf16 FLOAT weights, one to thousands of rows. partial: scratch of partial_floats f32, or NULL;
+ * with CUDA_K_SLICES * rows * N of them, batches of a few tens of rows spread over the whole device. Same bits. */
 typedef struct cuda_linear_args {
     const cuda_weight *weight;
     const void *x;
     const float *bias;
     void *y;
     uint32_t y_type, rows, x_stride, y_stride;
+    float *partial;
+    uint64_t partial_floats;
 } cuda_linear_args;
 tn_status cuda_linear(const cuda_linear_args *args, cuda_stream stream);
 
@@ -347,7 +351,7 @@ static inline uint32_t cuda_moe_task_limit(uint32_t choices, uint32_t experts, u
 {
     return choices / tile_rows + (choices < experts ? choices : experts);
 }
-/* Rows of a tile that suit `choices` (rows * chosen) spread over E experts: 8, 16, 32, 64 or 128. */
+/* Rows of a tile that suit `choices` (rows * chosen) spread over E experts: 8, 16 or 64. [any] */
 uint32_t cuda_moe_tile_rows(uint32_t choices, uint32_t experts);
 /* Stable counting sort of choices by expert. Choice c = r * chosen + i; choices = R * chosen.
  * expert_start [E + 1]; place [choices]: where choice c lies; place_row [choices]: row of a place; task [task_limit];
