@@ -48,6 +48,19 @@ static inline float float_of_f16(uint16_t value)
 {
     return float_from_f16(value);
 }
+/* Flags that other devices read and write. */
+static inline void flag_store(uint32_t *flag, uint32_t value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+static inline uint32_t flag_load(const uint32_t *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+static inline void spin(void)
+{
+    shim_spin();
+}
 static inline uint16_t f16_of_float(float value)
 {
     return f16_from_float(value);
@@ -62,6 +75,20 @@ static __device__ __forceinline__ uint32_t bf16_pair(float low, float high)
     uint32_t pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
+}
+/* Flags that other devices read and write. */
+static __device__ __forceinline__ void flag_store(uint32_t *flag, uint32_t value)
+{
+    asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+}
+static __device__ __forceinline__ uint32_t flag_load(const uint32_t *flag)
+{
+    uint32_t value;
+    asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(flag) : "memory");
+    return value;
+}
+static __device__ __forceinline__ void spin(void)
+{
 }
 static __device__ __forceinline__ float float_of_f16(uint16_t value)
 {
