@@ -29,7 +29,7 @@ GOOD, SKIPPED = {"OK", "EXPECTEDFAIL"}, {"SKIP"}
 
 def build(name, compiler, options):
     folder = os.path.join(ROOT, "build-test-" + name)
-    environment = dict(os.environ, CC=compiler)
+    environment = dict(os.environ, CC=compiler, CXX={"gcc": "g++", "clang": "clang++"}[compiler])
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         done = subprocess.run(["meson", "setup", folder, ROOT, *options], env=environment, capture_output=True, text=True)
         if done.returncode:

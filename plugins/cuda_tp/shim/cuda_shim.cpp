@@ -1,9 +1,9 @@
 /* cuda_shim.cpp: the fibers under cuda_shim.h. One scheduler per OS thread, so that ranks can run beside each other. */
 #include "shim/cuda_shim.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -247,7 +247,8 @@ void shim_warp_barrier(void)
 
 void shim_spin(void)
 {
-    sched_yield();
+    const struct timespec pause = {0, 20000}; /* what is waited for is another OS thread's, which wants the core */
+    nanosleep(&pause, nullptr);
     make_ready(current->running->thread);
     wait_here();
 }
