@@ -59,6 +59,19 @@ struct block_state {
     void *closure;
 };
 
+/* Fibers and their stacks, kept from launch to launch: a sanitizer makes fresh ones dear. */
+struct fiber_memory {
+    fiber *fibers;
+    unsigned char *stacks;
+    unsigned threads;
+    ~fiber_memory()
+    {
+        free(fibers);
+        free(stacks);
+    }
+};
+
+thread_local fiber_memory memory;
 thread_local block_state *current;
 thread_local uint64_t random_state = 0x9e3779b97f4a7c15u;
 
@@ -123,6 +136,19 @@ void release_block_if_complete(void)
     for (unsigned i = 0; i < current->threads; i++)
         if (!current->fibers[i].done)
             make_ready(i);
+}
+
+void reserve_fibers(unsigned threads)
+{
+    if (memory.threads >= threads)
+        return;
+    free(memory.fibers);
+    free(memory.stacks);
+    memory.threads = threads;
+    memory.fibers = static_cast<fiber *>(malloc(threads * sizeof(fiber)));
+    memory.stacks = static_cast<unsigned char *>(malloc((size_t)threads * STACK_BYTES));
+    if (!memory.fibers || !memory.stacks)
+        fail("out of memory");
 }
 
 void fiber_main(void)
@@ -193,10 +219,11 @@ void shim_run(dim3 grid, dim3 block, size_t shared_bytes, shim_body *body, void 
         fail("a block must be whole warps, at most 1,024 threads");
     if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535)
         fail("a grid is empty or too large");
-    b.fibers = static_cast<fiber *>(malloc(b.threads * sizeof(fiber)));
+    reserve_fibers(b.threads);
+    b.fibers = memory.fibers;
+    b.stacks = memory.stacks;
     b.warps = static_cast<warp *>(malloc(b.threads / LANES * sizeof(warp)));
-    b.stacks = static_cast<unsigned char *>(malloc((size_t)b.threads * STACK_BYTES));
-    if (!b.fibers || !b.warps || !b.stacks)
+    if (!b.warps)
         fail("out of memory");
     current = &b;
     gridDim = grid;
@@ -212,9 +239,7 @@ void shim_run(dim3 grid, dim3 block, size_t shared_bytes, shim_body *body, void 
         free(b.shared);
     }
     current = nullptr;
-    free(b.stacks);
     free(b.warps);
-    free(b.fibers);
 }
 
 void shim_seed(uint32_t seed)
