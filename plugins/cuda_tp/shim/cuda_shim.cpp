@@ -1,6 +1,7 @@
 /* cuda_shim.cpp: the fibers under cuda_shim.h. One scheduler per OS thread, so that ranks can run beside each other. */
 #include "shim/cuda_shim.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -31,8 +32,16 @@ struct copy_async {
     unsigned group;
 };
 
-struct fiber {
+/* Where somebody left off. A context's switch asks the kernel for the signal mask, a jump does not, so contexts are only
+ * begun with; AddressSanitizer knows contexts and not jumps between stacks. */
+struct place {
     ucontext_t context;
+    jmp_buf jump;
+    bool begun;
+};
+
+struct fiber {
+    place at;
     void *fake_stack; /* ASan's */
     unsigned thread, group, copies;
     bool done;
@@ -51,7 +60,7 @@ struct block_state {
     unsigned threads, live, arrived;
     unsigned ready[THREADS_MAX], ready_count;
     fiber *running;
-    ucontext_t scheduler;
+    place scheduler;
     void *scheduler_fake_stack;
     const void *scheduler_stack;
     size_t scheduler_stack_bytes;
@@ -94,6 +103,20 @@ void set_thread_index(unsigned thread)
     threadIdx = dim3(thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y));
 }
 
+void go(place *from, place *to)
+{
+#ifdef SHIM_ASAN
+    swapcontext(&from->context, &to->context);
+#else
+    from->begun = true;
+    if (_setjmp(from->jump))
+        return;
+    if (to->begun)
+        _longjmp(to->jump, 1);
+    setcontext(&to->context);
+#endif
+}
+
 void to_scheduler(bool last)
 {
     block_state *b = current;
@@ -102,7 +125,7 @@ void to_scheduler(bool last)
     __sanitizer_start_switch_fiber(last ? nullptr : &f->fake_stack, b->scheduler_stack, b->scheduler_stack_bytes);
 #endif
     (void)last;
-    swapcontext(&f->context, &b->scheduler);
+    go(&f->at, &b->scheduler);
 #ifdef SHIM_ASAN
     __sanitizer_finish_switch_fiber(f->fake_stack, &b->scheduler_stack, &b->scheduler_stack_bytes);
 #endif
@@ -173,11 +196,13 @@ void start_fiber(block_state *b, unsigned thread)
     f->thread = thread;
     f->done = false;
     f->group = f->copies = 0;
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = b->stacks + (size_t)thread * STACK_BYTES;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = nullptr;
-    makecontext(&f->context, fiber_main, 0);
+    ucontext_t *context = &f->at.context;
+    f->at.begun = false;
+    getcontext(context);
+    context->uc_stack.ss_sp = b->stacks + (size_t)thread * STACK_BYTES;
+    context->uc_stack.ss_size = STACK_BYTES;
+    context->uc_link = nullptr;
+    makecontext(context, fiber_main, 0);
     make_ready(thread);
 }
 
@@ -198,9 +223,10 @@ void run_block(block_state *b)
         b->running = &b->fibers[thread];
         set_thread_index(thread);
 #ifdef SHIM_ASAN
-        __sanitizer_start_switch_fiber(&b->scheduler_fake_stack, b->running->context.uc_stack.ss_sp, STACK_BYTES);
+        __sanitizer_start_switch_fiber(&b->scheduler_fake_stack, b->running->at.context.uc_stack.ss_sp,
+                                       STACK_BYTES);
 #endif
-        swapcontext(&b->scheduler, &b->running->context);
+        go(&b->scheduler, &b->running->at);
 #ifdef SHIM_ASAN
         __sanitizer_finish_switch_fiber(b->scheduler_fake_stack, nullptr, nullptr);
 #endif
