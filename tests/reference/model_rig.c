@@ -67,8 +67,12 @@ void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, con
 {
     *rig = (model_rig){.backend = backend, .limits = limits};
     tn_devinfo device = {.struct_size = sizeof device};
-    const uint32_t world = limits.world ? limits.world : 1, ordinals[RIG_RANKS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
-    tn_open request = {.struct_size = sizeof request, .device_count = world, .world = world, .ordinal = ordinals};
+    const uint32_t world = limits.world ? limits.world : 1, each[RIG_RANKS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const uint32_t one[RIG_RANKS_MAX] = {0};
+    tn_open request = {.struct_size = sizeof request,
+                       .device_count = world,
+                       .world = world,
+                       .ordinal = limits.one_device ? one : each};
 
     open_files(rig, path, quant);
     TN_ASSERT(rig->api->kv_group_count <= RIG_GROUPS_MAX && limits.max_seqs <= RIG_SLOTS_MAX && world <= RIG_RANKS_MAX);

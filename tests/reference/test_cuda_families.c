@@ -1,5 +1,5 @@
-/* test_cuda_families.c: the host half of plugins/cuda_tp over memory of this machine, with plain loops or the kernels
- * under the shim for a device: tiny models of every family give the logits of transformers, on one rank and on two; two
+/* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels under
+ * the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one: tiny models of every family give the logits of transformers, on one rank and on two; two
  * and four ranks, teacher-forced, give one rank's argmax outside near-ties; steps overlap; memory is as planned; a rank
  * that fails and an abort end every wait.
  *
@@ -14,7 +14,11 @@
 #include "family_case.h"
 #include "unit/cmocka_test.h"
 
+#ifdef ON_DEVICE
+#include "device_api.h"
+#else
 #include "host_device.h"
+#endif
 
 #include "cuda_tp/backend.h"
 #include "tenon/interp.h"
@@ -27,6 +31,7 @@
 
 #ifndef TOKENS /* of the prompt that are run */
 #define TOKENS FAMILY_PROMPT
+#define SPANS_RUN
 #endif
 enum { VALUES = FAMILY_PROMPT * FAMILY_VOCAB };
 static const double bound = 2e-2;
@@ -45,6 +50,9 @@ static rig_limits limits_of(uint32_t world, bool dummy)
                         .max_model_len = FAMILY_PROMPT,
                         .world = world,
                         .float_type = TN_BF16,
+#ifdef ON_DEVICE
+                        .one_device = true,
+#endif
                         .dummy = dummy};
 }
 
@@ -241,7 +249,7 @@ static void test_more_ranks_give_one_ranks_argmax(void **state)
     assert_int_equal(differing, 0);
 }
 
-#ifndef FAMILIES_RUN
+#ifdef SPANS_RUN
 /* Single rows of a long sequence are split by span, rows of a chunk are not. */
 static void test_rows_beyond_one_span_agree_however_they_come(void **state)
 {
@@ -378,6 +386,47 @@ static void test_a_step_may_feed_on_the_one_before_it(void **state)
 
 /* ---- memory ---- */
 
+#ifdef ON_DEVICE
+
+static uint64_t free_bytes(void)
+{
+    tn_devinfo info = {.struct_size = sizeof info};
+    tn_error err = TN_ERROR_INIT;
+    assert_int_equal(device_api_get()->describe(0, &info, &err), TN_OK);
+    return info.mem_free;
+}
+
+/* What the device has less of is the plan and no more than the reserve beside it. */
+static void test_memory_is_as_planned(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+
+    family_directory_make("gemma3", NULL, path);
+    uint64_t before = free_bytes();
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(1, false));
+    run_prompt(&rig, found);
+    uint64_t planned = rig.plan.weights + rig.plan.activations + rig.plan.logits + rig.plan.comms;
+    for (uint32_t g = 0; g < rig.api->kv_group_count; g++)
+        planned += rig.pages * rig.page_bytes[g];
+    assert_in_range(before - free_bytes(), planned, planned + rig.plan.reserve);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
+static bool has_device(void)
+{
+    uint32_t count = 0;
+    tn_error err = TN_ERROR_INIT;
+    if (device_api_get()->count(&count, &err) == TN_OK)
+        return true;
+    print_message("skipped: %s\n", err.msg);
+    return false;
+}
+
+#else
+
 static void test_memory_is_as_planned_in_one_reservation(void **state)
 {
     (void)state;
@@ -463,18 +512,28 @@ static void test_abort_ends_a_wait_for_a_rank_that_never_comes(void **state)
     family_directory_remove(path);
 }
 
+#endif
+
 int main(void)
 {
+#ifdef ON_DEVICE
+    if (!has_device())
+        return 77;
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
         cmocka_unit_test(test_more_ranks_give_one_ranks_argmax),
-#ifndef FAMILIES_RUN
+#ifdef SPANS_RUN
         cmocka_unit_test(test_rows_beyond_one_span_agree_however_they_come),
 #endif
         cmocka_unit_test(test_a_step_may_feed_on_the_one_before_it),
+#ifdef ON_DEVICE
+        cmocka_unit_test(test_memory_is_as_planned),
+#else
         cmocka_unit_test(test_memory_is_as_planned_in_one_reservation),
         cmocka_unit_test(test_a_rank_that_fails_ends_every_wait),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
+#endif
     };
     return cmocka_run_group_tests(tests, family_golden_load, family_golden_drop);
 }
