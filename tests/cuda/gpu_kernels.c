@@ -1,6 +1,6 @@
-/* gpu_kernels.c: what the kernel tests need to run on a GPU instead of under the shim. They hand launchers memory of the
- * host, from stacks and constants too, so that the GPU must be able to read all of it (pageable memory access: Linux 6.1
- * with NVIDIA's open kernel module, or Grace), and they look at results at once, so that launches must block.
+/* gpu_kernels.c: what the kernel tests need to run on a GPU instead of under the shim. They hand launchers memory of
+ * the host, from stacks and constants too, so that the GPU must be able to read all of it (pageable memory access:
+ * Linux 6.1 with NVIDIA's open kernel module, or Grace), and they look at results at once, so that launches must block.
  */
 #include <cuda_runtime.h>
 #include <stdint.h>

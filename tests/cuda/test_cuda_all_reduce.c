@@ -93,8 +93,14 @@ static void test_cancel_frees_a_waiting_rank(void **unused)
     (void)unused;
     uint32_t state = 1, sequence = 0, cancel = 1, flags[2][CUDA_RANKS_MAX * CUDA_REDUCE_BLOCKS * 2] = {{0}};
     float *mine = rig_floats(8, 1, &state), *theirs = rig_floats(8, 1, &state), *out = rig_alloc(32);
-    cuda_all_reduce_args args = {.buffer = {mine, theirs}, .flag = {flags[0], flags[1]}, .sequence = &sequence,
-                                 .cancel = &cancel, .out = out, .count = 8, .type = TN_F32, .world = 2};
+    cuda_all_reduce_args args = {.buffer = {mine, theirs},
+                                 .flag = {flags[0], flags[1]},
+                                 .sequence = &sequence,
+                                 .cancel = &cancel,
+                                 .out = out,
+                                 .count = 8,
+                                 .type = TN_F32,
+                                 .world = 2};
     assert_int_equal(cuda_all_reduce(&args, NULL), TN_OK); /* the other rank never comes */
     args.count = 7;
     assert_int_equal(cuda_all_reduce(&args, NULL), TN_E_ARGUMENT);

@@ -44,8 +44,9 @@ static void fill_sequence(const rig_case *c, rig_state *s, uint32_t seq, uint32_
         uint16_t *base = (uint16_t *)(void *)((char *)s->kv.pages + *page * s->kv.page_stride);
         for (uint32_t i = 0; i < k_width; i++) {
             float *value = &s->k[seq][t * k_width + i];
-            *value = stored(*value, c->type,
-                            &base[(i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim]);
+            *value =
+                stored(*value, c->type,
+                       &base[(i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim]);
         }
         base += c->kv_heads * c->page_tokens * c->head_dim;
         for (uint32_t i = 0; i < v_width; i++) {
@@ -87,8 +88,8 @@ static void tear_down(rig_state *s)
 }
 
 /* One query vector in double; out: [v_dim]. */
-static void reference(const rig_case *c, const rig_state *s, uint32_t seq, uint32_t position, uint32_t row, uint32_t head,
-                      double *out)
+static void reference(const rig_case *c, const rig_state *s, uint32_t seq, uint32_t position, uint32_t row,
+                      uint32_t head, double *out)
 {
     const uint32_t group = head / (c->heads / c->kv_heads);
     const uint32_t first = c->window && position >= c->window ? position - c->window + 1 : 0;
@@ -134,7 +135,8 @@ static void cut_tasks(const rig_case *c, uint32_t rows_max, rig_tasks *t)
             uint32_t spans = (position + n - 1) / c->span_tokens + 1;
             uint32_t first = c->window && position >= c->window ? (position - c->window + 1) / c->span_tokens : 0;
             if (!c->split) {
-                t->task[t->count++] = (cuda_attention_task){row, n, seq, position, first, spans - first, CUDA_NO_ROW, 0};
+                t->task[t->count++] =
+                    (cuda_attention_task){row, n, seq, position, first, spans - first, CUDA_NO_ROW, 0};
                 continue;
             }
             t->item[t->item_count] = row;
@@ -214,8 +216,15 @@ static void check_case(rig_case c)
 static void test_attention_equals_the_definition(void **unused)
 {
     (void)unused;
-    rig_case base = {.heads = 6, .kv_heads = 2, .head_dim = 64, .v_dim = 64, .page_tokens = 16, .span_tokens = 64,
-                     .type = TN_BF16, .length = {1, 70, 201}, .rows = {1, 23, 1}};
+    rig_case base = {.heads = 6,
+                     .kv_heads = 2,
+                     .head_dim = 64,
+                     .v_dim = 64,
+                     .page_tokens = 16,
+                     .span_tokens = 64,
+                     .type = TN_BF16,
+                     .length = {1, 70, 201},
+                     .rows = {1, 23, 1}};
     check_case(base);
     base.type = TN_F16, base.page_tokens = 8;
     check_case(base);
@@ -228,8 +237,15 @@ static void test_attention_equals_the_definition(void **unused)
 static void test_attention_of_other_widths(void **unused)
 {
     (void)unused;
-    rig_case wide = {.heads = 2, .kv_heads = 1, .head_dim = 128, .v_dim = 128, .page_tokens = 16, .span_tokens = 128,
-                     .type = TN_BF16, .length = {3, 140, 16}, .rows = {3, 2, 16}};
+    rig_case wide = {.heads = 2,
+                     .kv_heads = 1,
+                     .head_dim = 128,
+                     .v_dim = 128,
+                     .page_tokens = 16,
+                     .span_tokens = 128,
+                     .type = TN_BF16,
+                     .length = {3, 140, 16},
+                     .rows = {3, 2, 16}};
     check_case(wide);
     wide.head_dim = 96, wide.v_dim = 80, wide.window = 130;
     check_case(wide);
@@ -250,13 +266,32 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
     uint16_t *v = rig_bf16(ROWS * G * DV, 1, &state), *out = rig_alloc(ROWS * H * D * 2);
     uint16_t before_q[ROWS * H * D], before_k[ROWS * G * D];
     cuda_rope_kv_args args = {.kv = {.page_stride = cuda_kv_page_bytes(G, D, DV, TOKENS),
-                                     .table = table, .table_stride = 4, .page_tokens = TOKENS,
-                                     .kv_heads = G, .head_dim = D, .v_dim = DV, .type = type},
-                              .q = q, .k = k, .v = v, .q_out = separate ? out : NULL, .inv_freq = inv_freq,
-                              .position = position, .row_slot = slot, .kv_position = kv_position,
-                              .q_stride = H * D, .k_stride = G * D, .v_stride = G * DV, .q_out_stride = H * D,
-                              .rows = ROWS, .heads = H, .rotated = rotated, .style = style, .axis = 1,
-                              .axis_count = 2, .magnitude = 1.25f};
+                                     .table = table,
+                                     .table_stride = 4,
+                                     .page_tokens = TOKENS,
+                                     .kv_heads = G,
+                                     .head_dim = D,
+                                     .v_dim = DV,
+                                     .type = type},
+                              .q = q,
+                              .k = k,
+                              .v = v,
+                              .q_out = separate ? out : NULL,
+                              .inv_freq = inv_freq,
+                              .position = position,
+                              .row_slot = slot,
+                              .kv_position = kv_position,
+                              .q_stride = H * D,
+                              .k_stride = G * D,
+                              .v_stride = G * DV,
+                              .q_out_stride = H * D,
+                              .rows = ROWS,
+                              .heads = H,
+                              .rotated = rotated,
+                              .style = style,
+                              .axis = 1,
+                              .axis_count = 2,
+                              .magnitude = 1.25f};
 
     args.kv.pages = pages ? rig_alloc(5 * args.kv.page_stride) : NULL;
     memcpy(before_q, q, sizeof before_q);
@@ -281,8 +316,8 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
                     assert_int_equal(*got, x[d]);
                     if (slot[r] == CUDA_NO_ROW)
                         continue;
-                    got = (uint16_t *)(void *)((char *)args.kv.pages + table[slot[r] * 4 + kv_position[r] / TOKENS] *
-                                                                           args.kv.page_stride) +
+                    got = (uint16_t *)(void *)((char *)args.kv.pages +
+                                               table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride) +
                           ((h - H) * TOKENS + kv_position[r] % TOKENS) * D + d;
                 }
                 float value = !is_q && pages && type == TN_F16 ? float_from_f16(*got) : float_from_bf16(*got);
@@ -290,8 +325,9 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
             }
     for (uint32_t r = 0; pages && r < ROWS; r++)
         for (uint32_t i = 0; i < G * DV && slot[r] != CUDA_NO_ROW; i++) {
-            const uint16_t *page = (uint16_t *)(void *)((char *)args.kv.pages +
-                                                        table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride);
+            const uint16_t *page =
+                (uint16_t *)(void *)((char *)args.kv.pages +
+                                     table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride);
             uint16_t got = page[G * TOKENS * D + (i / DV * TOKENS + kv_position[r] % TOKENS) * DV + i % DV];
             float value = type == TN_F16 ? float_from_f16(got) : float_from_bf16(got);
             assert_true(value == float_from_bf16(v[r * G * DV + i]));

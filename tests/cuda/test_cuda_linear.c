@@ -171,13 +171,14 @@ static void check_linear(const tn_enc *enc, uint32_t rows, uint32_t n_rows, uint
     float *bias = rig_floats(n_rows, 1, &state), *y = rig_alloc((size_t)rows * n_rows * sizeof *y);
     uint64_t partial_floats = split ? (uint64_t)CUDA_K_SLICES * rows * n_rows : 0;
     float *partial = rig_alloc(partial_floats * sizeof *partial);
-    cuda_linear_args args = {&w.weight, x, bias, y, TN_F32, rows, stride, n_rows, split ? partial : NULL, partial_floats};
+    cuda_linear_args args = {&w.weight,     x, bias, y, TN_F32, rows, stride, n_rows, split ? partial : NULL,
+                             partial_floats};
 
     for (uint32_t r = 0; r < rows; r++)
         for (uint32_t k = 0; k < columns; k++)
             x[r * stride + k] = bf16_from_float(rig_uniform(&state));
     assert_int_equal(cuda_linear(&args, NULL), TN_OK);
-    for (uint32_t r = 0; r < rows; r += rows > 20 ? 9 : 1)
+    for (uint32_t r = 0; r<rows; r += rows> 20 ? 9 : 1)
         for (uint32_t n = 0; n < n_rows; n++) {
             double magnitude, sum = reference_dot(&w, x + r * stride, n, &magnitude);
             rig_near(y[r * n_rows + n], sum + (double)bias[n], 0, 2e-6 * magnitude + 1e-6);
@@ -252,8 +253,8 @@ static void test_encodings_without_a_kernel_are_refused(void **unused)
     cuda_weight weight;
     cuda_weight_size size;
     const tn_enc refused[] = {
-        INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_NONE), INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
-        INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT), INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_NONE),       INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT),      INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
         {.family = TN_ENC_FLOAT, .qtype = TN_F16, .bits = 16}, {.family = 99, .bits = 4, .group_k = 32},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)

@@ -42,7 +42,8 @@ static void check_sort(uint32_t rows, uint32_t chosen, uint32_t first, uint32_t 
     uint32_t state = choices, *expert = rig_alloc(choices * 4), *start = rig_alloc((experts + 1) * 4);
     uint32_t *place = rig_alloc(choices * 4), *place_row = rig_alloc(choices * 4), count = 99, at = 0, tasks = 0;
     cuda_expert_task *task = rig_alloc((limit ? limit : 1) * sizeof *task);
-    cuda_moe_sort_args args = {expert, start, place, place_row, task, &count, choices, chosen, first, experts, tile_rows, 0};
+    cuda_moe_sort_args args = {expert,  start,  place, place_row, task,      &count,
+                               choices, chosen, first, experts,   tile_rows, 0};
 
     for (uint32_t c = 0; c < choices; c++)
         expert[c] = rig_random(&state) % (first + experts + 2);
@@ -101,8 +102,9 @@ static void check_mixture(uint32_t tile_rows, float *out)
     for (uint32_t c = 0; c < CHOICES; c++)
         expert[c] = c % 2 ? 0 : 1 + c / 2 % 3 / 2;
     cuda_moe_sort_args sort = {expert, start, place, place_row, task, &count, CHOICES, CHOSEN, 0, E, tile_rows, 0};
-    cuda_expert_linear_args linear = {&weight, x, bias, y, start, place_row, task, &count,
-                                      cuda_moe_task_limit(CHOICES, E, tile_rows), tile_rows, E, 0, TN_F32, K, N, N};
+    cuda_expert_linear_args linear = {
+        &weight,   x, bias, y,      start, place_row, task, &count, cuda_moe_task_limit(CHOICES, E, tile_rows),
+        tile_rows, E, 0,    TN_F32, K,     N,         N};
     cuda_moe_combine_args combine = {y, place, share, out, TN_F32, TN_F32, ROWS, N, CHOSEN, N, N, 0};
     assert_int_equal(cuda_moe_sort(&sort, NULL), TN_OK);
     assert_int_equal(cuda_expert_linear(&linear, NULL), TN_OK);

@@ -54,7 +54,8 @@ static void check_norm(uint32_t type, uint32_t rows, uint32_t columns, uint32_t 
             for (uint32_t i = 0; i < run; i++) {
                 size_t at = (size_t)r * stride + begin + i;
                 double s = (double)rig_at(x, type, at) + (residual ? 0.5 * (double)rig_at(delta, TN_BF16, at) : 0);
-                rig_near(rig_at(out, TN_BF16, at), s / sqrt(squares / run + 1e-5) * ((double)gain[i] + 1), 0x1p-8, 1e-6);
+                rig_near(rig_at(out, TN_BF16, at), s / sqrt(squares / run + 1e-5) * ((double)gain[i] + 1), 0x1p-8,
+                         1e-6);
             }
         }
     free(x), free(delta), free(sum), free(out), free(gain);
@@ -129,7 +130,8 @@ static void test_gated_equals_the_definition(void **unused)
         }
 }
 
-static void check_add(uint32_t a_type, uint32_t b_type, uint32_t out_type, uint32_t columns, uint32_t b_rows, bool has_b)
+static void check_add(uint32_t a_type, uint32_t b_type, uint32_t out_type, uint32_t columns, uint32_t b_rows,
+                      bool has_b)
 {
     uint32_t rows = 3, state = columns + b_rows;
     void *a = matrix(a_type, rows, columns, &state), *b = matrix(b_type, rows, columns, &state);
@@ -238,9 +240,8 @@ static void test_embed_takes_this_ranks_rows(void **unused)
             for (uint32_t t = 0; t < 6; t++)
                 for (uint32_t k = 0; k < columns; k++) {
                     uint32_t id = t == 4 ? 12 : (uint32_t)token[t];
-                    float expected = id >= first && id < first + 10
-                                         ? 3 * float_from_bf16(rows[(id - first) * table.stride + k])
-                                         : 0;
+                    float expected =
+                        id >= first && id < first + 10 ? 3 * float_from_bf16(rows[(id - first) * table.stride + k]) : 0;
                     if (t == 5)
                         expected = first ? 0 : embed[5 * columns + k];
                     assert_true(out[t * columns + k] == expected);
@@ -260,18 +261,22 @@ static void test_shapes_are_refused(void **unused)
     assert_int_equal(cuda_rms_norm(&norm, NULL), TN_E_UNSUPPORTED);
     norm.rows = 0;
     assert_int_equal(cuda_rms_norm(&norm, NULL), TN_OK);
-    cuda_gated_args gated = {.gate = x, .up = x, .out = x, .in_type = TN_F32, .out_type = TN_F32, .rows = 1, .columns = 8};
+    cuda_gated_args gated = {
+        .gate = x, .up = x, .out = x, .in_type = TN_F32, .out_type = TN_F32, .rows = 1, .columns = 8};
     assert_int_equal(cuda_gated(&gated, NULL), TN_E_UNSUPPORTED);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norm_equals_the_definition),     cmocka_unit_test(test_gated_equals_the_definition),
-        cmocka_unit_test(test_add_scales_and_converts),        cmocka_unit_test(test_softcap_equals_the_definition),
+        cmocka_unit_test(test_norm_equals_the_definition),
+        cmocka_unit_test(test_gated_equals_the_definition),
+        cmocka_unit_test(test_add_scales_and_converts),
+        cmocka_unit_test(test_softcap_equals_the_definition),
         cmocka_unit_test(test_select_permute_and_interleave_move),
         cmocka_unit_test(test_kv_copy_moves_pages_of_all_layers),
-        cmocka_unit_test(test_embed_takes_this_ranks_rows),    cmocka_unit_test(test_shapes_are_refused),
+        cmocka_unit_test(test_embed_takes_this_ranks_rows),
+        cmocka_unit_test(test_shapes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,10 +115,15 @@ static uint32_t read_case(json_t *c, rig_params *p, float *logits, uint32_t *mas
     json_t *value, *allowed = json_object_get(c, "allowed"), *seed = json_object_get(c, "seed");
 
     memset(mask, 0, (VECTOR_VOCAB + 31) / 32 * sizeof *mask);
-    *p = (rig_params){.temperature = number(c, "temperature"), .top_p = number(c, "top_p"),
-                      .min_p = number(c, "min_p"), .repetition = number(c, "repetition"),
-                      .presence = number(c, "presence"), .frequency = number(c, "frequency"),
-                      .top_k = (uint32_t)number(c, "top_k"), .choice = (uint32_t)number(c, "choice"), .target = 0,
+    *p = (rig_params){.temperature = number(c, "temperature"),
+                      .top_p = number(c, "top_p"),
+                      .min_p = number(c, "min_p"),
+                      .repetition = number(c, "repetition"),
+                      .presence = number(c, "presence"),
+                      .frequency = number(c, "frequency"),
+                      .top_k = (uint32_t)number(c, "top_k"),
+                      .choice = (uint32_t)number(c, "choice"),
+                      .target = 0,
                       .mask = json_is_array(allowed) ? mask : NULL};
     p->seed = json_is_string(seed) ? strtoull(json_string_value(seed), NULL, 10) : (uint64_t)json_integer_value(seed);
     json_array_foreach(json_object_get(c, "logits"), i, value) logits[i] = (float)json_number_value(value);
@@ -177,10 +182,21 @@ static void test_large_rows_agree_with_the_host(void **unused)
 
     for (uint32_t i = 0; i < 24; i++) {
         const uint32_t vocab = vocabs[i % 3];
-        rig_params p = {.temperature = i % 4 == 3 ? 0 : 0.7f, .top_p = i & 4 ? 0.9f : 1, .min_p = i & 8 ? 0.002f : 0,
-                        .top_k = i & 16 ? 40 : 0, .repetition = 1.3f, .presence = 0.25f, .frequency = 0.1f,
-                        .seed = i * 977, .choice = i % 3, .target = 1, .bias_row = {0, 3}, .seen_row = {0, 2},
-                        .bias_token = {1, 2, 1}, .bias_value = {0.5f, -1, 2}, .seen_token = {0, 2},
+        rig_params p = {.temperature = i % 4 == 3 ? 0 : 0.7f,
+                        .top_p = i & 4 ? 0.9f : 1,
+                        .min_p = i & 8 ? 0.002f : 0,
+                        .top_k = i & 16 ? 40 : 0,
+                        .repetition = 1.3f,
+                        .presence = 0.25f,
+                        .frequency = 0.1f,
+                        .seed = i * 977,
+                        .choice = i % 3,
+                        .target = 1,
+                        .bias_row = {0, 3},
+                        .seen_row = {0, 2},
+                        .bias_token = {1, 2, 1},
+                        .bias_value = {0.5f, -1, 2},
+                        .seen_token = {0, 2},
                         .seen_count = {0, 3}};
         float *logits = rig_floats(vocab, 8, &state);
         p.mask = rig_alloc((vocab + 31) / 32 * 4);
@@ -218,8 +234,8 @@ static void test_rows_beyond_the_batch_stay_untouched(void **unused)
     int32_t id[3] = {-9, -9, -9};
     uint32_t row_count = 2;
     logits[3] = logits[8 + 5] = logits[16 + 1] = 1;
-    cuda_sample_args args = {.logits = logits, .work = work, .id = id, .row_count = &row_count, .rows = 3, .vocab = 7,
-                             .stride = 8};
+    cuda_sample_args args = {
+        .logits = logits, .work = work, .id = id, .row_count = &row_count, .rows = 3, .vocab = 7, .stride = 8};
     assert_int_equal(cuda_sample(&args, NULL), TN_OK);
     assert_int_equal(id[0], 3);
     assert_int_equal(id[1], 5);

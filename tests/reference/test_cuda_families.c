@@ -1,7 +1,7 @@
-/* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels under
- * the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one: tiny models of every family give the logits of transformers, on one rank and on two; two
- * and four ranks, teacher-forced, give one rank's argmax outside near-ties; steps overlap; memory is as planned; a rank
- * that fails and an abort end every wait.
+/* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels
+ * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one: tiny models of every family give the logits
+ * of transformers, on one rank and on two; two and four ranks, teacher-forced, give one rank's argmax outside
+ * near-ties; steps overlap; memory is as planned; a rank that fails and an abort end every wait.
  *
  * Tolerance: what enters products, keys, values and attention are bf16 here, as in transformers run in bfloat16. So
  * golden positions must be within 2e-2 of float32, as tests/reference asks of bfloat16 everywhere, or where

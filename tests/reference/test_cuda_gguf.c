@@ -1,6 +1,6 @@
-/* test_cuda_gguf.c: plugins/cuda_tp with its kernels under the shim on quantized models: tiny GGUF files of the families
- * keep their encodings on their way to one rank, or two where there are blocks enough, and give the logits that the
- * interpreter gives, which test_family_gguf.c holds to transformers.
+/* test_cuda_gguf.c: plugins/cuda_tp with its kernels under the shim on quantized models: tiny GGUF files of the
+ * families keep their encodings on their way to one rank, or two where there are blocks enough, and give the logits
+ * that the interpreter gives, which test_family_gguf.c holds to transformers.
  *
  * Tolerance: weights are used exactly, so what is off is what test_cuda_families.c says about bfloat16: the median row
  * must be within 2e-2. A code or scale that is read wrong is in every row.

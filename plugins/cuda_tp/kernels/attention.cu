@@ -5,10 +5,10 @@
  * heads share every key), a ring of two tiles of keys and values in shared memory, filled by asynchronous copies of 16
  * bytes. Chunks of a row are swizzled by the row's number, so that no two rows of a matrix load meet in a bank.
  *
- * Tiles lie at absolute positions and are added in ascending order with a running maximum. At the end of a span the sums
- * either leave for cuda_attention_merge or join the total of earlier spans in shared memory, by the same arithmetic; a
- * key that a row does not see changes none of its bits. So neither the cut into tasks nor the batch shows in a row.
- * Source: FlashAttention-2 (arXiv:2307.08691), Flash-Decoding, with spans at absolute positions.
+ * Tiles lie at absolute positions and are added in ascending order with a running maximum. At the end of a span the
+ * sums either leave for cuda_attention_merge or join the total of earlier spans in shared memory, by the same
+ * arithmetic; a key that a row does not see changes none of its bits. So neither the cut into tasks nor the batch shows
+ * in a row. Source: FlashAttention-2 (arXiv:2307.08691), Flash-Decoding, with spans at absolute positions.
  */
 #include "kernels/attention_join.cuh"
 
@@ -72,7 +72,8 @@ static __device__ __forceinline__ void fetch_tile(const cuda_attention_args &a, 
             const uint32_t in_page = blockIdx.y * kv.page_tokens + position % kv.page_tokens;
             page += table[position / kv.page_tokens] * (kv.page_stride / 2);
             k = page + (uint64_t)in_page * kv.head_dim + chunk * 8;
-            value = page + (uint64_t)kv.kv_heads * kv.page_tokens * kv.head_dim + (uint64_t)in_page * kv.v_dim + chunk * 8;
+            value =
+                page + (uint64_t)kv.kv_heads * kv.page_tokens * kv.head_dim + (uint64_t)in_page * kv.v_dim + chunk * 8;
         }
         const bool has_k = seen && chunk * 8 < kv.head_dim, has_v = seen && chunk * 8 < kv.v_dim;
         copy_async(keys + swizzled<DMAX>(row, chunk), has_k ? k : kv.pages, has_k ? 16 : 0);
@@ -91,8 +92,8 @@ static __device__ __forceinline__ void load_queries(const cuda_attention_args &a
     for (int half = 0; half < 2; half++) {
         const uint32_t query = threadIdx.x / WARP * 16 + lane / 4 + half * 8;
         const uint32_t head = v.head0 + query % v.ratio;
-        const bf16 *q = static_cast<const bf16 *>(a.q) + (uint64_t)(v.row + query / v.ratio) * a.q_stride +
-                        head * a.kv.head_dim;
+        const bf16 *q =
+            static_cast<const bf16 *>(a.q) + (uint64_t)(v.row + query / v.ratio) * a.q_stride + head * a.kv.head_dim;
 #pragma unroll
         for (int i = 0; i < DMAX / 8; i++) {
             const uint32_t d = i * 8 + lane % 4 * 2;
@@ -125,8 +126,7 @@ template <int DMAX> static __device__ __forceinline__ void running_start(running
 /* Scores of a tile, in base-2 logarithms, masked. */
 template <int DMAX, bool F16>
 static __device__ __forceinline__ void score_tile(const cuda_attention_args &a, const task_view &v, uint32_t tile,
-                                                  const uint32_t (*q)[4], const uint16_t *keys,
-                                                  float (*score)[4])
+                                                  const uint32_t (*q)[4], const uint16_t *keys, float (*score)[4])
 {
     constexpr int KEYS = attention_shape<DMAX>::keys;
     const uint32_t lane = threadIdx.x % WARP;
@@ -250,8 +250,8 @@ static __device__ __forceinline__ void write_partial(const cuda_attention_args &
         const uint32_t query = threadIdx.x / WARP * 16 + lane / 4 + half * 8;
         if (query >= v.queries)
             continue;
-        float *out = a.partial +
-                     ((uint64_t)(partial + query / v.ratio) * a.heads + v.head0 + query % v.ratio) * (width + 2);
+        float *out =
+            a.partial + ((uint64_t)(partial + query / v.ratio) * a.heads + v.head0 + query % v.ratio) * (width + 2);
 #pragma unroll
         for (int i = 0; i < DMAX / 8; i++) {
             const uint32_t d = i * 8 + lane % 4 * 2;

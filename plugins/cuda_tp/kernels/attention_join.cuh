@@ -1,5 +1,5 @@
-/* plugins/cuda_tp/kernels/attention_join.cuh: how results of spans join. One text for the kernel that folds its own spans
- * and for the one that merges those of others, without contraction, so that both give the same bits.
+/* plugins/cuda_tp/kernels/attention_join.cuh: how results of spans join. One text for the kernel that folds its own
+ * spans and for the one that merges those of others, without contraction, so that both give the same bits.
  */
 #ifndef CUDA_ATTENTION_JOIN_CUH
 #define CUDA_ATTENTION_JOIN_CUH

@@ -1,5 +1,5 @@
-/* attention_merge.cu: partial results of a row's spans, joined in ascending order. Limit: bytes of the partials, which lie
- * in L2; a warp per row and head.
+/* attention_merge.cu: partial results of a row's spans, joined in ascending order. Limit: bytes of the partials, which
+ * lie in L2; a warp per row and head.
  */
 #include "kernels/attention_join.cuh"
 

@@ -18,7 +18,7 @@
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
 #define LAUNCH_STATUS() (cudaGetLastError() == cudaSuccess ? TN_OK : TN_E_DEVICE_LOST)
-#define SHARED_DYNAMIC(type, name)                               \
+#define SHARED_DYNAMIC(type, name)                                 \
     extern __shared__ __align__(16) unsigned char shared_bytes_[]; \
     type *name = reinterpret_cast<type *>(shared_bytes_)
 #endif

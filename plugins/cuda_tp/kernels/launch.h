@@ -31,16 +31,16 @@ extern "C" {
 typedef struct CUstream_st *cuda_stream; /* = cudaStream_t */
 
 enum {
-    CUDA_K_SLICES = 8,        /* parts of K that are summed on their own, then added in order */
-    CUDA_PANEL = 16,          /* outputs of a quantized panel */
-    CUDA_K_BLOCK = 64,        /* inputs of one storage block of codes; K is padded to a multiple of it */
-    CUDA_HEAD_DIM_MAX = 256,  /* D and Dv */
-    CUDA_TASK_QUERIES = 64,   /* query vectors (rows x heads of one kv head) of one attention task */
+    CUDA_K_SLICES = 8,       /* parts of K that are summed on their own, then added in order */
+    CUDA_PANEL = 16,         /* outputs of a quantized panel */
+    CUDA_K_BLOCK = 64,       /* inputs of one storage block of codes; K is padded to a multiple of it */
+    CUDA_HEAD_DIM_MAX = 256, /* D and Dv */
+    CUDA_TASK_QUERIES = 64,  /* query vectors (rows x heads of one kv head) of one attention task */
     CUDA_EXPERTS_MAX = 1024,
     CUDA_CHOSEN_MAX = 32,
-    CUDA_TOP_MAX = 128,       /* top_logprobs of a batch */
-    CUDA_RANKS_MAX = 8,       /* ranks of a one-shot all-reduce */
-    CUDA_REDUCE_BLOCKS = 32   /* blocks, and flags per rank, of a one-shot all-reduce */
+    CUDA_TOP_MAX = 128,     /* top_logprobs of a batch */
+    CUDA_RANKS_MAX = 8,     /* ranks of a one-shot all-reduce */
+    CUDA_REDUCE_BLOCKS = 32 /* blocks, and flags per rank, of a one-shot all-reduce */
 };
 #define CUDA_NO_ROW UINT32_MAX /* slot of a padding row: nothing is written to KV */
 
@@ -52,7 +52,7 @@ enum {
  * cuBLASLt reads it too; stride % 8 == 0 and columns beyond K zero.
  *
  * Quantized (AFFINE, MX, LUT): rows in panels of CUDA_PANEL, columns in blocks of CUDA_K_BLOCK. `stride` is unused.
- *   codes  bit planes: bits = 8, or the sum of 4, 2, 1. Plane of width b, [panels][k_blocks][32 lanes][2 * b * 2 bytes]:
+ *   codes  bit planes: bits = 8, or the sum of 4, 2, 1. Plane of width b: [panels][k_blocks][32 lanes][4 * b bytes],
  *          see weight.cuh. Codes are as in the canonical encoding; padding is zero.
  *   scale  [panels][groups][16] of scale_type; with group_n > 1: [ceil(N / group_n)][groups] as it came
  *   min    like scale, of scale_type (TN_ZERO_FLOAT) or u8 (TN_ZERO_POINT)
@@ -76,8 +76,8 @@ typedef struct cuda_weight_size {
 
 /* Fills everything but the pointers, for a weight [rows, columns] that arrives in `enc`. Host arithmetic; no device.
  * TN_E_UNSUPPORTED unless the kernels read this encoding: FLOAT bf16 and f32; AFFINE of 2, 3, 4, 5, 6 or 8 bits (with
- * TN_ZERO_FLOAT 2, 4 or 5; zero points up to 128 below 8 bits) or e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >= columns; group_n > 1 without a second level; flag TN_ENC_PERM_K
- * allowed. [any] */
+ * TN_ZERO_FLOAT 2, 4 or 5; zero points up to 128 below 8 bits) or e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >=
+ * columns; group_n > 1 without a second level; flag TN_ENC_PERM_K allowed. [any] */
 tn_status cuda_weight_layout(const tn_enc *enc, uint64_t rows, uint64_t columns, cuda_weight *ret_weight,
                              cuda_weight_size *ret_size);
 
@@ -154,7 +154,7 @@ typedef struct cuda_kv {
     /* One layer of a KV group: page p begins at pages + p * page_stride bytes: K [G][page_tokens][D], then V
      * [G][page_tokens][Dv], both of `type` (TN_BF16 or TN_F16). page_tokens: a power of two, 8 to 256. */
     void *pages;
-    uint64_t page_stride; /* bytes, % 16 == 0, >= cuda_kv_page_bytes */
+    uint64_t page_stride;  /* bytes, % 16 == 0, >= cuda_kv_page_bytes */
     const uint32_t *table; /* [slots][table_stride] page ids: table[slot][position / page_tokens] */
     uint32_t table_stride, page_tokens;
     uint32_t kv_heads, head_dim, v_dim; /* G, D, Dv: multiples of 8, <= CUDA_HEAD_DIM_MAX */
@@ -192,8 +192,8 @@ typedef struct cuda_gated_args {
 } cuda_gated_args;
 tn_status cuda_gated(const cuda_gated_args *args, cuda_stream stream);
 
-/* ADD, ADD_SCALED, type conversion: out = a + scale * b; b NULL: out = scale * a. Types F32, BF16, each its own; out may
- * alias a or b if types match. b_rows: 0: b has as many rows as a; 1: b is one row for all (a bias). */
+/* ADD, ADD_SCALED, type conversion: out = a + scale * b; b NULL: out = scale * a. Types F32, BF16, each its own; out
+ * may alias a or b if types match. b_rows: 0: b has as many rows as a; 1: b is one row for all (a bias). */
 typedef struct cuda_add_args {
     const void *a, *b;
     void *out;
@@ -248,9 +248,9 @@ tn_status cuda_interleave(const cuda_interleave_args *args, cuda_stream stream);
  * and head, at index partial + i, and cuda_attention_merge joins them. Every span a row sees must be in exactly one
  * task of that row, and a split row's tasks have one span each: then bits do not depend on the cut. */
 typedef struct cuda_attention_task {
-    uint32_t row, rows;     /* token rows of the batch */
-    uint32_t slot;          /* into kv.table */
-    uint32_t position;      /* of the first row in its sequence */
+    uint32_t row, rows; /* token rows of the batch */
+    uint32_t slot;      /* into kv.table */
+    uint32_t position;  /* of the first row in its sequence */
     uint32_t span_first, span_count;
     uint32_t partial, reserved0;
 } cuda_attention_task;
@@ -275,8 +275,8 @@ typedef struct cuda_attention_args {
 } cuda_attention_args;
 tn_status cuda_attention(const cuda_attention_args *args, cuda_stream stream);
 
-/* Joins partial results in ascending order. Row i of `item` (u32 token row, [item_limit], *item_count real) has partials
- * [item_partial[i], item_partial[i + 1]), in span order, one per span. */
+/* Joins partial results in ascending order. Row i of `item` (u32 token row, [item_limit], *item_count real) has
+ * partials [item_partial[i], item_partial[i + 1]), in span order, one per span. */
 typedef struct cuda_attention_merge_args {
     const float *partial;
     const uint32_t *item, *item_partial, *item_count;
@@ -286,8 +286,8 @@ typedef struct cuda_attention_merge_args {
 } cuda_attention_merge_args;
 tn_status cuda_attention_merge(const cuda_attention_merge_args *args, cuda_stream stream);
 
-/* Copies whole pages of every layer of a group: pages + layer * layer_stride + page * page_stride, bytes. move: tn_kvmove
- * [count] on the device. All moves read what was there before the call if no dst is also a src. */
+/* Copies whole pages of every layer of a group: pages + layer * layer_stride + page * page_stride, bytes. move:
+ * tn_kvmove [count] on the device. All moves read what was there before the call if no dst is also a src. */
 typedef struct cuda_kv_copy_args {
     void *pages;
     uint64_t layer_stride, page_stride, page_bytes; /* multiples of 16 */
@@ -314,8 +314,8 @@ typedef struct cuda_linear_args {
 tn_status cuda_linear(const cuda_linear_args *args, cuda_stream stream);
 
 /* The products of a mixture of experts. weight has E * N rows; expert e's are e*N.. . Places [expert_start[e],
- * expert_start[e + 1]) belong to expert e; place i multiplies row place_row[i] of x (NULL: row i) and writes row i of y.
- * bias: f32 [E, N] or NULL. N % 16 == 0 for quantized weights. expert_start, place_row, task, task_count: from
+ * expert_start[e + 1]) belong to expert e; place i multiplies row place_row[i] of x (NULL: row i) and writes row i of
+ * y. bias: f32 [E, N] or NULL. N % 16 == 0 for quantized weights. expert_start, place_row, task, task_count: from
  * cuda_moe_sort, with the same tile_rows as `task`. task_limit: cuda_moe_task_limit. */
 typedef struct cuda_expert_linear_args {
     const cuda_weight *weight;
@@ -333,8 +333,8 @@ tn_status cuda_expert_linear(const cuda_expert_linear_args *args, cuda_stream st
 /* ---- mixture of experts ---- */
 
 /* Router: the `chosen` experts of largest logit, the lower number among equals, descending, and their share of the
- * softmax over all, or over the chosen if normalised. logits: f32 [R, E]; expert u32 [R, chosen]; weight f32 [R, chosen].
- * E <= CUDA_EXPERTS_MAX, chosen <= CUDA_CHOSEN_MAX. */
+ * softmax over all, or over the chosen if normalised. logits: f32 [R, E]; expert u32 [R, chosen]; weight f32 [R,
+ * chosen]. E <= CUDA_EXPERTS_MAX, chosen <= CUDA_CHOSEN_MAX. */
 typedef struct cuda_moe_route_args {
     const float *logits;
     uint32_t *expert;

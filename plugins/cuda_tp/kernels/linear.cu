@@ -37,8 +37,8 @@ extern "C" tn_status cuda_linear(const cuda_linear_args *args, cuda_stream strea
         return TN_E_ARGUMENT;
     if (!float_type(args->y_type))
         return TN_E_UNSUPPORTED;
-    product_call call = call_for(w, args->x, args->bias, args->y, args->y_type, args->rows, args->x_stride,
-                                 args->y_stride, w->rows);
+    product_call call =
+        call_for(w, args->x, args->bias, args->y, args->y_type, args->rows, args->x_stride, args->y_stride, w->rows);
     if (args->rows <= FEW_ROWS)
         return product_few(&call, args->rows, 1, stream);
     const uint32_t tiles = ceil_div(args->rows, TILE_TOKENS);

@@ -1,6 +1,6 @@
-/* linear_few.cu: matrix product of at most 16 token rows. Limit: bytes of the weight, read once: 16 outputs a block, one
- * of the 8 slices of K a warp, so that 4,096 outputs are 2,048 warps, each with 1 to 2 KiB of loads in flight; 32 of
- * them hide the latency of a multiprocessor's share of bandwidth. Inputs come from L1 and L2; slices meet in shared
+/* linear_few.cu: matrix product of at most 16 token rows. Limit: bytes of the weight, read once: 16 outputs a block,
+ * one of the 8 slices of K a warp, so that 4,096 outputs are 2,048 warps, each with 1 to 2 KiB of loads in flight; 32
+ * of them hide the latency of a multiprocessor's share of bandwidth. Inputs come from L1 and L2; slices meet in shared
  * memory. Minimums are always added (zero where there are none): the instruction is free here, and kernels are fewer.
  */
 #include "kernels/product.cuh"

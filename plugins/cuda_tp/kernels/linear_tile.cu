@@ -1,7 +1,7 @@
 /* linear_tile.cu: matrix product of more rows, 64 tokens by 256 outputs a block. Limit: the tensor cores' rate from
  * about 128 rows on; below, bytes through L2. 8 warps of 32 outputs each expand their codes once into registers and use
- * them for all 64 tokens; the tokens' inputs go through a ring of 3 asynchronous copies in shared memory, padded so that
- * no two lanes of an access meet in a bank.
+ * them for all 64 tokens; the tokens' inputs go through a ring of 3 asynchronous copies in shared memory, padded so
+ * that no two lanes of an access meet in a bank.
  *
  * 64 sums of a slice and 64 of a group take 128 registers, so one block runs per multiprocessor; the sum over slices
  * waits in shared memory, where a thread meets only itself. With `partial`, each z takes one slice and leaves it there.
@@ -13,7 +13,8 @@ enum { STAGES = 3, PANELS = 2, TILES = TILE_TOKENS / 8, SUMS = PANELS * TILES * 
 
 template <int CODE> static size_t tile_shared_bytes(void)
 {
-    return (size_t)STAGES * TILE_TOKENS * code_traits<CODE>::token_stride * sizeof(bf16) + SUMS * THREADS * sizeof(float);
+    return (size_t)STAGES * TILE_TOKENS * code_traits<CODE>::token_stride * sizeof(bf16) +
+           SUMS * THREADS * sizeof(float);
 }
 
 template <int CODE>
@@ -49,10 +50,9 @@ static __device__ __forceinline__ void load_step_pair(const bf16 *stage, int til
 }
 
 template <int CODE>
-static __device__ __forceinline__ void multiply_block(const product_call &c, uint32_t row0,
-                                                      const uint32_t (*word)[code_traits<CODE>::words],
-                                                      const bf16 *stage, const bf16 *lut,
-                                                      product_sums<CODE, PANELS, TILES> &sums)
+static __device__ __forceinline__ void
+multiply_block(const product_call &c, uint32_t row0, const uint32_t (*word)[code_traits<CODE>::words],
+               const bf16 *stage, const bf16 *lut, product_sums<CODE, PANELS, TILES> &sums)
 {
 #pragma unroll
     for (int j = 0; j < 2; j++) {

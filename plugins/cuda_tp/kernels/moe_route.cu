@@ -1,5 +1,5 @@
-/* moe_route.cu: which experts a row goes to. Limit: latency; E logits a row. A warp per row passes `chosen` times over its
- * logits, as sdk/base/expert_route.c does, so that ties fall the same way.
+/* moe_route.cu: which experts a row goes to. Limit: latency; E logits a row. A warp per row passes `chosen` times over
+ * its logits, as sdk/base/expert_route.c does, so that ties fall the same way.
  */
 #include "kernels/device.cuh"
 

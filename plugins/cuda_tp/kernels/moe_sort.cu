@@ -1,5 +1,5 @@
-/* moe_sort.cu: choices sorted by expert, stably and without atomics. Limit: latency; a block per expert reads all choices
- * twice, from L2. Three launches: count, scan (which also cuts the tasks), place.
+/* moe_sort.cu: choices sorted by expert, stably and without atomics. Limit: latency; a block per expert reads all
+ * choices twice, from L2. Three launches: count, scan (which also cuts the tasks), place.
  */
 #include "kernels/device.cuh"
 

@@ -16,9 +16,9 @@ struct product_call {
     const bf16 *x;
     const float *bias;
     void *y;
-    float *partial;                  /* [CUDA_K_SLICES][rows][n], or NULL: do not split */
-    const uint32_t *place_row;       /* experts: row of x at each place; NULL: the place itself */
-    const cuda_expert_task *task;    /* experts; NULL: one matrix for all rows */
+    float *partial;               /* [CUDA_K_SLICES][rows][n], or NULL: do not split */
+    const uint32_t *place_row;    /* experts: row of x at each place; NULL: the place itself */
+    const cuda_expert_task *task; /* experts; NULL: one matrix for all rows */
     const uint32_t *task_count;
     uint32_t y_type, rows, x_stride, y_stride, n; /* n: outputs of one expert, or of the matrix */
 };
@@ -60,9 +60,9 @@ static __device__ __forceinline__ uint32_t slice_begin(const cuda_weight &w, uin
 
 /* Sums under way: P panels of 16 outputs times NT tiles of 8 tokens. */
 template <int CODE, int P, int NT> struct product_sums {
-    float acc[P][NT][4];                                     /* of the slice */
-    float part[code_traits<CODE>::is_float ? 1 : P][NT][4];  /* of the group */
-    float inputs[code_traits<CODE>::has_min ? NT : 1][4];    /* sum of x over the group */
+    float acc[P][NT][4];                                    /* of the slice */
+    float part[code_traits<CODE>::is_float ? 1 : P][NT][4]; /* of the group */
+    float inputs[code_traits<CODE>::has_min ? NT : 1][4];   /* sum of x over the group */
     group_numbers group[P];
     uint32_t group_index, steps_left; /* steps of 16 until the group ends */
 };

@@ -64,7 +64,8 @@ static __device__ uint32_t packed_word(const uint8_t *codes, const block_place &
 static __global__ void __launch_bounds__(256) repack_codes(cuda_weight w, block_place p, const uint8_t *codes)
 {
     const uint32_t words = 32 * w.enc.bits;
-    const uint64_t blocks = (p.n_k + CUDA_K_BLOCK - 1) / CUDA_K_BLOCK, panels = (p.n_rows + CUDA_PANEL - 1) / CUDA_PANEL;
+    const uint64_t blocks = (p.n_k + CUDA_K_BLOCK - 1) / CUDA_K_BLOCK,
+                   panels = (p.n_rows + CUDA_PANEL - 1) / CUDA_PANEL;
     uint32_t *out = static_cast<uint32_t *>(const_cast<void *>(w.codes));
 
     for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < panels * blocks * words;
@@ -82,7 +83,8 @@ struct scale_plane {
     uint32_t width, factors, groups, group0, group_n;
 };
 
-static __global__ void __launch_bounds__(256) repack_scales(scale_plane s, uint64_t row0, uint64_t rows, uint64_t groups)
+static __global__ void __launch_bounds__(256)
+    repack_scales(scale_plane s, uint64_t row0, uint64_t rows, uint64_t groups)
 {
     const uint64_t padded = s.group_n > 1 ? rows : (rows + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL;
 
@@ -151,8 +153,9 @@ static bool block_fits(const cuda_weight *w, const cuda_repack_args *a)
         return false;
     if (e->family == TN_ENC_FLOAT)
         return true;
-    return on_multiple(a->row0, a->n_rows, CUDA_PANEL, w->rows) && on_multiple(a->k0, a->n_k, CUDA_K_BLOCK, w->columns) &&
-           on_multiple(a->k0, a->n_k, e->group_k, w->columns) && a->plane[TN_PLANE_SCALE] &&
+    return on_multiple(a->row0, a->n_rows, CUDA_PANEL, w->rows) &&
+           on_multiple(a->k0, a->n_k, CUDA_K_BLOCK, w->columns) && on_multiple(a->k0, a->n_k, e->group_k, w->columns) &&
+           a->plane[TN_PLANE_SCALE] &&
            (!e->group2_k || (on_multiple(a->k0, a->n_k, e->group2_k, w->columns) && a->plane[TN_PLANE_SCALE2])) &&
            (e->group_n <= 1 || on_multiple(a->row0, a->n_rows, e->group_n, w->rows)) &&
            (!e->zero_type || a->plane[TN_PLANE_MIN]) && (e->family != TN_ENC_LUT || a->plane[TN_PLANE_LUT]);
@@ -178,8 +181,8 @@ extern "C" tn_status cuda_repack(const cuda_repack_args *args, cuda_stream strea
     LAUNCH(repack_codes, grid_for(words), 256, 0, stream, *w, place, codes);
     launch_scales(w, args, TN_PLANE_SCALE, w->scale, width, 1, e->group_k, w->groups, stream);
     if (e->zero_type)
-        launch_scales(w, args, TN_PLANE_MIN, w->min, e->zero_type == TN_ZERO_POINT ? 1 : width, 1, e->group_k, w->groups,
-                      stream);
+        launch_scales(w, args, TN_PLANE_MIN, w->min, e->zero_type == TN_ZERO_POINT ? 1 : width, 1, e->group_k,
+                      w->groups, stream);
     if (e->group2_k)
         launch_scales(w, args, TN_PLANE_SCALE2, w->scale2, (uint32_t)tn_scalar_bytes(e->scale2_type), factors,
                       e->group2_k, w->groups2, stream);

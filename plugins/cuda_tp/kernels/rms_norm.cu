@@ -8,7 +8,8 @@
 enum { THREADS = 256, HELD = 4 }; /* HELD: runs of 8 elements that a thread keeps */
 
 /* s = x + delta_scale * delta for elements [at, at + 8) of a row; stores the sum. */
-static __device__ __forceinline__ void residual_eight(const cuda_rms_norm_args &a, uint64_t row, uint32_t at, float s[8])
+static __device__ __forceinline__ void residual_eight(const cuda_rms_norm_args &a, uint64_t row, uint32_t at,
+                                                      float s[8])
 {
     load_eight(a.x, a.x_type, row * a.x_stride + at, s);
     if (a.delta) {
@@ -21,8 +22,8 @@ static __device__ __forceinline__ void residual_eight(const cuda_rms_norm_args &
         store_eight(a.sum, a.x_type, row * a.sum_stride + at, s);
 }
 
-static __device__ __forceinline__ void norm_eight(const cuda_rms_norm_args &a, uint64_t row, uint32_t at, uint32_t in_run,
-                                                  float factor, float s[8])
+static __device__ __forceinline__ void norm_eight(const cuda_rms_norm_args &a, uint64_t row, uint32_t at,
+                                                  uint32_t in_run, float factor, float s[8])
 {
     for (int i = 0; i < 8; i++)
         s[i] = s[i] * factor * (a.gain[in_run + i] + a.gain_offset);

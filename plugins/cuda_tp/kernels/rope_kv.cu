@@ -1,6 +1,6 @@
-/* rope_kv.cu: rotation of q and k, and the write of k and v into their pages. Limit: bytes, q, k, v read once, q and the
- * pages written once. A warp per head vector; every launch recomputes a sine and cosine per pair and head rather than
- * read a table: the special range reduction of sincosf hides behind the loads.
+/* rope_kv.cu: rotation of q and k, and the write of k and v into their pages. Limit: bytes, q, k, v read once, q and
+ * the pages written once. A warp per head vector; every launch recomputes a sine and cosine per pair and head rather
+ * than read a table: the special range reduction of sincosf hides behind the loads.
  */
 #include "kernels/device.cuh"
 
@@ -23,7 +23,8 @@ static __device__ void turn_head(const cuda_rope_kv_args &a, const head_place &h
     const uint32_t lane = threadIdx.x % WARP, rotated = h.rotate ? a.rotated : 0, half = rotated / 2;
 
     for (uint32_t i = lane; i < half; i += WARP) {
-        const uint32_t first = a.style == TN_ROPE_HALVES ? i : 2 * i, second = first + (a.style == TN_ROPE_HALVES ? half : 1);
+        const uint32_t first = a.style == TN_ROPE_HALVES ? i : 2 * i,
+                       second = first + (a.style == TN_ROPE_HALVES ? half : 1);
         float s, c;
         sincosf(__fmul_rn(position, a.inv_freq[i]), &s, &c);
         const float x = float_of_bf16(h.in[first]), y = float_of_bf16(h.in[second]);

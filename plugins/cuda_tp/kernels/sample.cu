@@ -1,12 +1,13 @@
-/* sample.cu: tenon/sampling.h on the device; the twin of sdk/base/sampler.c. Limit: latency; a block of 1,024 threads per
- * row passes over V logits in L2: 3 times for a plain draw, up to 9 with top-k or top-p.
+/* sample.cu: tenon/sampling.h on the device; the twin of sdk/base/sampler.c. Limit: latency; a block of 1,024 threads
+ * per row passes over V logits in L2: 3 times for a plain draw, up to 9 with top-k or top-p.
  *
  * Every cut (min_p, top_k, top_p) keeps a prefix of the order (logit descending, id ascending), found by histograms:
- * first over the distance to the maximum, 2,048 buckets that spread evenly, then over the four bytes of the logit within
- * one bucket, then by id among equals. Nothing is sorted but the reported top log-probs.
+ * first over the distance to the maximum, 2,048 buckets that spread evenly, then over the four bytes of the logit
+ * within one bucket, then by id among equals. Nothing is sorted but the reported top log-probs.
  *
- * Sums of weights are integers in units of 2^-44, so their order is free and the atomics of the histograms give the same
- * bits every time. A weight is within 2 ulp by the specification; the units lose less than that even over 2^19 tokens.
+ * Sums of weights are integers in units of 2^-44, so their order is free and the atomics of the histograms give the
+ * same bits every time. A weight is within 2 ulp by the specification; the units lose less than that even over 2^19
+ * tokens.
  */
 #include "kernels/device.cuh"
 
@@ -235,7 +236,8 @@ static __device__ int32_t nth_equal(sample_shared *s, const float *x, uint32_t v
 }
 
 /* The place at which the running value of the order, cut at `last`, reaches `goal`; `last` if it never does. */
-static __device__ cut cut_at(sample_shared *s, const float *x, uint32_t vocab, float max, cut last, mass goal, bool by_mass)
+static __device__ cut cut_at(sample_shared *s, const float *x, uint32_t vocab, float max, cut last, mass goal,
+                             bool by_mass)
 {
     clear_histogram(s, BUCKETS);
     for (uint32_t i = threadIdx.x; i < vocab; i += THREADS)
@@ -436,8 +438,8 @@ static __device__ int32_t choose(sample_shared *s, const tn_sample &p, uint32_t 
 }
 
 /* The k largest raw logits as log-probs, padded with id -1. */
-static __device__ void report_top(sample_shared *s, const float *x, uint32_t vocab, float max, float log_sum, uint32_t k,
-                                  int32_t *ret_id, float *ret_logprob)
+static __device__ void report_top(sample_shared *s, const float *x, uint32_t vocab, float max, float log_sum,
+                                  uint32_t k, int32_t *ret_id, float *ret_logprob)
 {
     const cut all = {-INFINITY, INT32_MAX}, last = cut_at(s, x, vocab, max, all, k < vocab ? k : vocab, false);
 

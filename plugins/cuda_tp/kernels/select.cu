@@ -1,4 +1,5 @@
-/* select.cu: rows, columns and gathered parts moved to where the next op wants them. Limit: bytes, read and written once.
+/* select.cu: rows, columns and gathered parts moved to where the next op wants them. Limit: bytes, read and written
+ * once.
  */
 #include "kernels/device.cuh"
 
@@ -23,7 +24,8 @@ extern "C" tn_status cuda_select(const cuda_select_args *args, cuda_stream strea
     if (args->columns % words == 0 && args->x_stride % words == 0 && args->out_stride % words == 0 &&
         (reinterpret_cast<uintptr_t>(args->x) | reinterpret_cast<uintptr_t>(args->out)) % 16 == 0)
         LAUNCH(select_rows, args->count, 256, 0, stream, static_cast<const uint4 *>(args->x), args->row,
-               static_cast<uint4 *>(args->out), args->columns / words, args->x_stride / words, args->out_stride / words);
+               static_cast<uint4 *>(args->out), args->columns / words, args->x_stride / words,
+               args->out_stride / words);
     else if (width == 4)
         LAUNCH(select_rows, args->count, 256, 0, stream, static_cast<const uint32_t *>(args->x), args->row,
                static_cast<uint32_t *>(args->out), args->columns, args->x_stride, args->out_stride);
@@ -64,6 +66,7 @@ extern "C" tn_status cuda_interleave(const cuda_interleave_args *args, cuda_stre
         return TN_OK;
     if ((uint64_t)args->part * args->world < args->columns || args->out_stride < args->columns)
         return TN_E_ARGUMENT;
-    LAUNCH(interleave, dim3(ceil_div(args->columns, 256), args->rows < 65535 ? args->rows : 65535), 256, 0, stream, *args);
+    LAUNCH(interleave, dim3(ceil_div(args->columns, 256), args->rows < 65535 ? args->rows : 65535), 256, 0, stream,
+           *args);
     return LAUNCH_STATUS();
 }

@@ -3,9 +3,9 @@
  * Outputs go in panels of 16, inputs in blocks of 64; a block is 128 * bits bytes and holds its codes in the order in
  * which mma.m16n8k16 wants them as operand A, so that a lane's 32 codes are a few wide loads and no shuffle. Step s (of
  * 4) covers inputs 16 s .. 16 s + 15; lane 4 g + t holds of rows g and g + 8 the inputs 16 s + 4 t + e, e = 0..3, as
- * columns 2t, 2t + 1 (e = 0, 1) and 2t + 8, 2t + 9 (e = 2, 3): the order of K within a step is ours to choose as long as
- * the other operand follows, and four in a row make its loads 8 bytes. Register `reg` = row / 8 + e / 2 * 2, half
- * h = e % 2.
+ * columns 2t, 2t + 1 (e = 0, 1) and 2t + 8, 2t + 9 (e = 2, 3): the order of K within a step is ours to choose as long
+ * as the other operand follows, and four in a row make its loads 8 bytes. Register `reg` = row / 8 + e / 2 * 2, half h
+ * = e % 2.
  *
  * Codes are cut into bit planes of 8, or 4 + 2 + 1 bits, widest first, lowest bits of the code in the first:
  *   8: [2][32 lanes][4 words]  word 2 s + reg / 2, byte reg % 2 * 2 + h
@@ -24,9 +24,7 @@
 enum { CODE_FLOAT = 16, CODE_E4M3 = 18, CODE_E2M1 = 19, CODE_LUT4 = 20, CODE_MIN = 32 /* plus bits: TN_ZERO_FLOAT */ };
 
 template <int CODE> struct code_traits {
-    static constexpr int bits = CODE == CODE_E4M3                         ? 8
-                                : CODE == CODE_E2M1 || CODE == CODE_LUT4 ? 4
-                                                                         : CODE % CODE_MIN;
+    static constexpr int bits = CODE == CODE_E4M3 ? 8 : CODE == CODE_E2M1 || CODE == CODE_LUT4 ? 4 : CODE % CODE_MIN;
     static constexpr bool is_float = CODE == CODE_FLOAT;
     static constexpr bool has_min = CODE >= CODE_MIN;
     /* Words of a lane in one block. */
@@ -89,7 +87,8 @@ static __device__ __forceinline__ group_scale group_at(const cuda_weight &w, uin
 
     if (e.group2_k) {
         uint32_t factors = e.zero_type == TN_ZERO_FLOAT ? 2 : 1;
-        at2 = ((uint64_t)panel * w.groups2 + (uint64_t)group * e.group_k / e.group2_k) * factors * CUDA_PANEL + in_panel;
+        at2 =
+            ((uint64_t)panel * w.groups2 + (uint64_t)group * e.group_k / e.group2_k) * factors * CUDA_PANEL + in_panel;
         s.scale *= scalar_at(w.scale2, e.scale2_type, at2);
     }
     if (e.zero_type == TN_ZERO_POINT) {

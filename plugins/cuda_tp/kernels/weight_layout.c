@@ -3,7 +3,6 @@
 
 #include <stdbool.h>
 
-
 static bool float_scales(const tn_enc *enc)
 {
     if (enc->group2_k)

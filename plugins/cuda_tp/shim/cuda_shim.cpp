@@ -32,8 +32,8 @@ struct copy_async {
     unsigned group;
 };
 
-/* Where somebody left off. A context's switch asks the kernel for the signal mask, a jump does not, so contexts are only
- * begun with; AddressSanitizer knows contexts and not jumps between stacks. */
+/* Where somebody left off. A context's switch asks the kernel for the signal mask, a jump does not, so contexts are
+ * only begun with; AddressSanitizer knows contexts and not jumps between stacks. */
 struct place {
     ucontext_t context;
     jmp_buf jump;
@@ -223,8 +223,7 @@ void run_block(block_state *b)
         b->running = &b->fibers[thread];
         set_thread_index(thread);
 #ifdef SHIM_ASAN
-        __sanitizer_start_switch_fiber(&b->scheduler_fake_stack, b->running->at.context.uc_stack.ss_sp,
-                                       STACK_BYTES);
+        __sanitizer_start_switch_fiber(&b->scheduler_fake_stack, b->running->at.context.uc_stack.ss_sp, STACK_BYTES);
 #endif
         go(&b->scheduler, &b->running->at);
 #ifdef SHIM_ASAN

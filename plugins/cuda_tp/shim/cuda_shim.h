@@ -1,10 +1,10 @@
 /* plugins/cuda_tp/shim/cuda_shim.h: enough of CUDA's device language to run the kernels on a CPU, as C++.
  *
  * A launch runs its blocks one after another; each thread of a block is a fiber. A fiber runs until it waits (barrier,
- * warp exchange, spin) and the next is drawn at random from those that can run, by a seed: a kernel that lacks a barrier
- * sees its threads in every order. Warps are 32 lanes. Dynamic shared memory starts as 0xff bytes (NaNs) in a heap block
- * of exactly the size asked for. Asynchronous copies happen as late as their waits allow. Matrix instructions are
- * emulated one by one, with the fragment layouts of the PTX manual.
+ * warp exchange, spin) and the next is drawn at random from those that can run, by a seed: a kernel that lacks a
+ * barrier sees its threads in every order. Warps are 32 lanes. Dynamic shared memory starts as 0xff bytes (NaNs) in a
+ * heap block of exactly the size asked for. Asynchronous copies happen as late as their waits allow. Matrix
+ * instructions are emulated one by one, with the fragment layouts of the PTX manual.
  */
 #ifndef CUDA_SHIM_H
 #define CUDA_SHIM_H
@@ -21,7 +21,7 @@
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
-#define __shared__ static thread_local
+#define __shared__   static thread_local
 
 struct dim3 {
     unsigned x, y, z;
@@ -66,7 +66,7 @@ template <class F> static void shim_launch(dim3 grid, dim3 block, size_t shared_
 }
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     ((void)(stream), shim_launch(grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
-#define LAUNCH_STATUS() TN_OK
+#define LAUNCH_STATUS()            TN_OK
 #define SHARED_DYNAMIC(type, name) type *name = static_cast<type *>(shim_dynamic_shared())
 
 /* ---- the device language ---- */
