@@ -8,13 +8,14 @@ static int run_plan(const command *command, int argc, char **argv)
         {"max-model-len", "N", FLAG_SETTING, NULL, "model.max_model_len", "tokens of one sequence (8k, 131072)"},
         {"concurrency", "N", FLAG_SETTING, NULL, "engine.max_num_seqs", "sequences at once"},
         {"kv-dtype", "TYPE", FLAG_SETTING, NULL, "engine.kv_cache_dtype", "auto, float16, bfloat16 or float32"},
+        {"tp", "N", FLAG_SETTING, NULL, "backend.tensor_parallel_size", "devices that the model is spread over"},
         {"util", "X", FLAG_SETTING, NULL, "engine.gpu_memory_utilization", "share of the device's memory"},
         {"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"},
     };
     args a;
     session session;
     tn_error err = TN_ERROR_INIT;
-    int code = args_parse(command, flags, 5, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;

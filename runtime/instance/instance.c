@@ -4,6 +4,8 @@
 
 #include "base/processors.h"
 #include "instance/model_path.h"
+#include "instance/no_tokenizer.h"
+#include "model/dummy_weights.h"
 #include "model/generation.h"
 
 #include <malloc.h>
@@ -11,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOADER_THREADS_MAX = 8, DEVICES_MAX = 64 };
+enum { LOADER_THREADS_MAX = 8 };
 
 void instance_init(instance *in, settings *settings)
 {
@@ -94,6 +96,12 @@ static uint64_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
+/* Weights are made up; only the files beside them count. */
+static bool is_dummy(const instance *in)
+{
+    return strcmp(settings_string(in->settings, "model", "load_format"), "dummy") == 0;
+}
+
 static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
 {
     tn_error reason = TN_ERROR_INIT;
@@ -111,6 +119,10 @@ static tn_status open_tokenizer_plugin(instance *in, tn_error *err)
         in->tokenizer_bytes = heap_bytes() - before;
         return status;
     }
+    if (is_dummy(in)) {
+        in->tokenizer = &no_tokenizer_table;
+        return TN_OK;
+    }
     return tn_fail(err, TN_E_UNSUPPORTED, "none of the tokenizer plugins (%.100s) knows this tokenizer: %.300s",
                    settings_string(in->settings, "tokenizer", "plugins"), reason.msg);
 }
@@ -123,8 +135,9 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
     const char *format = settings_string(in->settings, "model", "load_format");
     tn_status status = model_path_find(in->settings, text, &in->model_path, &in->registered_name, err);
     if (status == TN_OK)
-        status = checkpoint_open(in->model_path, &in->checkpoint, err);
-    if (status == TN_OK && strcmp(format, "auto") != 0 &&
+        status =
+            (is_dummy(in) ? checkpoint_open_without_weights : checkpoint_open)(in->model_path, &in->checkpoint, err);
+    if (status == TN_OK && strcmp(format, "auto") != 0 && !is_dummy(in) &&
         strcmp(format, checkpoint_source(in->checkpoint)->container) != 0)
         return tn_fail(err, TN_E_ARGUMENT, "%s is a %s checkpoint, but model.load_format=%s", text,
                        checkpoint_source(in->checkpoint)->container, format);
@@ -228,11 +241,19 @@ static void limit_sequences(instance *in)
         in->config.sequence_max = (uint32_t)longest;
 }
 
+static tn_status open_dummy_weights(instance *in, tn_error *err)
+{
+    if (!settings_is_auto(in->settings, "model", "quantization"))
+        return tn_fail(err, TN_E_ARGUMENT, "model.load_format=dummy makes bfloat16 weights; remove model.quantization");
+    in->weights.quant = &dummy_weights_table;
+    return dummy_weights_open(checkpoint_source(in->checkpoint), in->graph, &in->weights.qmodel, err);
+}
+
 tn_status instance_open_model(instance *in, tn_error *err)
 {
     if (strcmp(settings_string(in->settings, "model", "dtype"), "bfloat16") == 0)
         in->weights.float_type = TN_BF16;
-    tn_status status = open_quant_plugin(in, err);
+    tn_status status = is_dummy(in) ? TN_OK : open_quant_plugin(in, err);
     if (status == TN_OK)
         status = model_config_read(checkpoint_source(in->checkpoint), &in->config, err);
     if (status == TN_OK)
@@ -244,28 +265,62 @@ tn_status instance_open_model(instance *in, tn_error *err)
     if (status != TN_OK)
         return status;
     limit_sequences(in);
-    return model_graph_build(&in->config, &in->graph, err);
+    status = model_graph_build(&in->config, &in->graph, err);
+    return status == TN_OK && is_dummy(in) ? open_dummy_weights(in, err) : status;
 }
 
-/* The device with the highest score. */
-static tn_status choose_device(instance *in, tn_error *err)
+/* Puts the device among those found, the highest scores first. */
+static void rank_device(instance *in, tn_devinfo *found, uint32_t count, const tn_devinfo *info)
 {
-    bool found = false;
-    for (uint32_t i = 0; i < DEVICES_MAX; i++) {
+    uint32_t at = count;
+
+    for (; at > 0 && found[at - 1].score < info->score; at--) {
+        found[at] = found[at - 1];
+        in->ordinals[at] = in->ordinals[at - 1];
+    }
+    found[at] = *info;
+    in->ordinals[at] = info->ordinal;
+}
+
+/* As many devices of the highest scores as there are ranks; the plan is made for the smallest of them. */
+static tn_status choose_devices(instance *in, tn_error *err)
+{
+    const uint32_t world = (uint32_t)settings_integer(in->settings, "backend", "tensor_parallel_size");
+    tn_error reason = TN_ERROR_INIT;
+    tn_devinfo found[INSTANCE_DEVICES_MAX];
+    uint32_t count = 0;
+
+    for (; count < INSTANCE_DEVICES_MAX; count++) {
         tn_devinfo info = {.struct_size = sizeof info};
-        tn_status status = in->backend->device(i, &info, err);
+        tn_status status = in->backend->device(count, &info, &reason);
         if (status == TN_E_NOT_FOUND)
             break;
         if (status != TN_OK)
-            return status;
-        if (!found || info.score > in->device.score)
-            in->device = info;
-        found = true;
+            return tn_fail(err, status, "%s", reason.msg);
+        rank_device(in, found, count, &info);
     }
-    if (!found)
-        return tn_fail(err, TN_E_NOT_FOUND, "backend %s finds no device",
-                       settings_string(in->settings, "backend", "plugin"));
+    if (count == 0)
+        return tn_fail(err, TN_E_NOT_FOUND, "backend %s finds no device: %s",
+                       settings_string(in->settings, "backend", "plugin"), reason.msg);
+    in->device_count = count < world ? count : world;
+    in->device = found[0];
+    for (uint32_t i = 1; i < in->device_count; i++)
+        if (found[i].mem_total < in->device.mem_total)
+            in->device = found[i];
     return TN_OK;
+}
+
+/* Opens the devices of all ranks. */
+static tn_status open_devices(instance *in, tn_error *err)
+{
+    const uint32_t world = (uint32_t)settings_integer(in->settings, "backend", "tensor_parallel_size");
+    tn_open open = {
+        .struct_size = sizeof open, .device_count = in->device_count, .world = world, .ordinal = in->ordinals};
+
+    if (in->device_count < world && !(in->device.flags & TN_DEVICE_DESCRIBED))
+        return tn_fail(err, TN_E_NOT_FOUND, "backend.tensor_parallel_size=%u needs as many devices, but %u are here",
+                       world, in->device_count);
+    return in->backend->open(&open, &in->dev, err);
 }
 
 static uint32_t loader_threads(void)
@@ -308,7 +363,7 @@ static tn_status check_graph(const instance *in, const tn_compile *compile, tn_e
 tn_status instance_make_plan(instance *in, tn_error *err)
 {
     const tn_graph_api *api = model_graph_api(in->graph);
-    tn_status status = choose_device(in, err);
+    tn_status status = choose_devices(in, err);
 
     if (status != TN_OK)
         return status;
@@ -335,11 +390,10 @@ tn_status instance_load(instance *in, const weights_progress *progress, tn_error
 {
     plan_input input = plan_input_of(in);
     tn_compile compile = plan_compile(&input, &in->plan);
-    tn_open open = {.struct_size = sizeof open, .device_count = 1, .world = 1, .ordinal = &in->device.ordinal};
 
     tn_status status = check_graph(in, &compile, err);
     if (status == TN_OK)
-        status = in->backend->open(&open, &in->dev, err);
+        status = open_devices(in, err);
     if (status == TN_OK)
         status = in->backend->compile(in->dev, &compile, &in->model, err);
     if (status == TN_OK)
@@ -388,12 +442,12 @@ void instance_close(instance *in)
         in->backend->close(in->dev);
     free(in->weight_enc);
     free(in->served_name_text);
+    if (in->weights.quant)
+        in->weights.quant->close(in->weights.qmodel);
     model_graph_free(in->graph);
     chat_template_destroy(in->chat);
     if (in->tokenizer)
         in->tokenizer->close(in->tok);
-    if (in->weights.quant)
-        in->weights.quant->close(in->weights.qmodel);
     checkpoint_close(in->checkpoint);
     free(in->model_path);
     free(in->registered_name);

@@ -17,7 +17,7 @@
 #include "plugin/loader.h"
 #include "settings/settings.h"
 
-enum { INSTANCE_NAMES_MAX = 16, INSTANCE_PLUGINS_MAX = 8 };
+enum { INSTANCE_NAMES_MAX = 16, INSTANCE_PLUGINS_MAX = 8, INSTANCE_DEVICES_MAX = 64 };
 
 /* Plugins of one kind, in the order of the settings. */
 typedef struct plugin_list {
@@ -47,7 +47,8 @@ typedef struct instance {
     tn_sampling_defaults defaults; /* what requests get for what they leave out */
 
     uint32_t context_max, seqs_max, outputs_min; /* wishes of one-shot commands, set before make_plan; 0: none */
-    tn_devinfo device;
+    tn_devinfo device;                           /* the smallest of those that the ranks run on */
+    uint32_t ordinals[INSTANCE_DEVICES_MAX], device_count;
     tn_enc *weight_enc;
     memory_plan plan;
 

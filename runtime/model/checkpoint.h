@@ -14,6 +14,8 @@ typedef struct checkpoint checkpoint;
 /* Detects the container by content. Errors name the file and what is wrong in it (TN_E_CORRUPT, TN_E_NOT_FOUND, TN_E_IO,
  * TN_E_UNSUPPORTED). Moved to the caller. [any] */
 tn_status checkpoint_open(const char *path, checkpoint **ret_checkpoint, tn_error *err);
+/* The files beside the weights in a model directory (config.json, tokenizer), without a tensor. [any] */
+tn_status checkpoint_open_without_weights(const char *path, checkpoint **ret_checkpoint, tn_error *err);
 /* NULL is fine. */
 void checkpoint_close(checkpoint *checkpoint);
 /* The plugin's view; borrowed until close. */

@@ -272,6 +272,18 @@ tn_status safetensors_open_memory(const char *path, const void *bytes, uint64_t 
     return status;
 }
 
+tn_status checkpoint_open_without_weights(const char *path, checkpoint **ret_checkpoint, tn_error *err)
+{
+    struct stat stat_buffer;
+    gathering nothing = {0};
+
+    if (stat(path, &stat_buffer) != 0)
+        return tn_fail(err, errno == ENOENT ? TN_E_NOT_FOUND : TN_E_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISDIR(stat_buffer.st_mode))
+        return tn_fail(err, TN_E_ARGUMENT, "%s: it must be a directory that holds a config.json", path);
+    return assemble(&nothing, path, path, ret_checkpoint, err);
+}
+
 tn_status safetensors_open(const char *path, checkpoint **ret_checkpoint, tn_error *err)
 {
     struct stat stat_buffer;

@@ -8,6 +8,7 @@
 /* Host-memory backends share RAM with everything else: unless told otherwise, KV takes no more than this. */
 #define HOST_KV_BYTES_MAX (2ull << 30)
 
+enum { RANKS_ADVISED_MAX = 16 };
 enum { DEFAULT_SEQS_HOST = 32, DEFAULT_SEQS = 256, DEFAULT_BATCHED_TOKENS = 512, DEFAULT_BATCHED_TOKENS_DEVICE = 2048 };
 
 char *plan_format_bytes(uint64_t bytes, char text[16])
@@ -112,8 +113,7 @@ static tn_status ask_backend(const plan_input *input, memory_plan *plan, tn_erro
                         .group_count = plan->kv_group_count,
                         .page_tokens = plan->page_tokens,
                         .page_bytes = plan->page_bytes};
-    uint32_t world = (uint32_t)settings_integer(input->settings, "backend", "tensor_parallel_size");
-    tn_status status = input->backend->plan(input->device, world, &compile, &parts, err);
+    tn_status status = input->backend->plan(input->device, plan->world, &compile, &parts, err);
     if (status != TN_OK)
         return status;
     plan->weights = parts.weights;
@@ -208,8 +208,23 @@ static uint32_t longest_context(const plan_input *input, const memory_plan *plan
     return low * 256;
 }
 
+/* The smallest number of ranks, from twice as many as now, over which the model would fit as it is; 0: none. */
+static uint32_t ranks_that_fit(const plan_input *input, const memory_plan *plan)
+{
+    for (uint32_t world = 2 * plan->world; world <= RANKS_ADVISED_MAX; world *= 2) {
+        memory_plan wider = *plan;
+        wider.world = world;
+        if (ask_backend(input, &wider, NULL) != TN_OK)
+            continue;
+        if (fixed_bytes(&wider) + kv_bytes_of_sequence(input, &wider, wider.max_model_len) <= wider.budget)
+            return world;
+    }
+    return 0;
+}
+
 static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64_t left, tn_error *err)
 {
+    uint32_t ranks = ranks_that_fit(input, plan);
     char fixed[16], budget[16], total[16], sequence[16], advice[160];
     uint64_t one = kv_bytes_of_sequence(input, plan, plan->max_model_len);
     uint32_t context = longest_context(input, plan, left);
@@ -224,6 +239,8 @@ static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64
         snprintf(advice, sizeof advice, "set model.max_model_len=%u", context);
     else if (needed < 0.98)
         snprintf(advice, sizeof advice, "set engine.gpu_memory_utilization=%.2f", needed + 0.01);
+    else if (ranks)
+        snprintf(advice, sizeof advice, "set backend.tensor_parallel_size=%u", ranks);
     else
         snprintf(advice, sizeof advice,
                  "no setting makes it fit here: choose a smaller or more strongly quantized checkpoint");
@@ -264,6 +281,7 @@ static uint64_t count_multiply_adds(const plan_input *input)
 tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err)
 {
     memory_plan plan = {.device = *input->device,
+                        .world = (uint32_t)settings_integer(input->settings, "backend", "tensor_parallel_size"),
                         .kv_group_count = input->graph_api->kv_group_count,
                         .tokenizer = input->tokenizer_bytes,
                         .multiply_adds = count_multiply_adds(input)};

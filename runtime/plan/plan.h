@@ -27,6 +27,7 @@ typedef struct memory_plan {
     uint64_t requests;                            /* host: what queued and running requests may take, at most */
     uint64_t kv;                                  /* all pages of all groups */
 
+    uint32_t world; /* ranks: each takes as much */
     uint32_t kv_group_count;
     uint32_t page_tokens[PLAN_KV_GROUPS_MAX];
     uint64_t page_bytes[PLAN_KV_GROUPS_MAX], kv_pages[PLAN_KV_GROUPS_MAX];

@@ -34,8 +34,11 @@ void plan_print(const memory_plan *plan, const model_config *config, FILE *out)
     line lines[LINES];
 
     list_lines(plan, lines);
-    fprintf(out, "%s, %u layers, width %u, on %s\n", config->architecture, config->layers, config->model_width,
+    fprintf(out, "%s, %u layers, width %u, on %s", config->architecture, config->layers, config->model_width,
             plan->device.name);
+    if (plan->world > 1)
+        fprintf(out, ", each of %u", plan->world);
+    fputc('\n', out);
     for (int i = 0; i < LINES; i++)
         fprintf(out, "  %-26s %12s\n", lines[i].label, plan_format_bytes(lines[i].bytes, text));
     fprintf(out, "  %-26s %12s\n", "resident", plan_format_bytes(plan_resident_bytes(plan), text));
@@ -64,6 +67,7 @@ void plan_print_json(const memory_plan *plan, const model_config *config, FILE *
     json_object_set_new(root, "kv_tokens", json_integer((json_int_t)plan->kv_tokens));
     json_object_set_new(root, "kv_token_bytes", json_integer((json_int_t)plan->kv_token_bytes));
     json_object_set_new(root, "multiply_adds_per_token", json_integer((json_int_t)plan->multiply_adds));
+    json_object_set_new(root, "tensor_parallel_size", json_integer(plan->world));
     json_object_set_new(root, "max_model_len", json_integer(plan->max_model_len));
     json_object_set_new(root, "max_num_seqs", json_integer(plan->max_num_seqs));
     json_object_set_new(root, "max_num_batched_tokens", json_integer(plan->max_num_batched_tokens));

@@ -222,6 +222,40 @@ family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, d
     return result;
 }
 
+/* Largest |theirs - float32| / max |logit| of transformers in bfloat16 on a model with the case's files. */
+static double own_error(json_t *found)
+{
+    const char *files = json_string_value(json_object_get(found, "files"));
+    double worst = 0;
+
+    for (uint32_t i = 0; i < family_count(); i++) {
+        json_t *errors = json_object_get(case_at(i), "bfloat16_error");
+        if (strcmp(json_string_value(json_object_get(case_at(i), "files")), files) != 0)
+            continue;
+        for (size_t r = 0; r < json_array_size(errors); r++)
+            worst = fmax(worst, json_number_value(json_array_get(errors, r)));
+    }
+    return worst;
+}
+
+uint32_t family_beyond_bfloat16(const char *name, const float *logits, uint32_t count, double bound, double *ret_share)
+{
+    json_t *found = find_case(name);
+    double row[FAMILY_VOCAB], allowed = fmax(bound, own_error(found)) * largest_logit(found);
+    uint32_t beyond = 0;
+
+    *ret_share = 0;
+    for (size_t r = 0; r < golden_count(found); r++) {
+        size_t position = golden_row(found, r, row, NULL);
+        if (position >= count)
+            continue;
+        double error = distance(row, logits + position * FAMILY_VOCAB);
+        beyond += !(error <= allowed);
+        *ret_share = isnan(error) ? INFINITY : fmax(*ret_share, error / allowed);
+    }
+    return beyond;
+}
+
 const tn_backend *family_backend(void)
 {
 #ifdef TEST_CPU
@@ -236,7 +270,12 @@ const tn_backend *family_backend(void)
 void family_open(model_rig *rig, const char *path, uint32_t kv_dtype, void (*edit)(model_config *config))
 {
     const tn_quant_table *quant = tn_plugin_entry()->get_interface(TN_QUANT_ID);
-    rig_limits limits = {FAMILY_PROMPT, 4, FAMILY_PROMPT, FAMILY_PROMPT, kv_dtype, edit};
+    rig_limits limits = {.max_tokens = FAMILY_PROMPT,
+                         .max_seqs = 4,
+                         .max_outputs = FAMILY_PROMPT,
+                         .max_model_len = FAMILY_PROMPT,
+                         .kv_dtype = kv_dtype,
+                         .edit = edit};
 
     rig_open(rig, path, quant, family_backend(), limits);
     assert_int_equal(rig->api->vocab_size, FAMILY_VOCAB);

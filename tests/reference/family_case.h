@@ -34,6 +34,11 @@ typedef struct family_bfloat16 {
     double own_error;               /* max |theirs - float32| / max |logit|, of either kind */
 } family_bfloat16;
 family_bfloat16 family_compare_bfloat16(const char *name, const float *logits, double bound);
+/* For backends that round to bfloat16 between products, as transformers does in bfloat16: how many golden positions
+ * below `count` are further from float32 than `bound` of the largest logit and than their own worst position (a case
+ * without bfloat16 logits takes the one that shares its files). *ret_share: of what is allowed, the most that was used.
+ */
+uint32_t family_beyond_bfloat16(const char *name, const float *logits, uint32_t count, double bound, double *ret_share);
 
 /* The backend that this program was built for, and where its KV cache is exact. */
 const tn_backend *family_backend(void);

@@ -1,6 +1,8 @@
 /* model_rig.c: see model_rig.h. */
 #include "model_rig.h"
 
+#include "model/dummy_weights.h"
+
 #include "unit/cmocka_test.h"
 
 #include <math.h>
@@ -30,10 +32,12 @@ static tn_compile compile_request(const model_rig *rig)
 
 static void open_files(model_rig *rig, const char *path, const tn_quant_table *quant)
 {
-    ASSERT_OK(checkpoint_open(path, &rig->checkpoint, &err));
+    ASSERT_OK((rig->limits.dummy ? checkpoint_open_without_weights : checkpoint_open)(path, &rig->checkpoint, &err));
     const tn_source *source = checkpoint_source(rig->checkpoint);
-    rig->weights.quant = quant;
-    ASSERT_OK(quant->open(source, &rig->weights.qmodel, &err));
+    rig->weights = (weight_source){.quant = rig->limits.dummy ? &dummy_weights_table : quant,
+                                   .float_type = rig->limits.float_type};
+    if (!rig->limits.dummy)
+        ASSERT_OK(quant->open(source, &rig->weights.qmodel, &err));
     ASSERT_OK(model_config_read(source, &rig->config, &err));
     if (rig->config.sequence_max > rig->limits.max_model_len)
         rig->config.sequence_max = rig->limits.max_model_len;
@@ -41,6 +45,8 @@ static void open_files(model_rig *rig, const char *path, const tn_quant_table *q
         rig->limits.edit(&rig->config);
     ASSERT_OK(model_graph_build(&rig->config, &rig->graph, &err));
     rig->api = model_graph_api(rig->graph);
+    if (rig->limits.dummy)
+        ASSERT_OK(dummy_weights_open(source, rig->graph, &rig->weights.qmodel, &err));
 }
 
 /* Enough pages for every slot at full length, and a count that 7 does not divide, so that page i * 7 % pages is a
@@ -61,11 +67,15 @@ void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, con
 {
     *rig = (model_rig){.backend = backend, .limits = limits};
     tn_devinfo device = {.struct_size = sizeof device};
-    const uint32_t ordinal = 0;
-    tn_open request = {.struct_size = sizeof request, .device_count = 1, .world = 1, .ordinal = &ordinal};
+    const uint32_t world = limits.world ? limits.world : 1, each[RIG_RANKS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const uint32_t one[RIG_RANKS_MAX] = {0};
+    tn_open request = {.struct_size = sizeof request,
+                       .device_count = world,
+                       .world = world,
+                       .ordinal = limits.one_device ? one : each};
 
     open_files(rig, path, quant);
-    TN_ASSERT(rig->api->kv_group_count <= RIG_GROUPS_MAX && limits.max_seqs <= RIG_SLOTS_MAX);
+    TN_ASSERT(rig->api->kv_group_count <= RIG_GROUPS_MAX && limits.max_seqs <= RIG_SLOTS_MAX && world <= RIG_RANKS_MAX);
     ASSERT_OK(backend->device(0, &device, &err));
     rig->enc = calloc(rig->api->weight_count, sizeof *rig->enc);
     ASSERT_OK(weights_choose(&rig->weights, rig->graph, backend, &device, rig->enc, &err));
@@ -75,7 +85,7 @@ void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, con
                              .group_count = RIG_GROUPS_MAX,
                              .page_tokens = rig->page_tokens,
                              .page_bytes = rig->page_bytes};
-    ASSERT_OK(backend->plan(&device, 1, &compile, &rig->plan, &err));
+    ASSERT_OK(backend->plan(&device, world, &compile, &rig->plan, &err));
     ASSERT_OK(backend->open(&request, &rig->dev, &err));
     ASSERT_OK(backend->compile(rig->dev, &compile, &rig->model, &err));
     ASSERT_OK(weights_load(&rig->weights, rig->checkpoint, rig->graph, rig->enc, backend, rig->model, 2, NULL, &err));

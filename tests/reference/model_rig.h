@@ -8,12 +8,16 @@
 
 #include "model/weights.h"
 
-enum { RIG_GROUPS_MAX = 4, RIG_SLOTS_MAX = 8 };
+enum { RIG_GROUPS_MAX = 4, RIG_SLOTS_MAX = 8, RIG_RANKS_MAX = 8 };
 
 typedef struct rig_limits {
     uint32_t max_tokens, max_seqs, max_outputs, max_model_len;
     uint32_t kv_dtype;                  /* 0: the backend's choice */
     void (*edit)(model_config *config); /* NULL, or changes what was read */
+    uint32_t world;                     /* ranks, on devices 0..; 0: one */
+    bool one_device;                    /* all ranks on device 0 */
+    uint32_t float_type;                /* as weight_source.float_type */
+    bool dummy;                         /* made-up weights: the directory has a config.json alone */
 } rig_limits;
 
 typedef struct model_rig {

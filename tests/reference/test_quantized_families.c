@@ -200,7 +200,11 @@ static bool choose_isa(const char *name)
 
 static void open_model(model_rig *rig, const char *path, const tn_backend *backend)
 {
-    rig_limits limits = {FAMILY_PROMPT, 4, FAMILY_PROMPT, FAMILY_PROMPT, TN_F32, NULL};
+    rig_limits limits = {.max_tokens = FAMILY_PROMPT,
+                         .max_seqs = 4,
+                         .max_outputs = FAMILY_PROMPT,
+                         .max_model_len = FAMILY_PROMPT,
+                         .kv_dtype = TN_F32};
     rig_open(rig, path, &quantizer, backend, limits);
 }
 

@@ -13,8 +13,10 @@ enum { PAGE_TOKENS = 16, PAGE_BYTES = 1 << 16 };
 static tn_status fake_plan(const tn_devinfo *info, uint32_t world, const tn_compile *compile, tn_memplan *plan,
                            tn_error *err)
 {
-    (void)info, (void)world, (void)err;
-    plan->weights = 4 * GIB;
+    (void)info;
+    if (world > 2)
+        return tn_fail(err, TN_E_UNSUPPORTED, "two ranks at most");
+    plan->weights = 4 * GIB / world;
     plan->activations = (uint64_t)compile->max_tokens * 1000;
     plan->logits = (uint64_t)compile->max_outputs * 1000;
     plan->reserve = GIB / 4;
@@ -161,6 +163,23 @@ static void test_a_context_beyond_the_models_is_refused(void **state)
     close_fixture(&f);
 }
 
+/* Half of the weights fits, and so does everything else. */
+static void test_a_misfit_that_more_devices_cure_names_their_number(void **state)
+{
+    (void)state;
+    fixture f = open_fixture(GIB * 7 / 2, "cuda", NULL);
+
+    assert_int_equal(make(&f), TN_E_MEMORY);
+    assert_non_null(strstr(f.err.msg, "set backend.tensor_parallel_size=2"));
+    close_fixture(&f);
+
+    const char *const sets[] = {"backend.tensor_parallel_size=2", NULL};
+    f = open_fixture(GIB * 7 / 2, "cuda", sets);
+    assert_int_equal(make(&f), TN_OK);
+    assert_int_equal(f.plan.weights, 2 * GIB);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
         cmocka_unit_test(test_weights_larger_than_the_device_say_so),
         cmocka_unit_test(test_a_context_beyond_the_models_is_refused),
+        cmocka_unit_test(test_a_misfit_that_more_devices_cure_names_their_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,11 +18,14 @@ TN_BEGIN_DECLS
 typedef struct tn_dev tn_dev;     /* an opened device or device group; the backend's */
 typedef struct tn_model tn_model; /* a compiled graph with weights and KV; the backend's */
 
+/* Bits of tn_devinfo.flags. Append-only. */
+enum { TN_DEVICE_DESCRIBED = 1u << 0 /* by settings, for planning: it is not here and cannot be opened */ };
+
 /* A device as found, or as described in a settings file when it is not here. */
 typedef struct tn_devinfo {
     uint32_t struct_size, ordinal;
     uint32_t score; /* higher is the better choice */
-    uint32_t flags;
+    uint32_t flags; /* TN_DEVICE_* */
     uint64_t mem_total, mem_free; /* bytes that a model may take: RAM for a CPU, limited by any cgroup */
     char name[64];
     char mem_domain[16]; /* "host" if it is the machine's RAM, which the core shares; else a name of its own */

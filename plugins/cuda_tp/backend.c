@@ -1,0 +1,241 @@
+/* backend.c: the tn.backend table: answers before a device is open, the device group, and steps. plan() and compile()
+ * get their sizes from the same functions (plan.c, program.c, memory.c).
+ */
+#include "backend.h"
+
+#include "load.h"
+#include "options.h"
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- [probe] ---- */
+
+static tn_status cuda_tp_device(uint32_t index, tn_devinfo *ret_info, tn_error *err)
+{
+    tn_devinfo info = {.struct_size = sizeof info};
+    uint32_t count = 1;
+    tn_status status = TN_OK;
+
+    if (!options_described_device(&info)) {
+        status = device_api_get()->count(&count, err);
+        if (status == TN_OK && index < count)
+            status = device_api_get()->describe(index, &info, err);
+    }
+    if (status == TN_OK && index >= count)
+        status = tn_fail(err, TN_E_NOT_FOUND, "there are %u CUDA devices", count);
+    if (status != TN_OK)
+        return status;
+    uint32_t size = ret_info->struct_size < sizeof info ? ret_info->struct_size : (uint32_t)sizeof info;
+    info.struct_size = ret_info->struct_size;
+    memcpy(ret_info, &info, size);
+    return TN_OK;
+}
+
+static bool is_float(const tn_enc *enc)
+{
+    return enc->family == TN_ENC_FLOAT && (enc->qtype == TN_F32 || enc->qtype == TN_F16 || enc->qtype == TN_BF16);
+}
+
+static tn_status cuda_tp_accepts(const tn_devinfo *info, const tn_graph *graph, const tn_graph_api *api, uint32_t value,
+                                 const tn_enc *enc, uint32_t *ret_cost, tn_error *err)
+{
+    tn_value v = {.struct_size = sizeof v};
+    cuda_weight layout;
+    cuda_weight_size size;
+
+    (void)info;
+    tn_status status = api->value(graph, value, &v);
+    if (status != TN_OK)
+        return tn_fail(err, status, "value %u cannot be read", value);
+    if (v.kind != TN_VALUE_WEIGHT)
+        return tn_fail(err, TN_E_ARGUMENT, "%s is not a weight", v.name);
+    bool vector = v.shard == TN_SHARD_NONE && is_float(enc); /* gains, biases, sinks, and small matrices as bf16: */
+    if (vector && (v.dim[0] == 1 || enc->qtype == TN_BF16)) {
+        *ret_cost = 4000;
+        return TN_OK;
+    }
+    if (enc->flags || (enc->family == TN_ENC_FLOAT && enc->qtype != TN_BF16))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: CUDA multiplies floats as bfloat16, without permutation", v.name);
+    status = cuda_weight_layout(enc, (uint64_t)v.dim[0], (uint64_t)v.dim[1], &layout, &size);
+    if (status != TN_OK)
+        return tn_fail(err, status, "%s: there are no kernels for its encoding", v.name);
+    uint64_t per_mille = size.total * 1000 / ((uint64_t)v.dim[0] * (uint64_t)v.dim[1]);
+    *ret_cost = per_mille < UINT32_MAX ? (uint32_t)per_mille : UINT32_MAX;
+    return TN_OK;
+}
+
+/* ---- [ctl] ---- */
+
+static void cuda_tp_close(tn_dev *dev)
+{
+    if (!dev)
+        return;
+    if (dev->ranks)
+        dev->ranks->api->destroy(dev->ranks);
+    pthread_mutex_destroy(&dev->lock);
+    free(dev);
+}
+
+static void log_links(const tn_dev *dev)
+{
+    for (uint32_t i = 1; i < dev->world; i++) {
+        const char *link = dev->api->link(dev->ordinal[0], dev->ordinal[i]);
+        uint32_t level = strcmp(link, "PCIe") == 0 ? TN_LOG_WARNING : TN_LOG_INFO;
+        if (link[0])
+            options_log(level, "devices %u and %u are connected by %s%s", dev->ordinal[0], dev->ordinal[i], link,
+                        level == TN_LOG_WARNING ? ": every layer waits for two sums over it" : "");
+    }
+}
+
+static tn_status check_open(const tn_open *open, tn_error *err)
+{
+    tn_devinfo described = {.struct_size = sizeof described};
+
+    if (options_described_device(&described))
+        return tn_fail(
+            err, TN_E_UNSUPPORTED,
+            "[cuda_tp] device = %s describes a card to plan for; remove it to run on the cards that are here",
+            described.name);
+    if (open->world == 0 || open->world > RANKS_MAX)
+        return tn_fail(err, TN_E_ARGUMENT, "a group of %u ranks; 1 to %d", open->world, RANKS_MAX);
+    if (open->device_count != open->world)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%u devices for %u ranks: all ranks run in one process",
+                       open->device_count, open->world);
+    return TN_OK;
+}
+
+static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *err)
+{
+    uint32_t present;
+    tn_status status = check_open(open, err);
+    if (status == TN_OK)
+        status = device_api_get()->count(&present, err);
+    if (status != TN_OK)
+        return status;
+    tn_dev *dev = calloc(1, sizeof *dev);
+    if (!dev)
+        return tn_fail(err, TN_E_MEMORY, "the device group");
+    *dev = (tn_dev){.api = device_api_get(), .world = open->world, .lock = PTHREAD_MUTEX_INITIALIZER};
+    for (uint32_t i = 0; i < open->world && status == TN_OK; i++) {
+        dev->ordinal[i] = open->ordinal[i];
+        if (dev->ordinal[i] >= present)
+            status = tn_fail(err, TN_E_NOT_FOUND, "there is no CUDA device %u; %u are here", dev->ordinal[i], present);
+    }
+    if (status == TN_OK && dev->world > 1)
+        status = dev->api->collective_create(dev->world, dev->ordinal, &dev->ranks, err);
+    if (status != TN_OK) {
+        cuda_tp_close(dev);
+        return status;
+    }
+    log_links(dev);
+    *ret_dev = dev;
+    return TN_OK;
+}
+
+static tn_status cuda_tp_weight(tn_model *m, uint32_t weight_id, const tn_planes *planes, tn_error *err)
+{
+    if (weight_id >= m->p->view.api->weight_count)
+        return tn_fail(err, TN_E_ARGUMENT, "weight %u of %u", weight_id, m->p->view.api->weight_count);
+    if (m->sealed)
+        return tn_fail(err, TN_E_ARGUMENT, "%s arrives after seal", m->p->weights[weight_id].name);
+    return weights_store(m, weight_id, planes, err);
+}
+
+/* ---- [step] ---- */
+
+static tn_status cuda_tp_submit(tn_model *m, const tn_batch *batch, uint64_t *ret_ticket, tn_error *err)
+{
+    ticket *t = &m->tickets[m->next_ticket % IN_FLIGHT];
+
+    if (t->pending)
+        return tn_fail(err, TN_E_AGAIN, "%d steps are in flight", IN_FLIGHT);
+    if (!m->sealed)
+        return tn_fail(err, TN_E_ARGUMENT, "submit before seal");
+    tn_status status = ranks_check(m, err);
+    for (uint32_t g = 0; g < m->p->view.api->kv_group_count && status == TN_OK; g++)
+        if (!m->kv[g].pages)
+            status = tn_fail(err, TN_E_ARGUMENT, "submit before kv_reserve of group %u", g);
+    if (status == TN_OK)
+        status = batch_check(m, batch, err);
+    if (status != TN_OK)
+        return status;
+    batch_pack(m, batch, t);
+    t->id = m->next_ticket++;
+    t->pending = true;
+    ranks_post(m);
+    *ret_ticket = t->id;
+    return TN_OK;
+}
+
+static void copy_result(const tn_model *m, const ticket *t, uint32_t row, tn_result *r)
+{
+    const uint32_t want = t->in.want[row];
+    const uint64_t top = t->top_count, width = m->p->width, vocab = m->p->vocab;
+
+    if (r->id)
+        r->id[row] = t->out.id[row];
+    if (r->logprob && (want & TN_WANT_LOGPROB))
+        r->logprob[row] = t->out.logprob[row];
+    if (r->target_logprob && (want & TN_WANT_TARGET))
+        r->target_logprob[row] = t->out.target_logprob[row];
+    if (r->top_id && (want & TN_WANT_TOP))
+        memcpy(r->top_id + row * top, t->out.top_id + row * top, top * sizeof *r->top_id);
+    if (r->top_logprob && (want & TN_WANT_TOP))
+        memcpy(r->top_logprob + row * top, t->out.top_logprob + row * top, top * sizeof *r->top_logprob);
+    if (r->hidden && (want & TN_WANT_HIDDEN))
+        memcpy(r->hidden + row * width, t->hidden + row * width, width * sizeof *r->hidden);
+    if (r->logits && (want & TN_WANT_LOGITS))
+        memcpy(r->logits + row * vocab, t->logits + row * vocab, vocab * sizeof *r->logits);
+}
+
+static tn_status cuda_tp_wait(tn_model *m, uint64_t id, tn_result *result, tn_error *err)
+{
+    ticket *t = &m->tickets[id % IN_FLIGHT];
+
+    if (id != m->next_wait || !t->pending || t->id != id)
+        return tn_fail(err, TN_E_ARGUMENT, "ticket %llu is not the next in flight", (unsigned long long)id);
+    if (result->out_count < t->out_count)
+        return tn_fail(err, TN_E_ARGUMENT, "room for %u results, the step has %u", result->out_count, t->out_count);
+    tn_status status = ranks_wait(m, t, err);
+    for (uint32_t row = 0; status == TN_OK && row < t->out_count; row++)
+        copy_result(m, t, row, result);
+    t->pending = false;
+    m->next_wait++;
+    return status;
+}
+
+static void cuda_tp_abort(tn_dev *dev)
+{
+    pthread_mutex_lock(&dev->lock);
+    tn_model *m = dev->model;
+    if (m)
+        ranks_fail(m, TN_E_CANCELLED, "the device group was aborted");
+    pthread_mutex_unlock(&dev->lock);
+}
+
+const tn_backend *cuda_tp_backend(void)
+{
+    static const tn_backend table = {
+        .struct_size = sizeof table,
+        .can = TN_NEED_MASK | TN_NEED_EMBED | TN_NEED_SCORE | TN_NEED_PREV | TN_NEED_HIDDEN | TN_NEED_PENALTY |
+               TN_NEED_BIAS | TN_NEED_LOGITS,
+        .max_in_flight = IN_FLIGHT,
+        .device = cuda_tp_device,
+        .accepts = cuda_tp_accepts,
+        .plan = plan_backend,
+        .check = plan_check,
+        .open = cuda_tp_open,
+        .close = cuda_tp_close,
+        .compile = load_compile,
+        .weight = cuda_tp_weight,
+        .seal = load_seal,
+        .kv_reserve = load_kv_reserve,
+        .submit = cuda_tp_submit,
+        .wait = cuda_tp_wait,
+        .abort = cuda_tp_abort,
+        .model_free = load_free,
+    };
+    return &table;
+}

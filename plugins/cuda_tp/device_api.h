@@ -1,0 +1,47 @@
+/* plugins/cuda_tp/device_api.h: what the host half asks of a device runtime, beside kernel launches. The CUDA runtime
+ * (device_cuda.c) is one implementation; the tests bring another over host memory, on which the kernels run as C++.
+ *
+ * Streams are in order. Errors carry the runtime's code in native_code.
+ */
+#ifndef CUDA_TP_DEVICE_API_H
+#define CUDA_TP_DEVICE_API_H
+
+#include "kernels/launch.h"
+
+typedef struct collective collective;
+typedef struct device_event device_event;
+
+typedef struct device_api {
+    /* TN_E_NOT_FOUND, with the reason and what to do, where there is no driver or no device. [probe] */
+    tn_status (*count)(uint32_t *ret_count, tn_error *err);
+    tn_status (*describe)(uint32_t ordinal, tn_devinfo *info, tn_error *err); /* [probe] */
+    /* Makes calls of this thread, launches included, go to the device. [any] */
+    tn_status (*use)(uint32_t ordinal, tn_error *err);
+    /* How two devices are connected, "NVLink" or "PCIe"; "" for the same one. */
+    const char *(*link)(uint32_t ordinal, uint32_t peer);
+
+    tn_status (*alloc)(uint64_t bytes, void **ret, tn_error *err); /* on the device in use; 256-byte aligned */
+    void (*release)(void *memory);                                 /* NULL is fine */
+    tn_status (*alloc_host)(uint64_t bytes, void **ret,
+                            tn_error *err); /* that copies read and write without a detour */
+    void (*release_host)(void *memory);
+
+    tn_status (*stream_create)(cuda_stream *ret, tn_error *err);
+    void (*stream_destroy)(cuda_stream stream);
+    tn_status (*stream_wait)(cuda_stream stream, tn_error *err); /* until all that was enqueued is done */
+    tn_status (*copy)(void *to, const void *from, uint64_t bytes, cuda_stream stream, tn_error *err);
+    tn_status (*clear)(void *memory, uint64_t bytes, cuda_stream stream, tn_error *err); /* to zero bytes */
+
+    tn_status (*event_create)(device_event **ret, tn_error *err);
+    void (*event_destroy)(device_event *event); /* NULL is fine */
+    tn_status (*event_record)(device_event *event, cuda_stream stream, tn_error *err);
+    tn_status (*event_wait)(device_event *event, tn_error *err); /* blocks the thread */
+
+    /* What `world` > 1 ranks on these devices do together, see collective.h. Moved to the caller. [ctl] */
+    tn_status (*collective_create)(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err);
+} device_api;
+
+/* The runtime that this library was built for. */
+const device_api *device_api_get(void);
+
+#endif

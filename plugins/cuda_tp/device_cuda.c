@@ -1,0 +1,224 @@
+/* device_cuda.c: device_api.h over the CUDA runtime, which is linked statically and finds the driver itself: without
+ * one every call says so, and the plugin still loads and plans.
+ */
+#include "collective.h"
+#include "nccl_collective.h"
+#include "options.h"
+
+#include <cuda_runtime.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct device_event {
+    cudaEvent_t event;
+};
+
+static tn_status fail(cudaError_t code, const char *what, tn_error *err)
+{
+    tn_status status = code == cudaErrorMemoryAllocation ? TN_E_MEMORY : TN_E_DEVICE_LOST;
+
+    tn_fail(err, status, "%s: %s", what, cudaGetErrorString(code));
+    if (err)
+        err->native_code = (int32_t)code;
+    cudaGetLastError(); /* so that the next call does not report it again */
+    return status;
+}
+
+static tn_status check(cudaError_t code, const char *what, tn_error *err)
+{
+    return code == cudaSuccess ? TN_OK : fail(code, what, err);
+}
+
+/* ---- devices ---- */
+
+static tn_status cuda_count(uint32_t *ret_count, tn_error *err)
+{
+    int count = 0, driver = 0;
+    cudaError_t code = cudaGetDeviceCount(&count);
+
+    if (code == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0)
+        return tn_fail(err, TN_E_NOT_FOUND,
+                       "the NVIDIA driver is for CUDA %d.%d, this plugin needs %d.%d or newer: update it",
+                       driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    if (code == cudaErrorInsufficientDriver || (code == cudaSuccess && count == 0) || code == cudaErrorNoDevice)
+        return tn_fail(err, TN_E_NOT_FOUND,
+                       "there is no NVIDIA %s here; to plan without one, name a card: cuda_tp.device=H100",
+                       code == cudaErrorInsufficientDriver ? "driver (libcuda.so.1)" : "GPU");
+    if (code != cudaSuccess)
+        return fail(code, "the NVIDIA driver", err);
+    *ret_count = (uint32_t)count;
+    return TN_OK;
+}
+
+static tn_status cuda_describe(uint32_t ordinal, tn_devinfo *info, tn_error *err)
+{
+    struct cudaDeviceProp prop;
+    size_t available = 0, total = 0;
+
+    tn_status status = check(cudaGetDeviceProperties(&prop, (int)ordinal), "device properties", err);
+    if (status == TN_OK)
+        status = check(cudaSetDevice((int)ordinal), "the device", err);
+    if (status == TN_OK)
+        status = check(cudaMemGetInfo(&available, &total), "device memory", err);
+    if (status != TN_OK)
+        return status;
+    info->ordinal = ordinal;
+    info->score = (uint32_t)(total >> 20);
+    info->mem_total = total;
+    info->mem_free = available;
+    snprintf(info->name, sizeof info->name, "%.60s", prop.name);
+    snprintf(info->mem_domain, sizeof info->mem_domain, "cuda%u", ordinal);
+    snprintf(info->features, sizeof info->features, "sm_%d%d, %d multiprocessors", prop.major, prop.minor,
+             prop.multiProcessorCount);
+    return TN_OK;
+}
+
+static tn_status cuda_use(uint32_t ordinal, tn_error *err)
+{
+    return check(cudaSetDevice((int)ordinal), "the device", err);
+}
+
+/* Peers that do atomics on each other's memory are on NVLink; over PCIe they are not. */
+static const char *cuda_link(uint32_t ordinal, uint32_t peer)
+{
+    int atomics = 0;
+
+    if (ordinal == peer)
+        return "";
+    if (cudaDeviceGetP2PAttribute(&atomics, cudaDevP2PAttrNativeAtomicSupported, (int)ordinal, (int)peer) !=
+        cudaSuccess)
+        cudaGetLastError();
+    return atomics ? "NVLink" : "PCIe";
+}
+
+/* ---- memory ---- */
+
+static tn_status cuda_alloc(uint64_t bytes, void **ret, tn_error *err)
+{
+    char what[64];
+    snprintf(what, sizeof what, "%.2f GiB of device memory", (double)bytes / (double)(1ull << 30));
+    return check(cudaMalloc(ret, bytes), what, err);
+}
+
+static void cuda_release(void *memory)
+{
+    cudaFree(memory);
+}
+
+static tn_status cuda_alloc_host(uint64_t bytes, void **ret, tn_error *err)
+{
+    tn_status status = check(cudaHostAlloc(ret, bytes, cudaHostAllocPortable), "pinned host memory", err);
+    if (status == TN_OK)
+        memset(*ret, 0, bytes);
+    return status;
+}
+
+static void cuda_release_host(void *memory)
+{
+    if (memory)
+        cudaFreeHost(memory);
+}
+
+/* ---- streams and events ---- */
+
+static tn_status cuda_stream_create(cuda_stream *ret, tn_error *err)
+{
+    return check(cudaStreamCreateWithFlags(ret, cudaStreamNonBlocking), "a stream", err);
+}
+
+static void cuda_stream_destroy(cuda_stream stream)
+{
+    cudaStreamDestroy(stream);
+}
+
+static tn_status cuda_stream_wait(cuda_stream stream, tn_error *err)
+{
+    return check(cudaStreamSynchronize(stream), "the device", err);
+}
+
+static tn_status cuda_copy(void *to, const void *from, uint64_t bytes, cuda_stream stream, tn_error *err)
+{
+    return check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "a copy", err);
+}
+
+static tn_status cuda_clear(void *memory, uint64_t bytes, cuda_stream stream, tn_error *err)
+{
+    return check(cudaMemsetAsync(memory, 0, bytes, stream), "clearing memory", err);
+}
+
+static tn_status cuda_event_create(device_event **ret, tn_error *err)
+{
+    device_event *event = calloc(1, sizeof *event);
+    if (!event)
+        return tn_fail(err, TN_E_MEMORY, "an event");
+    tn_status status =
+        check(cudaEventCreateWithFlags(&event->event, cudaEventDisableTiming | cudaEventBlockingSync), "an event", err);
+    if (status != TN_OK) {
+        free(event);
+        return status;
+    }
+    *ret = event;
+    return TN_OK;
+}
+
+static void cuda_event_destroy(device_event *event)
+{
+    if (event)
+        cudaEventDestroy(event->event);
+    free(event);
+}
+
+static tn_status cuda_event_record(device_event *event, cuda_stream stream, tn_error *err)
+{
+    return check(cudaEventRecord(event->event, stream), "an event", err);
+}
+
+static tn_status cuda_event_wait(device_event *event, tn_error *err)
+{
+    return check(cudaEventSynchronize(event->event), "the device", err);
+}
+
+/* ---- ranks ---- */
+
+static bool are_distinct(uint32_t world, const uint32_t *ordinal)
+{
+    for (uint32_t i = 0; i < world; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (ordinal[i] == ordinal[j])
+                return false;
+    return true;
+}
+
+/* Several ranks on one device are for tests; NCCL does not take them. */
+static tn_status cuda_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+{
+    if (are_distinct(world, ordinal))
+        return nccl_collective_create(world, ordinal, ret, err);
+    options_log(TN_LOG_WARNING, "several ranks share a device: they meet on the host");
+    return local_collective_create(device_api_get(), world, ret, err);
+}
+
+const device_api *device_api_get(void)
+{
+    static const device_api api = {
+        .count = cuda_count,
+        .describe = cuda_describe,
+        .use = cuda_use,
+        .link = cuda_link,
+        .alloc = cuda_alloc,
+        .release = cuda_release,
+        .alloc_host = cuda_alloc_host,
+        .release_host = cuda_release_host,
+        .stream_create = cuda_stream_create,
+        .stream_destroy = cuda_stream_destroy,
+        .stream_wait = cuda_stream_wait,
+        .copy = cuda_copy,
+        .clear = cuda_clear,
+        .event_create = cuda_event_create,
+        .event_destroy = cuda_event_destroy,
+        .event_record = cuda_event_record,
+        .event_wait = cuda_event_wait,
+        .collective_create = cuda_collective_create,
+    };
+    return &api;
+}

@@ -1,0 +1,534 @@
+/* run.c: one ticket on one rank: copies of what the step reads, one launch or a few per step of the program, sampling,
+ * copies of results. Everything is enqueued; nothing here waits, except for other ranks in a collective that meets on
+ * the host.
+ */
+#include "model.h"
+
+typedef struct context {
+    rank *r;
+    const program *p;
+    const ticket *t;
+    uint32_t tokens, outputs; /* rows */
+    tn_error *err;
+} context;
+
+/* ---- where things are ---- */
+
+static void *buffer_at(const context *c, uint32_t index)
+{
+    if (index == c->p->logits)
+        return c->r->memory.logits;
+    return index == NONE ? NULL : c->r->memory.activations + c->p->buffers[index].offset;
+}
+
+static void *operand_at(const context *c, operand at)
+{
+    if (at.buffer == NONE)
+        return NULL;
+    const buffer *b = &c->p->buffers[at.buffer];
+    uint64_t column = at.part_columns ? c->r->index / at.replicas * (uint64_t)at.part_columns : 0;
+    return (uint8_t *)buffer_at(c, at.buffer) + column * tn_scalar_bytes(b->type);
+}
+
+static uint32_t stride_of(const context *c, uint32_t index)
+{
+    return index == NONE ? 0 : c->p->buffers[index].stride;
+}
+
+static uint32_t type_of(const context *c, uint32_t index)
+{
+    return index == NONE ? 0 : c->p->buffers[index].type;
+}
+
+static cuda_weight weight_at(const context *c, uint32_t id)
+{
+    const program_weight *w = &c->p->weights[id];
+    cuda_weight placed = w->layout;
+    cuda_weight_place(&placed, &w->size, c->r->memory.weights + w->offset);
+    return placed;
+}
+
+static const float *vector_at(const context *c, uint32_t id)
+{
+    return id == NONE ? NULL : (const float *)(const void *)(c->r->memory.weights + c->p->weights[id].offset);
+}
+
+/* A bias follows its matrix: the rank's rows of it, or whole on rank 0 alone where ranks add up. */
+static const float *bias_at(const context *c, const step *s)
+{
+    const float *bias = vector_at(c, s->bias);
+
+    if (!bias)
+        return NULL;
+    if (!s->bias_by_rows)
+        return c->r->index == 0 ? bias : NULL;
+    return c->p->weights[s->bias].roles & ROLE_EXPERT_VECTOR
+               ? bias
+               : bias + cut_first_row(&c->p->weights[s->weight].cut, c->r->index);
+}
+
+static cuda_kv kv_at(const context *c, const step *s)
+{
+    const kv_layout *kv = &c->p->kv[s->group];
+    uint64_t layer_bytes = c->r->model->kv[s->group].pages * kv->layer_page_bytes;
+
+    return (cuda_kv){.pages = c->r->kv[s->group] + s->layer * layer_bytes,
+                     .page_stride = kv->layer_page_bytes,
+                     .table = c->r->memory.table[s->group],
+                     .table_stride = kv->table_stride,
+                     .page_tokens = KV_PAGE_TOKENS,
+                     .kv_heads = kv->kv_heads,
+                     .head_dim = kv->shape.head_dim,
+                     .v_dim = kv->shape.v_dim,
+                     .type = kv->type};
+}
+
+/* ---- steps ---- */
+
+static tn_status run_embed(const context *c, const step *s, uint32_t rows)
+{
+    cuda_weight table = weight_at(c, s->weight);
+    const cuda_embed_args args = {.table = &table,
+                                  .token = c->r->memory.in.token,
+                                  .prev_id = c->t->has_prev ? c->r->memory.out.id : NULL,
+                                  .embed = c->t->has_embed ? c->r->memory.in.embed : NULL,
+                                  .out = buffer_at(c, s->out),
+                                  .out_type = type_of(c, s->out),
+                                  .out_stride = stride_of(c, s->out),
+                                  .rows = rows,
+                                  .vocab_first = (uint32_t)cut_first_row(&c->p->weights[s->weight].cut, c->r->index),
+                                  .scale = s->scale};
+    return cuda_embed(&args, c->r->stream);
+}
+
+static tn_status run_linear(const context *c, const step *s, uint32_t rows)
+{
+    cuda_weight weight = weight_at(c, s->weight);
+    const cuda_linear_args args = {.weight = &weight,
+                                   .x = operand_at(c, s->in[0]),
+                                   .bias = bias_at(c, s),
+                                   .y = buffer_at(c, s->out),
+                                   .y_type = type_of(c, s->out),
+                                   .rows = rows,
+                                   .x_stride = stride_of(c, s->in[0].buffer),
+                                   .y_stride = stride_of(c, s->out)};
+    return cuda_linear(&args, c->r->stream);
+}
+
+static tn_status run_norm(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_rms_norm_args args = {.x = operand_at(c, s->in[0]),
+                                     .delta = operand_at(c, s->in[1]),
+                                     .sum = buffer_at(c, s->sum),
+                                     .out = buffer_at(c, s->out),
+                                     .gain = vector_at(c, s->weight),
+                                     .x_type = type_of(c, s->in[0].buffer),
+                                     .delta_type = type_of(c, s->in[1].buffer),
+                                     .out_type = type_of(c, s->out),
+                                     .rows = rows,
+                                     .columns = s->columns,
+                                     .run = s->run,
+                                     .x_stride = stride_of(c, s->in[0].buffer),
+                                     .delta_stride = stride_of(c, s->in[1].buffer),
+                                     .sum_stride = stride_of(c, s->sum),
+                                     .out_stride = stride_of(c, s->out),
+                                     .delta_scale = s->scale,
+                                     .eps = s->eps,
+                                     .gain_offset = s->offset};
+    return cuda_rms_norm(&args, c->r->stream);
+}
+
+/* ADD, and CAST: one operand. */
+static tn_status run_add(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_add_args args = {.a = operand_at(c, s->in[0]),
+                                .b = operand_at(c, s->in[1]),
+                                .out = buffer_at(c, s->out),
+                                .a_type = type_of(c, s->in[0].buffer),
+                                .b_type = type_of(c, s->in[1].buffer),
+                                .out_type = type_of(c, s->out),
+                                .rows = rows,
+                                .columns = s->columns,
+                                .a_stride = stride_of(c, s->in[0].buffer),
+                                .b_stride = stride_of(c, s->in[1].buffer),
+                                .out_stride = stride_of(c, s->out),
+                                .scale = s->scale};
+    return cuda_add(&args, c->r->stream);
+}
+
+static tn_status run_gated(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_gated_args args = {.gate = operand_at(c, s->in[0]),
+                                  .up = operand_at(c, s->in[1]),
+                                  .out = buffer_at(c, s->out),
+                                  .in_type = type_of(c, s->in[0].buffer),
+                                  .out_type = type_of(c, s->out),
+                                  .rows = s->choices ? rows * s->chosen : rows,
+                                  .columns = s->columns,
+                                  .gate_stride = stride_of(c, s->in[0].buffer),
+                                  .up_stride = stride_of(c, s->in[1].buffer),
+                                  .out_stride = stride_of(c, s->out),
+                                  .activation = s->activation,
+                                  .limit = s->limit,
+                                  .alpha = s->alpha};
+    return cuda_gated(&args, c->r->stream);
+}
+
+static tn_status run_rope_kv(const context *c, const step *s, uint32_t rows)
+{
+    bool rotated = s->rope != NONE;
+    const cuda_rope_kv_args args = {
+        .kv = kv_at(c, s),
+        .q = operand_at(c, s->in[0]),
+        .k = operand_at(c, s->in[1]),
+        .v = operand_at(c, s->in[2]),
+        .inv_freq =
+            rotated ? (const float *)(const void *)(c->r->memory.weights + c->p->constant[s->rope].offset) : NULL,
+        .position = c->r->memory.in.position,
+        .row_slot = c->r->memory.in.row_slot,
+        .kv_position = c->r->memory.in.kv_position,
+        .q_stride = stride_of(c, s->in[0].buffer),
+        .k_stride = stride_of(c, s->in[1].buffer),
+        .v_stride = stride_of(c, s->in[2].buffer),
+        .rows = rows,
+        .heads = s->heads,
+        .rotated = s->rotated,
+        .style = s->style,
+        .axis_count = 1,
+        .magnitude = rotated ? s->magnitude : 1,
+    };
+    return cuda_rope_kv(&args, c->r->stream);
+}
+
+static tn_status run_attend(const context *c, const step *s, uint32_t rows)
+{
+    const attention_inputs *in = &c->r->memory.in.attention[s->group], *host = &c->t->in.attention[s->group];
+    const float *sinks = vector_at(c, s->bias);
+    const cuda_attention_args args = {.kv = kv_at(c, s),
+                                      .q = operand_at(c, s->in[0]),
+                                      .out = buffer_at(c, s->out),
+                                      .sinks = sinks ? sinks + (uint64_t)c->r->index * s->heads : NULL,
+                                      .partial = c->r->memory.partial,
+                                      .task = in->task,
+                                      .task_count = in->task_count,
+                                      .grid_tasks = *host->task_count,
+                                      .heads = s->heads,
+                                      .q_stride = stride_of(c, s->in[0].buffer),
+                                      .out_stride = stride_of(c, s->out),
+                                      .window = s->window,
+                                      .span_tokens = SPAN_TOKENS,
+                                      .scale = s->scale,
+                                      .softcap = s->cap};
+    const cuda_attention_merge_args merge = {.partial = c->r->memory.partial,
+                                             .item = in->item,
+                                             .item_partial = in->item_partial,
+                                             .item_count = in->item_count,
+                                             .sinks = args.sinks,
+                                             .out = args.out,
+                                             .grid_items = *host->item_count,
+                                             .heads = s->heads,
+                                             .v_dim = args.kv.v_dim,
+                                             .out_stride = args.out_stride};
+    (void)rows;
+    tn_status status = cuda_attention(&args, c->r->stream);
+    return status == TN_OK && merge.grid_items ? cuda_attention_merge(&merge, c->r->stream) : status;
+}
+
+static tn_status run_select(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_select_args args = {.x = operand_at(c, s->in[0]),
+                                   .row = c->r->memory.in.out_row,
+                                   .out = buffer_at(c, s->out),
+                                   .type = type_of(c, s->out),
+                                   .count = rows,
+                                   .columns = s->columns,
+                                   .x_stride = stride_of(c, s->in[0].buffer),
+                                   .out_stride = stride_of(c, s->out)};
+    return cuda_select(&args, c->r->stream);
+}
+
+static tn_status run_reduce(const context *c, const step *s, uint32_t rows)
+{
+    collective *ranks = c->r->model->dev->ranks;
+    return ranks->api->all_reduce(ranks, c->r->index, buffer_at(c, s->in[0].buffer), buffer_at(c, s->out),
+                                  (uint64_t)rows * stride_of(c, s->out), type_of(c, s->out), c->r->stream, c->err);
+}
+
+static tn_status run_gather(const context *c, const step *s, uint32_t rows)
+{
+    collective *ranks = c->r->model->dev->ranks;
+    const cuda_interleave_args args = {.x = buffer_at(c, s->sum),
+                                       .out = buffer_at(c, s->out),
+                                       .rows = rows,
+                                       .part = s->columns,
+                                       .world = c->p->world,
+                                       .columns = c->p->vocab,
+                                       .out_stride = stride_of(c, s->out)};
+    tn_status status = ranks->api->all_gather(ranks, c->r->index, buffer_at(c, s->in[0].buffer), buffer_at(c, s->sum),
+                                              (uint64_t)rows * s->columns * sizeof(float), c->r->stream, c->err);
+    return status == TN_OK ? cuda_interleave(&args, c->r->stream) : status;
+}
+
+static tn_status run_softcap(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_softcap_args args = {.x = buffer_at(c, s->in[0].buffer),
+                                    .rows = rows,
+                                    .columns = s->columns,
+                                    .stride = stride_of(c, s->in[0].buffer),
+                                    .scale = s->scale,
+                                    .cap = s->cap};
+    return cuda_softcap(&args, c->r->stream);
+}
+
+/* ---- experts ---- */
+
+static tn_status run_route(const context *c, const step *s, uint32_t rows)
+{
+    const moe_scratch *moe = &s->moe;
+    const uint32_t choices = rows * s->chosen;
+    const cuda_moe_route_args route = {.logits = operand_at(c, s->in[0]),
+                                       .expert = buffer_at(c, moe->expert),
+                                       .weight = buffer_at(c, moe->weight),
+                                       .rows = rows,
+                                       .experts = s->experts,
+                                       .chosen = s->chosen,
+                                       .normalised = s->normalised,
+                                       .logits_stride = stride_of(c, s->in[0].buffer)};
+    const cuda_moe_sort_args sort = {.expert = route.expert,
+                                     .expert_start = buffer_at(c, moe->expert_start),
+                                     .place = buffer_at(c, moe->place),
+                                     .place_row = buffer_at(c, moe->place_row),
+                                     .task = buffer_at(c, moe->task),
+                                     .task_count = buffer_at(c, moe->task_count),
+                                     .choices = choices,
+                                     .chosen = s->chosen,
+                                     .experts = s->experts,
+                                     .tile_rows = cuda_moe_tile_rows(choices, s->experts)};
+    tn_status status = cuda_moe_route(&route, c->r->stream);
+    return status == TN_OK ? cuda_moe_sort(&sort, c->r->stream) : status;
+}
+
+static tn_status run_expert(const context *c, const step *s, uint32_t rows)
+{
+    const uint32_t choices = rows * s->chosen, tile = cuda_moe_tile_rows(choices, s->experts);
+    cuda_weight weight = weight_at(c, s->weight);
+    const cuda_expert_linear_args args = {.weight = &weight,
+                                          .x = operand_at(c, s->in[0]),
+                                          .bias = bias_at(c, s),
+                                          .y = buffer_at(c, s->out),
+                                          .expert_start = buffer_at(c, s->moe.expert_start),
+                                          .place_row = s->gather ? buffer_at(c, s->moe.place_row) : NULL,
+                                          .task = buffer_at(c, s->moe.task),
+                                          .task_count = buffer_at(c, s->moe.task_count),
+                                          .task_limit = cuda_moe_task_limit(choices, s->experts, tile),
+                                          .tile_rows = tile,
+                                          .experts = s->experts,
+                                          .y_type = type_of(c, s->out),
+                                          .x_stride = stride_of(c, s->in[0].buffer),
+                                          .y_stride = stride_of(c, s->out),
+                                          .n = s->columns};
+    return cuda_expert_linear(&args, c->r->stream);
+}
+
+static tn_status run_combine(const context *c, const step *s, uint32_t rows)
+{
+    const cuda_moe_combine_args args = {.y = operand_at(c, s->in[0]),
+                                        .place = buffer_at(c, s->moe.place),
+                                        .weight = buffer_at(c, s->moe.weight),
+                                        .out = buffer_at(c, s->out),
+                                        .y_type = type_of(c, s->in[0].buffer),
+                                        .out_type = type_of(c, s->out),
+                                        .rows = rows,
+                                        .columns = s->columns,
+                                        .chosen = s->chosen,
+                                        .y_stride = stride_of(c, s->in[0].buffer),
+                                        .out_stride = stride_of(c, s->out)};
+    return cuda_moe_combine(&args, c->r->stream);
+}
+
+typedef tn_status (*step_run)(const context *c, const step *s, uint32_t rows);
+
+static const struct {
+    const char *name; /* for messages */
+    step_run run;
+} kinds[] = {
+    [STEP_EMBED] = {"embedding", run_embed},
+    [STEP_LINEAR] = {"matrix product", run_linear},
+    [STEP_NORM] = {"norm", run_norm},
+    [STEP_CAST] = {"conversion", run_add},
+    [STEP_ADD] = {"sum", run_add},
+    [STEP_GATED] = {"gate", run_gated},
+    [STEP_ROPE_KV] = {"rotation", run_rope_kv},
+    [STEP_ATTEND] = {"attention", run_attend},
+    [STEP_SELECT] = {"selection of rows", run_select},
+    [STEP_REDUCE] = {"sum over ranks", run_reduce},
+    [STEP_ROUTE] = {"choice of experts", run_route},
+    [STEP_EXPERT] = {"product of experts", run_expert},
+    [STEP_COMBINE] = {"sum of experts", run_combine},
+    [STEP_GATHER] = {"gathering of logits", run_gather},
+    [STEP_SOFTCAP] = {"soft cap", run_softcap},
+};
+
+static tn_status run_steps(const context *c)
+{
+    for (uint32_t i = 0; i < c->p->step_count; i++) {
+        const step *s = &c->p->steps[i];
+        uint32_t rows = s->rows == ROWS_OUTPUTS ? c->outputs : c->tokens;
+        if (!rows)
+            continue;
+        tn_status status = kinds[s->kind].run(c, s, rows);
+        if (status == TN_OK)
+            continue;
+        /* Collectives have written a sentence of their own. */
+        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER;
+        return said && c->err && c->err->msg[0] ? status
+                                                : tn_fail(c->err, status, "the %s of step %u was refused: %s",
+                                                          kinds[s->kind].name, i, tn_status_text(status));
+    }
+    return TN_OK;
+}
+
+/* ---- copies ---- */
+
+static tn_status copy_part(const context *c, void *to, const void *from, uint64_t bytes)
+{
+    return bytes ? c->r->model->dev->api->copy(to, from, bytes, c->r->stream, c->err) : TN_OK;
+}
+
+static tn_status copy_pages(const context *c)
+{
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < c->t->run_count && status == TN_OK; i++) {
+        const struct table_run *run = &c->t->run[i];
+        status = copy_part(c, c->r->memory.table[run->group] + run->at, c->t->delta_page + run->first,
+                           run->count * sizeof(uint32_t));
+    }
+    return status;
+}
+
+static tn_status copy_inputs(const context *c)
+{
+    const step_inputs *host = &c->t->in, *device = &c->r->memory.in;
+    uint64_t embed = c->t->has_embed ? (uint64_t)c->t->token_count * c->p->width * sizeof(float) : 0;
+
+    tn_status status = copy_part(c, c->r->memory.input_base, c->t->memory, host->copied);
+    if (status == TN_OK)
+        status = copy_part(c, device->embed, host->embed, embed);
+    return status == TN_OK ? copy_pages(c) : status;
+}
+
+/* Copies the array if the batch has it and points the device's sample at it. */
+#define COPY(member, count)                                                                      \
+    do {                                                                                         \
+        if (status == TN_OK && c->t->sample.member) {                                            \
+            status = copy_part(c, device->member, host->member, (count) * sizeof *host->member); \
+            ret->member = device->member;                                                        \
+        }                                                                                        \
+    } while (0)
+
+static tn_status copy_sample(const context *c, tn_sample *ret)
+{
+    const step_inputs *host = &c->t->in, *device = &c->r->memory.in;
+    const uint64_t rows = c->t->out_count;
+    tn_status status = TN_OK;
+
+    *ret = (tn_sample){.struct_size = sizeof *ret, .top_logprobs = c->t->top_count};
+    COPY(temperature, rows);
+    COPY(top_p, rows);
+    COPY(min_p, rows);
+    COPY(repetition, rows);
+    COPY(presence, rows);
+    COPY(frequency, rows);
+    COPY(top_k, rows);
+    COPY(choice, rows);
+    COPY(seed, rows);
+    COPY(score_target, rows);
+    COPY(mask, rows * c->r->model->sizes.mask_words);
+    COPY(bias_row, rows + 1);
+    COPY(bias_token, c->t->bias_count);
+    COPY(bias_value, c->t->bias_count);
+    COPY(seen_row, rows + 1);
+    COPY(seen_token, c->t->seen_count);
+    COPY(seen_count, c->t->seen_count);
+    return status;
+}
+
+#undef COPY
+
+static tn_status run_sample(const context *c)
+{
+    const rank_memory *m = &c->r->memory;
+    tn_sample sample;
+    const cuda_sample_args args = {.logits = m->logits,
+                                   .work = m->work,
+                                   .sample = &sample,
+                                   .position = m->in.sample_position,
+                                   .want = m->in.want,
+                                   .id = m->out.id,
+                                   .logprob = m->out.logprob,
+                                   .target_logprob = m->out.target_logprob,
+                                   .top_id = m->out.top_id,
+                                   .top_logprob = m->out.top_logprob,
+                                   .rows = c->t->out_count,
+                                   .vocab = c->p->vocab,
+                                   .stride = c->p->buffers[c->p->logits].stride};
+    tn_status status = copy_sample(c, &sample);
+    if (status != TN_OK)
+        return status;
+    status = cuda_sample(&args, c->r->stream);
+    return status == TN_OK ? TN_OK : tn_fail(c->err, status, "sampling was refused: %s", tn_status_text(status));
+}
+
+/* Whole rows that somebody asked for. */
+static tn_status copy_rows(const context *c)
+{
+    const buffer *hidden = &c->p->buffers[c->p->hidden], *logits = &c->p->buffers[c->p->logits];
+    const float *hidden_from = buffer_at(c, c->p->hidden);
+    tn_status status = TN_OK;
+
+    for (uint64_t i = 0; i < c->t->out_count && status == TN_OK; i++) {
+        if (c->t->in.want[i] & TN_WANT_HIDDEN)
+            status = copy_part(c, c->t->hidden + i * c->p->width, hidden_from + i * hidden->stride,
+                               c->p->width * sizeof(float));
+        if (status == TN_OK && c->t->in.want[i] & TN_WANT_LOGITS)
+            status = copy_part(c, c->t->logits + i * c->p->vocab, c->r->memory.logits + i * logits->stride,
+                               c->p->vocab * sizeof(float));
+    }
+    return status;
+}
+
+/* All ranks have the same results; the first one hands them over. */
+static tn_status copy_outputs(const context *c)
+{
+    const step_outputs *host = &c->t->out, *device = &c->r->memory.out;
+    const uint64_t rows = c->t->out_count, tops = rows * c->t->top_count;
+    const uint32_t wants = c->t->wants;
+
+    tn_status status = copy_part(c, host->id, device->id, rows * sizeof *host->id);
+    if (status == TN_OK && wants & TN_WANT_LOGPROB)
+        status = copy_part(c, host->logprob, device->logprob, rows * sizeof *host->logprob);
+    if (status == TN_OK && wants & TN_WANT_TARGET)
+        status = copy_part(c, host->target_logprob, device->target_logprob, rows * sizeof *host->target_logprob);
+    if (status == TN_OK && wants & TN_WANT_TOP)
+        status = copy_part(c, host->top_id, device->top_id, tops * sizeof *host->top_id);
+    if (status == TN_OK && wants & TN_WANT_TOP)
+        status = copy_part(c, host->top_logprob, device->top_logprob, tops * sizeof *host->top_logprob);
+    if (status == TN_OK && wants & (TN_WANT_HIDDEN | TN_WANT_LOGITS))
+        status = copy_rows(c);
+    return status;
+}
+
+tn_status run_step(rank *r, const ticket *t, tn_error *err)
+{
+    const context c = {.r = r, .p = r->model->p, .t = t, .tokens = t->token_count, .outputs = t->out_count, .err = err};
+
+    tn_status status = copy_inputs(&c);
+    if (status == TN_OK)
+        status = run_steps(&c);
+    if (status == TN_OK && t->out_count)
+        status = run_sample(&c);
+    if (status == TN_OK && r->index == 0)
+        status = copy_outputs(&c);
+    return status == TN_OK ? r->model->dev->api->event_record(r->done[t->id % IN_FLIGHT], r->stream, err) : status;
+}

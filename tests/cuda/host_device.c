@@ -1,0 +1,223 @@
+/* host_device.c: see host_device.h. Everything is done at once, in the thread that asks. */
+#include "host_device.h"
+
+#include "collective.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* under lock: */
+    uint64_t bytes[HOST_DEVICES];
+    uint32_t allocations[HOST_DEVICES];
+    uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
+    int held[HOST_DEVICES];
+} host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local uint32_t current;
+
+/* In front of what alloc gives. */
+typedef struct header {
+    uint64_t bytes;
+    uint32_t ordinal;
+    uint32_t padding[61];
+} header;
+_Static_assert(sizeof(header) == 256, "what follows is aligned as the device's memory");
+
+uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations)
+{
+    pthread_mutex_lock(&host.lock);
+    uint64_t bytes = host.bytes[ordinal];
+    *ret_allocations = host.allocations[ordinal];
+    pthread_mutex_unlock(&host.lock);
+    return bytes;
+}
+
+void host_device_fail_copy(uint32_t ordinal, uint32_t after)
+{
+    pthread_mutex_lock(&host.lock);
+    host.copies_left[ordinal] = after;
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_hold(uint32_t ordinal, int hold)
+{
+    pthread_mutex_lock(&host.lock);
+    host.held[ordinal] = hold;
+    pthread_cond_broadcast(&host.changed);
+    pthread_mutex_unlock(&host.lock);
+}
+
+static tn_status host_count(uint32_t *ret_count, tn_error *err)
+{
+    (void)err;
+    *ret_count = HOST_DEVICES;
+    return TN_OK;
+}
+
+static tn_status host_describe(uint32_t ordinal, tn_devinfo *info, tn_error *err)
+{
+    (void)err;
+    info->ordinal = ordinal;
+    info->score = 1;
+    info->mem_total = info->mem_free = 1ull << 30;
+    snprintf(info->name, sizeof info->name, "host memory %u", ordinal);
+    snprintf(info->mem_domain, sizeof info->mem_domain, "test%u", ordinal);
+    return TN_OK;
+}
+
+static tn_status host_use(uint32_t ordinal, tn_error *err)
+{
+    (void)err;
+    current = ordinal;
+    return TN_OK;
+}
+
+static const char *host_link(uint32_t ordinal, uint32_t peer)
+{
+    (void)ordinal, (void)peer;
+    return "";
+}
+
+static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
+{
+    header *h = aligned_alloc(256, sizeof *h + (bytes + 255) / 256 * 256);
+    if (!h)
+        return tn_fail(err, TN_E_MEMORY, "host memory");
+    memset(h, 0xff, sizeof *h + bytes); /* NaN: whoever reads what nobody wrote shows it */
+    h->bytes = bytes;
+    h->ordinal = current;
+    pthread_mutex_lock(&host.lock);
+    host.bytes[current] += bytes;
+    host.allocations[current]++;
+    pthread_mutex_unlock(&host.lock);
+    *ret = h + 1;
+    return TN_OK;
+}
+
+static void host_release(void *memory)
+{
+    if (!memory)
+        return;
+    header *h = (header *)memory - 1;
+    pthread_mutex_lock(&host.lock);
+    host.bytes[h->ordinal] -= h->bytes;
+    host.allocations[h->ordinal]--;
+    pthread_mutex_unlock(&host.lock);
+    free(h);
+}
+
+static tn_status host_alloc_host(uint64_t bytes, void **ret, tn_error *err)
+{
+    *ret = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "host memory");
+}
+
+static void host_release_host(void *memory)
+{
+    free(memory);
+}
+
+static tn_status host_stream_create(cuda_stream *ret, tn_error *err)
+{
+    (void)err;
+    *ret = malloc(1);
+    return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "a stream");
+}
+
+static void host_stream_destroy(cuda_stream stream)
+{
+    free(stream);
+}
+
+static tn_status host_stream_wait(cuda_stream stream, tn_error *err)
+{
+    (void)stream, (void)err;
+    return TN_OK;
+}
+
+/* TN_E_DEVICE_LOST where a failure was asked for. */
+static tn_status enter(tn_error *err)
+{
+    pthread_mutex_lock(&host.lock);
+    while (host.held[current])
+        pthread_cond_wait(&host.changed, &host.lock);
+    uint32_t left = host.copies_left[current];
+    if (left > 1)
+        host.copies_left[current]--;
+    pthread_mutex_unlock(&host.lock);
+    return left == 1 ? tn_fail(err, TN_E_DEVICE_LOST, "device %u is gone", current) : TN_OK;
+}
+
+static tn_status host_copy(void *to, const void *from, uint64_t bytes, cuda_stream stream, tn_error *err)
+{
+    (void)stream;
+    tn_status status = enter(err);
+    if (status == TN_OK)
+        memcpy(to, from, bytes);
+    return status;
+}
+
+static tn_status host_clear(void *memory, uint64_t bytes, cuda_stream stream, tn_error *err)
+{
+    (void)stream, (void)err;
+    memset(memory, 0, bytes);
+    return TN_OK;
+}
+
+static tn_status host_event_create(device_event **ret, tn_error *err)
+{
+    *ret = malloc(1);
+    return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "an event");
+}
+
+static void host_event_destroy(device_event *event)
+{
+    free(event);
+}
+
+static tn_status host_event_record(device_event *event, cuda_stream stream, tn_error *err)
+{
+    (void)event, (void)stream, (void)err;
+    return TN_OK;
+}
+
+static tn_status host_event_wait(device_event *event, tn_error *err)
+{
+    (void)event, (void)err;
+    return TN_OK;
+}
+
+static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+{
+    (void)ordinal;
+    return local_collective_create(device_api_get(), world, ret, err);
+}
+
+const device_api *device_api_get(void)
+{
+    static const device_api api = {
+        .count = host_count,
+        .describe = host_describe,
+        .use = host_use,
+        .link = host_link,
+        .alloc = host_alloc,
+        .release = host_release,
+        .alloc_host = host_alloc_host,
+        .release_host = host_release_host,
+        .stream_create = host_stream_create,
+        .stream_destroy = host_stream_destroy,
+        .stream_wait = host_stream_wait,
+        .copy = host_copy,
+        .clear = host_clear,
+        .event_create = host_event_create,
+        .event_destroy = host_event_destroy,
+        .event_record = host_event_record,
+        .event_wait = host_event_wait,
+        .collective_create = host_collective_create,
+    };
+    return &api;
+}

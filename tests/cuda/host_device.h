@@ -1,0 +1,16 @@
+/* tests/cuda/host_device.h: a device runtime (device_api.h) over host memory, that counts and fails on request. */
+#ifndef TESTS_HOST_DEVICE_H
+#define TESTS_HOST_DEVICE_H
+
+#include "device_api.h"
+
+enum { HOST_DEVICES = 8 };
+
+/* Bytes that device `ordinal` has given and not got back, and how many allocations they are. */
+uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations);
+/* The `after`-th copy from now on that runs on device `ordinal` fails, and all later ones; 0: none does. */
+void host_device_fail_copy(uint32_t ordinal, uint32_t after);
+/* Copies on device `ordinal` wait until they are let go. */
+void host_device_hold(uint32_t ordinal, int hold);
+
+#endif

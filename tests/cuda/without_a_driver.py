@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""without_a_driver.py CUDA_TP.SO ...: on a machine without an NVIDIA driver the plugin loads and plans for cards by name, and whoever wants to
+run on it gets one sentence that says what is missing.
+
+Without arguments (nvcc is not installed), or where there is a GPU, the test is skipped (77).
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+REFUSAL = "there is no NVIDIA driver (libcuda.so.1) here; to plan without one, name a card: cuda_tp.device=H100"
+LLAMA_8B = {"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
+            "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "torch_dtype": "bfloat16"}
+PARAMETERS = 8030261248
+
+
+def tenon(*arguments):
+    """Exit status, standard output, standard error."""
+    command = [os.environ["TENON"], *arguments, "--set", "plugins.path=" + os.environ["TENON_PLUGINS"], "--set", "backend.plugin=cuda_tp"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_commands_say_what_is_missing(folder):
+    code, out, _ = tenon("doctor")
+    assert code == 1 and [line for line in out.splitlines() if line.startswith("device")] == [f"device           none: {REFUSAL}"], out
+    code, out, _ = tenon("plugins")
+    assert code == 0 and "cuda_tp 0.1.0" in out, out
+    dummy = ["--set", "model.load_format=dummy"]
+    for command in (["serve", "--set", "model.path=" + folder], ["plan", folder]):
+        code, out, err = tenon(*command, *dummy)
+        assert code == 1 and not out and err.count("\n") == 1 and f"backend cuda_tp finds no device: {REFUSAL}" in err, (command, out, err)
+
+
+def test_plans_for_cards_by_name(folder):
+    shares = []
+    for ranks in (1, 2, 4, 8):
+        code, out, err = tenon("plan", folder, "--json", "--tp", str(ranks), "--set", "cuda_tp.device=H100", "--set",
+                               "model.load_format=dummy")
+        assert code == 0, err
+        plan = json.loads(out)
+        assert plan["tensor_parallel_size"] == ranks, plan
+        shares.append(plan["bytes"]["weights"] * ranks / (2 * PARAMETERS))
+    assert all(1 <= share < 1.01 for share in shares), shares
+    code, out, err = tenon("plan", folder, "--tp", "3", "--set", "cuda_tp.device=H100", "--set", "model.load_format=dummy")
+    assert code == 1 and "degrees that do: 1, 2, 4, 8" in err, err
+    code, out, err = tenon("plan", folder, "--set", "cuda_tp.device=Voodoo2", "--set", "model.load_format=dummy")
+    assert code == 1 and "Voodoo2" in err and "RTX-4090" in err and "device_memory" in err, err
+
+
+def main():
+    if len(sys.argv) < 2 or os.path.exists("/dev/nvidiactl"):
+        print("skipped: the plugin is not built, or there is a GPU")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "config.json"), "w") as out:
+            json.dump(LLAMA_8B, out)
+        test_commands_say_what_is_missing(folder)
+        test_plans_for_cards_by_name(folder)
+
+
+main()
