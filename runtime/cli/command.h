@@ -85,6 +85,6 @@ void progress_finish(void);
 
 extern const command command_serve, command_run, command_plan, command_plugins, command_doctor, command_inspect,
     command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
-    command_quantize;
+    command_quantize, command_group;
 
 #endif
