@@ -30,6 +30,7 @@ typedef struct file_store {
     const char *path; /* owned; FOLDER/GROUP, for messages */
     int folder, run;  /* -1: not open */
     char nonce[NONCE_TEXT + 1], run_name[NONCE_TEXT + 8];
+    char *text; /* [ROUND_MAX], owned: of a round that is read */
     bool joined;
     atomic_uint files_written; /* names what is written aside */
 } file_store;
@@ -341,8 +342,9 @@ static tn_status join_first(file_store *store, uint32_t timeout_ms, tn_error *er
 /* ---- joining: the others ---- */
 
 /* What the round says to us: '+', '-', or 0, not a word. */
-static char verdict_of(file_store *store, char *text)
+static char verdict_of(file_store *store)
 {
+    char *text = store->text;
     uint64_t n = ROUND_MAX;
     uint64_t at = (1 + (uint64_t)store->member.rank) * ROUND_LINE;
     if (read_file(store, store->folder, "round", text, &n, NULL) != TN_OK || n % ROUND_LINE || at >= n)
@@ -369,12 +371,9 @@ static tn_status join_later(file_store *store, uint32_t timeout_ms, tn_error *er
 {
     uint64_t deadline_ms = store_clock_ms() + timeout_ms;
     uint32_t pause = 1;
-    char *text = malloc(ROUND_MAX);
-    if (!text)
-        return tn_fail(err, TN_E_MEMORY, "out of memory for a group");
     char verdict = 0;
     tn_status status = TN_OK;
-    for (; status == TN_OK && !(verdict = verdict_of(store, text)); pause_ms(&pause)) {
+    for (; status == TN_OK && !(verdict = verdict_of(store)); pause_ms(&pause)) {
         status = check_own_join(store, err);
         if (status == TN_OK && store_clock_ms() >= deadline_ms)
             status = tn_fail(
@@ -383,7 +382,6 @@ static tn_status join_later(file_store *store, uint32_t timeout_ms, tn_error *er
                 "%.200s, or another process is rank %u",
                 store->member.rank, store->member.group, timeout_ms, store->path, store->member.rank);
     }
-    free(text);
     return status == TN_OK ? enter(store, verdict, err) : status;
 }
 
@@ -482,17 +480,15 @@ static void clean_up(file_store *store)
 {
     uint64_t deadline_ms = store_clock_ms() + STORE_LEAVE_MS;
     uint32_t pause = 1;
-    char *round = malloc(ROUND_MAX);
     while (!all_have_left(store) && store_clock_ms() < deadline_ms)
         pause_ms(&pause);
-    if (round && all_have_left(store)) {
+    if (all_have_left(store)) {
         remove_files(store->run);
         unlinkat(store->folder, store->run_name, AT_REMOVEDIR);
-        if (verdict_of(store, round))
+        if (verdict_of(store))
             unlinkat(store->folder, "round", 0);
         rmdir(store->path);
     }
-    free(round);
 }
 
 static void file_close(store *base)
@@ -509,6 +505,7 @@ static void file_close(store *base)
     if (store->folder >= 0)
         close(store->folder);
     free((char *)store->path);
+    free(store->text);
     free(store);
 }
 
@@ -525,7 +522,8 @@ tn_status file_store_open(const char *folder, const store_member *member, uint32
         return tn_fail(err, TN_E_MEMORY, "out of memory for the store of the group");
     }
     *store = (file_store){.base.api = &file_api, .member = *member, .path = path, .folder = -1, .run = -1};
-    tn_status status = draw(store->nonce, &why);
+    store->text = malloc(ROUND_MAX);
+    tn_status status = store->text ? draw(store->nonce, &why) : tn_fail(&why, TN_E_MEMORY, "out of memory for a group");
     if (status == TN_OK)
         status = open_group(store, folder, &why);
     if (status == TN_OK)

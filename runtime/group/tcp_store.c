@@ -119,6 +119,16 @@ static tn_status receive_message(tcp_store *store, uint64_t deadline_ms, store_m
 
 /* ---- greeting ---- */
 
+/* Where nobody listens yet on a port that the system also hands out, a socket may be connected to itself. */
+static bool is_own_address(int fd)
+{
+    struct sockaddr_storage own = {0}, other = {0};
+    socklen_t n_own = sizeof own, n_other = sizeof other;
+    return getsockname(fd, (struct sockaddr *)&own, &n_own) == 0 &&
+           getpeername(fd, (struct sockaddr *)&other, &n_other) == 0 && n_own == n_other &&
+           !memcmp(&own, &other, n_own);
+}
+
 static tn_status connect_to(const struct sockaddr *address, socklen_t n, uint64_t deadline_ms, int *ret_fd)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -134,6 +144,8 @@ static tn_status connect_to(const struct sockaddr *address, socklen_t n, uint64_
         else
             getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &n_code);
     }
+    if (!code && is_own_address(fd))
+        code = ECONNREFUSED;
     if (code || fcntl(fd, F_SETFL, 0) < 0) {
         errno = code ? code : errno;
         close(fd);

@@ -216,7 +216,7 @@ def test_duplicate_rank(kind):
     with Group(kind, 3, join_timeout=4) as group:
         first, second = group.start(1), group.start(1)
         time.sleep(1)
-        group.start(0), group.start(2)
+        group.start(0, "sleep", 1500), group.start(2, "sleep", 1500)
         outs = [finish(member) for member in (first, second)]
         codes = [first.returncode, second.returncode]
         assert sorted(codes) == [0, 1], outs
