@@ -383,7 +383,7 @@ void store_hub_received(store_hub *hub, store_peer *peer, size_t n, uint64_t now
 const uint8_t *store_hub_pending(const store_peer *peer, size_t *ret_n)
 {
     *ret_n = peer->out.end - peer->out.begin;
-    return peer->out.bytes + peer->out.begin;
+    return *ret_n ? peer->out.bytes + peer->out.begin : NULL;
 }
 
 void store_hub_sent(store_peer *peer, size_t n)

@@ -114,10 +114,10 @@ void store_buffer_finish(store_buffer *buffer)
 tn_status store_buffer_take_frame(store_buffer *in, size_t limit, const uint8_t **ret_frame, size_t *ret_n,
                                   tn_error *err)
 {
-    const uint8_t *at = in->bytes + in->begin;
     size_t there = in->end - in->begin;
     if (there < 4)
         return TN_E_AGAIN;
+    const uint8_t *at = in->bytes + in->begin;
     size_t n = load32(at);
     if (n == 0 || n > limit)
         return tn_fail(err, TN_E_CORRUPT, "a message of %zu bytes where %zu are the most: the other side is no Tenon",

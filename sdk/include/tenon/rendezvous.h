@@ -21,7 +21,7 @@ enum { TN_RENDEZVOUS_KEY_MAX = 128, TN_RENDEZVOUS_VALUE_MAX = 1048576 };
 typedef struct tn_group {
     uint32_t struct_size;
     uint32_t rank, world;             /* of processes; world >= 1 */
-    uint32_t local_rank, local_world; /* among the processes of this host */
+    uint32_t local_rank, local_world; /* of this host; as the launcher says, else counted */
     uint32_t host_count;
     char name[104]; /* of the group, unique among those that run: what tn_open.group_id is */
 } tn_group;
