@@ -1,5 +1,6 @@
 /* plugins.c: `tenon plugins`: what is in the plugin directory, and whether this core accepts it. */
 #include "cli/command.h"
+#include "tenon/rendezvous.h"
 #include "version.h"
 
 #include <dirent.h>
@@ -108,6 +109,7 @@ static int run_plugins(const command *command, int argc, char **argv)
         if (options)
             print_core_options();
         refused = list_directory(set, path ? path : TENON_PLUGIN_DIR, options);
+        printf("from the core, for plugins: %s\n", TN_RENDEZVOUS_ID);
     }
     plugin_set_destroy(set);
     settings_destroy(settings);

@@ -3,6 +3,7 @@
 #include "instance/instance.h"
 
 #include "base/processors.h"
+#include "group/identity.h"
 #include "instance/model_path.h"
 #include "instance/no_tokenizer.h"
 #include "model/dummy_weights.h"
@@ -386,12 +387,27 @@ static tn_status reserve_kv(instance *in, tn_error *err)
     return status;
 }
 
+/* Settings of several processes must not be ignored in silence. */
+static tn_status check_alone(const instance *in, tn_error *err)
+{
+    group_identity identity;
+    tn_status status = group_identity_find(in->settings, group_environment, &identity, err);
+    if (status != TN_OK || identity.world <= 1)
+        return status;
+    return tn_fail(
+        err, TN_E_UNSUPPORTED,
+        "%s says that this is one of %u processes, but a model is run by one: remove [group], or start one process",
+        identity.source, identity.world);
+}
+
 tn_status instance_load(instance *in, const weights_progress *progress, tn_error *err)
 {
     plan_input input = plan_input_of(in);
     tn_compile compile = plan_compile(&input, &in->plan);
 
-    tn_status status = check_graph(in, &compile, err);
+    tn_status status = check_alone(in, err);
+    if (status == TN_OK)
+        status = check_graph(in, &compile, err);
     if (status == TN_OK)
         status = open_devices(in, err);
     if (status == TN_OK)

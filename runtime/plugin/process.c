@@ -5,6 +5,7 @@
  */
 #include "plugin/process.h"
 
+#include "group/rendezvous.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
 #include "tenon/interp.h"
@@ -46,8 +47,8 @@ static const char *host_config(const tn_host *host, const char *key)
 
 static const void *host_get_interface(const tn_host *host, const char *id)
 {
-    (void)host, (void)id;
-    return NULL;
+    (void)host;
+    return strcmp(id, TN_RENDEZVOUS_ID) == 0 ? &rendezvous_table : NULL;
 }
 
 void process_set_log_level(uint32_t level)

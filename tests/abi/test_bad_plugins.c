@@ -5,6 +5,7 @@
 #include "tests/unit/cmocka_test.h"
 
 #include "plugin/loader.h"
+#include "tenon/rendezvous.h"
 #include "tests/abi/fixture_probe.h"
 
 #include <string.h>
@@ -123,6 +124,26 @@ static void test_a_good_plugin_loads_once_and_offers_its_table(void **state)
     assert_ptr_equal(must_load(path, NULL), plugin);
     assert_int_equal(probe_of(plugin)->inits(), 1);
     assert_ptr_equal(probe_of(plugin)->host(), plugin_host(plugin));
+}
+
+static void test_a_plugin_finds_the_services_of_its_host(void **state)
+{
+    (void)state;
+    const tn_host *host = probe_of(must_load("good", NULL))->host();
+    const tn_rendezvous_table *rendezvous = host->get_interface(host, TN_RENDEZVOUS_ID);
+    tn_error err = TN_ERROR_INIT;
+    tn_group group = {.struct_size = sizeof group};
+    char value[8];
+    uint64_t n = sizeof value;
+    assert_null(host->get_interface(host, "tn.rendezvous/0:0123456789abcdef"));
+    assert_int_equal(rendezvous->struct_size, sizeof *rendezvous);
+    assert_int_equal(rendezvous->group(host, &group, &err), TN_E_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "this process is in no group: set group.launcher"));
+    assert_int_equal(rendezvous->put(host, "k", "v", 1, NULL), TN_E_NOT_FOUND);
+    assert_int_equal(rendezvous->get(host, "k", value, &n, 1000, NULL), TN_E_NOT_FOUND);
+    assert_int_equal(rendezvous->get(host, NULL, value, &n, 1000, NULL), TN_E_ARGUMENT);
+    assert_int_equal(rendezvous->get(host, "k", value, NULL, 1000, NULL), TN_E_ARGUMENT);
+    rendezvous->abort(host, "no one hears it");
 }
 
 static void test_a_plugin_that_is_something_else_says_what_it_provides(void **state)
@@ -428,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_good_plugin_loads_once_and_offers_its_table),
+        cmocka_unit_test(test_a_plugin_finds_the_services_of_its_host),
         cmocka_unit_test(test_a_plugin_that_is_something_else_says_what_it_provides),
         cmocka_unit_test(test_a_newer_plugin_that_lives_with_an_older_core_is_accepted),
         cmocka_unit_test(test_a_descriptor_that_ends_with_the_frozen_prefix_has_no_options),

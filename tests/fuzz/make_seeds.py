@@ -296,3 +296,37 @@ SIBLINGS = [{"rfilename": "config.json", "size": 5, "blobId": "b" * 40},
             {"rfilename": ".gitattributes", "size": 0, "blobId": "e" * 40}]
 write("hub_answer", "model.json", json.dumps({"id": "o/n", "sha": "f" * 40, "siblings": SIBLINGS}).encode())
 write("hub_answer", "pickle.json", json.dumps({"sha": "f" * 40, "siblings": [dict(SIBLINGS[0], rfilename="x.bin")]}).encode())
+
+
+# ---- a group's store ----
+
+BYTES, FRAME, JOIN, HANG_UP, TIME = range(5)
+
+
+def event(connection, kind, data=b""):
+    return struct.pack("<BH", kind * 4 + connection, len(data)) + data
+
+
+def blob(data):
+    return struct.pack("<I", len(data)) + data
+
+
+def put(number, key, value):
+    return struct.pack("<BI", 5, number) + blob(key) + blob(value)
+
+
+def get(number, key, timeout_ms):
+    return struct.pack("<BII", 6, number, timeout_ms) + blob(key)
+
+
+ALL = b"".join(event(rank, JOIN, bytes([rank])) for rank in range(3))
+write("store_hub", "exchange", ALL + event(0, FRAME, get(1, b"id/1", 999)) + event(1, FRAME, put(1, b"id/1", b"value"))
+      + event(2, FRAME, get(7, b"id/1", 0)) + event(0, TIME, b"\x10") + event(1, FRAME, put(2, b"id/1", b"again")))
+write("store_hub", "end", ALL + event(0, FRAME, get(1, b"k", 500)) + event(0, TIME, b"\x40") + event(0, FRAME, b"\x09")
+      + event(2, FRAME, get(2, b"k", 500)) + event(1, HANG_UP) + event(2, FRAME, put(3, b"k", b"")))
+write("store_hub", "abort", ALL + event(1, FRAME, struct.pack("<BI", 8, 0xfffffffa) + blob(b"reason")) + event(3, JOIN, b"\x00"))
+write("store_hub", "strangers", event(0, JOIN, b"\x01\x02") + event(1, BYTES, b"GET / HTTP/1.1\r\n\r\n") + event(2, TIME, b"\xff")
+      + event(3, FRAME, b"\x02" + struct.pack("<III", 1, 0, 3) + bytes(64) + blob(b"g") + blob(b"h")))
+write("node_list", "ranges", b"gpu[01-03,7],x")
+write("node_list", "brackets", b"rack[1-2]n[008-010]-ib,login.cluster_1")
+write("node_list", "wrong", b"a[3-1],b[,c]]")

@@ -10,6 +10,7 @@
 #include "tenon/ops.h"
 #include "tenon/plugin.h"
 #include "tenon/quant.h"
+#include "tenon/rendezvous.h"
 #include "tenon/stats.h"
 #include "tenon/tokenizer.h"
 
