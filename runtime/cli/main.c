@@ -7,9 +7,9 @@
 #include "base/edit_distance.h"
 
 static const command *const commands[] = {
-    &command_serve,         &command_run,     &command_plan,       &command_plugins,
-    &command_doctor,        &command_inspect, &command_tokenize,   &command_detokenize,
-    &command_chat_template, &command_logits,  &command_perplexity, &command_quantize,
+    &command_serve,  &command_run,        &command_plan,     &command_pool,       &command_plugins,
+    &command_doctor, &command_inspect,    &command_tokenize, &command_detokenize, &command_chat_template,
+    &command_logits, &command_perplexity, &command_quantize,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -1,5 +1,6 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
 #include "cli/command.h"
+#include "plan/print.h"
 #include "version.h"
 
 #include <pthread.h>
