@@ -3,15 +3,18 @@
 #include "plan/placement.h"
 #include "plan/planned_encoding.h"
 #include "plan/print.h"
+#include "plan/roi_chart.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { POOLS_MAX = 64, ENCODINGS = 2 };
 
 typedef struct plan_flags {
-    const char *pool, *strategy, *quant, *tp, *concurrency;
-    bool json;
+    const char *pool, *strategy, *quant, *tp, *concurrency, *svg;
+    bool json, roi;
+    roi_prices prices;
 } plan_flags;
 
 typedef struct plan_session {
@@ -20,6 +23,8 @@ typedef struct plan_session {
     pool pool, pools[POOLS_MAX];
     placement_request request;
     placement placement;
+    roi roi;
+    bool priced;     /* roi is filled */
     tn_enc *planned; /* --quant */
     placement_encoding encodings[ENCODINGS];
 } plan_session;
@@ -152,14 +157,42 @@ static tn_status make_request(plan_session *s, tn_error *err)
     return status;
 }
 
+static tn_status find_costs(plan_session *s, tn_error *err)
+{
+    if (!s->flags.roi || !s->placement.fits)
+        return TN_OK;
+    tn_status status = roi_make(s->session.settings, &s->placement, &s->session.instance.config, &s->pool,
+                                &s->flags.prices, &s->roi, err);
+    s->priced = status == TN_OK;
+    return status;
+}
+
+static tn_status write_svg(const plan_session *s, tn_error *err)
+{
+    if (!s->flags.svg || !s->priced)
+        return TN_OK;
+    FILE *file = fopen(s->flags.svg, "we");
+    if (!file)
+        return tn_fail(err, TN_E_IO, "--svg %s: %s", s->flags.svg, strerror(errno));
+    roi_chart_svg(&s->roi, file);
+    bool failed = ferror(file);
+    if (fclose(file) != 0 || failed)
+        return tn_fail(err, TN_E_IO, "--svg %s: it could not be written whole: %s", s->flags.svg, strerror(errno));
+    return TN_OK;
+}
+
 static void print_answer(const plan_session *s)
 {
     const model_config *config = &s->session.instance.config;
     if (!s->flags.json) {
         placement_print(&s->placement, &s->pool, config, stdout);
+        if (s->priced)
+            roi_print(&s->roi, stdout);
         return;
     }
     json_t *root = placement_json(&s->placement, &s->pool, config);
+    if (s->priced)
+        json_object_set_new(root, "roi", roi_json(&s->roi));
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     putchar('\n');
     json_decref(root);
@@ -173,6 +206,10 @@ static int answer(plan_session *s)
         status = make_request(s, &err);
     if (status == TN_OK)
         status = placement_find(&s->request, &s->placement, &err);
+    if (status == TN_OK)
+        status = find_costs(s, &err);
+    if (status == TN_OK)
+        status = write_svg(s, &err);
     if (status != TN_OK)
         return report(&err);
     print_answer(s);
@@ -184,7 +221,7 @@ static int answer(plan_session *s)
 
 static int run_plan(const command *command, int argc, char **argv)
 {
-    plan_session s = {0};
+    plan_session s = {.flags.prices = {-1, -1, -1}};
     const flag flags[] = {
         {"pool", "NAME", FLAG_STRING, &s.flags.pool, NULL, "devices to plan for, here or not; `tenon pool list`"},
         {"strategy", "S", FLAG_STRING, &s.flags.strategy, NULL, "auto, one (device), tp (a node's devices), nodes"},
@@ -195,6 +232,17 @@ static int run_plan(const command *command, int argc, char **argv)
         {"tp", "N", FLAG_STRING, &s.flags.tp, NULL, "devices that the model is spread over"},
         {"util", "X", FLAG_SETTING, NULL, "engine.gpu_memory_utilization", "share of the device's memory"},
         {"load-format", "F", FLAG_SETTING, NULL, "model.load_format", "dummy: a config.json is enough"},
+        {"roi", NULL, FLAG_SWITCH, &s.flags.roi, NULL, "what a month costs there, and elsewhere by the token"},
+        {"in", "N", FLAG_SETTING, NULL, "roi.input", "millions of prompt tokens a month"},
+        {"cached", "N", FLAG_SETTING, NULL, "roi.cached", "and of those found in a cache"},
+        {"out", "N", FLAG_SETTING, NULL, "roi.output", "millions of answer tokens a month"},
+        {"peak", "N", FLAG_SETTING, NULL, "roi.peak_tokens_per_second", "answer tokens a second in the busiest hour"},
+        {"throughput", "N", FLAG_SETTING, NULL, "roi.tokens_per_second", "measured answer tokens a second"},
+        {"price", "NAME", FLAG_SETTING, NULL, "roi.price", "section [price NAME] to compare with"},
+        {"price-in", "X", FLAG_NUMBER, &s.flags.prices.input, NULL, "a million prompt tokens elsewhere"},
+        {"price-cached", "X", FLAG_NUMBER, &s.flags.prices.cached, NULL, "a million cached prompt tokens elsewhere"},
+        {"price-out", "X", FLAG_NUMBER, &s.flags.prices.output, NULL, "a million answer tokens elsewhere"},
+        {"svg", "FILE", FLAG_STRING, &s.flags.svg, NULL, "cost against volume as a picture"},
         {"json", NULL, FLAG_SWITCH, &s.flags.json, NULL, "as one JSON object"},
     };
     args a;
@@ -209,6 +257,8 @@ static int run_plan(const command *command, int argc, char **argv)
     if (s.flags.concurrency)
         args_set(&a, "engine.max_num_seqs", s.flags.concurrency);
     tn_status status = read_strategy(s.flags.strategy, &s.request.strategy, &err);
+    if (status == TN_OK && s.flags.svg && !s.flags.roi)
+        status = tn_fail(&err, TN_E_ARGUMENT, "--svg draws what --roi finds: give both");
     if (status == TN_OK)
         status = choose_backend(&s.flags, &a, &err);
     if (status != TN_OK) {

@@ -77,6 +77,21 @@ const settings_option settings_options[] = {
     {"pool NAME", "operations_per_month", "number", "0", 0, 1e12, "Cost of people and space."},
     {"pool NAME", "currency", "string", "USD", NO_RANGE, "Of all prices, for print only."},
 
+    {"price NAME", "input", "number", NULL, 0, 1e9, "Price of a million prompt tokens elsewhere."},
+    {"price NAME", "cached", "number", NULL, 0, 1e9, "The same for prompt tokens found in a cache; unset: as input."},
+    {"price NAME", "output", "number", NULL, 0, 1e9, "Price of a million answer tokens elsewhere."},
+
+    {"roi", "price", "string", "api", NO_RANGE, "NAME of the [price NAME] that `tenon plan --roi` compares with."},
+    {"roi", "input", "number", "0", 0, 1e9, "Millions of prompt tokens a month, those in a cache aside."},
+    {"roi", "cached", "number", "0", 0, 1e9, "Millions of prompt tokens a month that are found in a cache."},
+    {"roi", "output", "number", "0", 0, 1e9, "Millions of answer tokens a month."},
+    {"roi", "prompt_tokens", "size", "1024", 1, 1 << 30, "Tokens of a usual prompt."},
+    {"roi", "answer_tokens", "size", "256", 1, 1 << 30, "Tokens of a usual answer."},
+    {"roi", "tokens_per_second", "auto|number", "auto", 0.001, 1e9,
+     "Measured answer tokens a second of one replica under load; auto: estimated from the device's rates."},
+    {"roi", "peak_tokens_per_second", "auto|number", "auto", 0.001, 1e9,
+     "Answer tokens a second in the busiest hour; auto: the month's mean."},
+
     {"log", "level", "error|warning|info|debug", "info", NO_RANGE, "Least important lines still logged."},
 };
 const uint32_t settings_option_count = sizeof settings_options / sizeof *settings_options;

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 GIB = 1 << 30
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 128256, "rms_norm_eps": 1e-5,
@@ -166,6 +167,73 @@ it fits
   largest concurrency: """) and tail.endswith(" sequences of 8192 tokens\n"), tail
 
 
+PRICES = ["--price-in", "0.15", "--price-out", "0.60"]
+RENT = ["--pool", "GPU_NV_M", "--set", "pool GPU_NV_M.rate_per_hour=5"]
+
+
+def test_costs(planner):
+    """Each flag of --roi, against arithmetic."""
+    volumes = ["--in", "300", "--cached", "100", "--out", "100"]
+    plan = planner.json("llama-3-8b", *RENT, "--roi", *PRICES, *volumes, "--price-cached", "0.05", "--throughput", "1000", "--peak", "1500")
+    roi = plan["roi"]
+    assert roi["measured"] and roi["tokens_per_second"] == 1000 and roi["pool_cost"] == 5 * 730 and roi["volume"] == 500, roi
+    assert abs(roi["price"] - (0.6 * 0.15 + 0.2 * 0.05 + 0.2 * 0.60)) < 1e-12 and roi["replicas_in_pool"] == 4, roi
+    assert abs(roi["capacity"] - 4 * 700 * 5 * 730 * 3600 / 1e6) < 1e-6, roi
+    assert abs(roi["break_even"] - 3650 / roi["price"]) < 1e-6 and roi["reachable"], roi
+    assert roi["replicas"] == 3 and roi["pools"] == 1 and roi["cost_here"] == 3650, roi
+    assert abs(roi["cost_elsewhere"] - 500 * roi["price"]) < 1e-9, roi
+    estimated = planner.json("llama-3-8b", *RENT, "--roi", *PRICES)["roi"]
+    assert not estimated["measured"] and estimated["batch"] > 1 and estimated["tokens_per_second"] > 50, estimated
+    assert "roi" not in planner.json("llama-3-70b", *RENT, "--roi", *PRICES, code=2)
+
+    path = os.path.join(planner.folder, "costs.ini")
+    with open(path, "w") as file:
+        file.write("[pool GPU_NV_L]\nrate_per_hour = 20\ncurrency = EUR\n[price dear]\ninput = 2\noutput = 8\n"
+                   "[roi]\ninput = 4000\noutput = 1000\n")
+    text = planner.plan("llama-3-70b", "--config", path, "--pool", "GPU_NV_L", "--roi", "--price", "dear", "--throughput", "2000").stdout
+    assert text[text.index("month in pool"):].startswith("""\
+month in pool GPU_NV_L: 14,600.00 EUR
+  throughput    2000 answer tokens/s of one replica, measured
+  capacity      36.8 G tokens a month, 2 replicas at 70 % load
+  elsewhere     3.2 EUR a million tokens, of which 80 % prompt, 0 % cached, 20 % answer
+  break-even    4.56 G tokens a month
+  your volume   5.00 G tokens: 1 replica in 1 pool, 14,600.00 EUR; elsewhere 16,000.00
+                the pool saves 1,400.00 a month
+
+cost of a month, EUR:  = pool GPU_NV_L   / elsewhere
+"""), text
+    text = planner.plan("llama-3-70b", "--config", path, "--pool", "GPU_NV_L", "--roi", "--price", "dear", "--throughput", "100").stdout
+    assert "4.56 G tokens a month: unreachable, more than the pool's capacity" in text, text
+    assert "estimated" in planner.plan("llama-3-8b", *RENT, "--roi", *PRICES).stdout
+
+
+def test_picture(planner):
+    path = os.path.join(planner.folder, "costs.svg")
+    for flags in ([], ["--throughput", "5000"], ["--throughput", "1", "--in", "900000", "--out", "900000"]):
+        planner.plan("llama-3-8b", *RENT, "--roi", *PRICES, "--svg", path, *flags, "--set", "pool GPU_NV_M.currency=<&>")
+        root = xml.etree.ElementTree.parse(path).getroot()
+        name = "{http://www.w3.org/2000/svg}"
+        assert root.tag == name + "svg" and root.find(name + "title").text, root
+        texts = [text.text for text in root.iter(name + "text")]
+        assert "<&> a month" in texts and "pool GPU_NV_M" in " ".join(texts), texts
+        for node in root.iter():
+            assert not any("nan" in value or "inf" in value for value in node.attrib.values()), node.attrib
+        os.unlink(path)
+    assert "give both" in planner.plan("llama-3-8b", *RENT, "--svg", path, code=1).stderr
+    lost = planner.plan("llama-3-8b", *RENT, "--roi", *PRICES, "--svg", planner.folder + "/no/where.svg", code=1)
+    assert "no/where.svg: No such file" in lost.stderr, lost.stderr
+    full = planner.plan("llama-3-8b", *RENT, "--roi", *PRICES, "--svg", "/dev/full", code=1)
+    assert "could not be written whole: No space left" in full.stderr, full.stderr
+
+
+def test_costs_that_are_not_given(planner):
+    for flags, words in [(["--pool", "GPU_NV_M", *PRICES], "set rate_per_hour in [pool GPU_NV_M]"),
+                         ([*RENT, "--price-in", "1"], "set output in [price api], or --price-out"),
+                         ([*RENT, *PRICES, "--in", "5"], "set roi.output"), ([*RENT, *PRICES, "--in", "-5"], "outside 0 to")]:
+        done = planner.plan("llama-3-8b", *flags, "--roi", code=1)
+        assert words in done.stderr and not done.stdout, (flags, done)
+
+
 def test_pool_list(planner):
     names = [line.split()[0] for line in planner.run("pool", "list").stdout.splitlines()]
     assert names == ["pool", *PREDEFINED], names
@@ -199,12 +267,14 @@ def test_what_is_here(planner):
 
 
 def test_example_ini():
-    """share/tenon.ini shows every key of a pool."""
+    """share/tenon.ini shows every key of a pool and of a price."""
     with open(os.path.join(os.path.dirname(__file__), "../../share/tenon.ini")) as file:
         text = file.read()
     for key in ["device", "memory", "memory_bandwidth", "bf16_teraflops", "link", "count", "nodes", "backend", "host_memory",
                 "rate_per_hour", "hours_per_month", "power_per_month", "depreciation_per_month", "operations_per_month", "currency"]:
         assert f"\n; {key} = " in text[text.index("[pool mine]"):], key
+    for key in ["input", "cached", "output"]:
+        assert f"\n; {key} = " in text[text.index("[price api]"):], key
 
 
 def main(ruler):
@@ -216,7 +286,7 @@ def main(ruler):
                 json.dump(config, out)
         planner = Planner(folder, ruler)
         for test in (test_published_models, test_flags, test_strategies, test_misfit_without_a_cure, test_refusals, test_text,
-                     test_pool_list, test_what_is_here):
+                     test_costs, test_picture, test_costs_that_are_not_given, test_pool_list, test_what_is_here):
             test(planner)
         test_example_ini()
         if os.path.exists(os.path.join(os.environ["TENON_PLUGINS"], "cuda_tp.so")):
