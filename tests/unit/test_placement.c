@@ -136,6 +136,22 @@ static void test_quantized_weights_by_arithmetic(void **state)
     }
 }
 
+/* Experts too; their routers keep 16 bits. */
+static void test_quantized_experts_by_arithmetic(void **state)
+{
+    (void)state;
+    const uint64_t matrices = 32ull * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 8 * 3ull * 14336 * 4096);
+    const uint64_t outputs = 32ull * (2 * 4096 + 2 * 1024 + 8 * (2 * 14336 + 4096));
+    fixture f;
+
+    open_fixture(&f, MIXTRAL_8X7B, "GPU_NV_L", NULL);
+    quantize(&f, "int8");
+    f.request.world = 1;
+    find(&f);
+    assert_int_equal(f.placement.plan.weights, matrices + 2 * outputs + 2 * (46702792704 - matrices));
+    close_fixture(&f);
+}
+
 static void test_methods_are_named(void **state)
 {
     (void)state;
@@ -437,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_and_kv_are_those_of_the_table),
         cmocka_unit_test(test_quantized_weights_by_arithmetic),
+        cmocka_unit_test(test_quantized_experts_by_arithmetic),
         cmocka_unit_test(test_methods_are_named),
         cmocka_unit_test(test_the_first_strategy_that_fits),
         cmocka_unit_test(test_the_most_that_fits_is_the_most),
