@@ -1,14 +1,15 @@
 /* runtime/cli/command.h: a sub-command, and the flags that it shares with the others.
  *
  * Each command lives in a file of its own and lists its flags in a table; args.c parses, checks and prints --help from
- * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` adds 3 for "does not fit", `registry verify` 4 for damage.
+ * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` has 2 for "fits with changes" and 3 for "does not
+ * fit", `registry verify` 4 for damage.
  */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
 #include "instance/instance.h"
 
-enum { EXIT_USAGE = 2, EXIT_MISFIT = 3, EXIT_DAMAGE = 4 };
+enum { EXIT_USAGE = 2, EXIT_FITS_CHANGED = 2, EXIT_MISFIT = 3, EXIT_DAMAGE = 4 };
 
 typedef enum flag_kind {
     FLAG_SWITCH,  /* bool *target */
@@ -99,8 +100,8 @@ int32_t *tokenize_text(const instance *instance, const char *text, uint64_t byte
 weights_progress progress_start(const char *label, const char *unit);
 void progress_finish(void);
 
-extern const command command_serve, command_run, command_plan, command_plugins, command_doctor, command_inspect,
-    command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
+extern const command command_serve, command_run, command_plan, command_pool, command_plugins, command_doctor,
+    command_inspect, command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
     command_quantize, command_registry, command_group;
 /* Those of `tenon registry`. */
 extern const command command_registry_log, command_registry_list, command_registry_show, command_registry_verify,

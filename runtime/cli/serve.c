@@ -1,6 +1,7 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
 #include "cli/command.h"
 #include "model/generation.h"
+#include "plan/print.h"
 #include "version.h"
 
 #include <pthread.h>

@@ -291,6 +291,10 @@ static tn_status choose_devices(instance *in, tn_error *err)
     tn_devinfo found[INSTANCE_DEVICES_MAX];
     uint32_t count = 0;
 
+    if (in->described) {
+        in->device = *in->described;
+        return TN_OK;
+    }
     for (; count < INSTANCE_DEVICES_MAX; count++) {
         tn_devinfo info = {.struct_size = sizeof info};
         tn_status status = in->backend->device(count, &info, &reason);
@@ -303,6 +307,7 @@ static tn_status choose_devices(instance *in, tn_error *err)
     if (count == 0)
         return tn_fail(err, TN_E_NOT_FOUND, "backend %s finds no device: %s",
                        settings_string(in->settings, "backend", "plugin"), reason.msg);
+    in->devices_found = count;
     in->device_count = count < world ? count : world;
     in->device = found[0];
     for (uint32_t i = 1; i < in->device_count; i++)
@@ -361,7 +366,7 @@ static tn_status check_graph(const instance *in, const tn_compile *compile, tn_e
     return status;
 }
 
-tn_status instance_make_plan(instance *in, tn_error *err)
+tn_status instance_plan_input(instance *in, plan_input *ret_input, tn_error *err)
 {
     const tn_graph_api *api = model_graph_api(in->graph);
     tn_status status = choose_devices(in, err);
@@ -372,11 +377,16 @@ tn_status instance_make_plan(instance *in, tn_error *err)
     if (!in->weight_enc)
         return tn_fail(err, TN_E_MEMORY, "encodings of %u weights", api->weight_count);
     status = weights_choose(&in->weights, in->graph, in->backend, &in->device, in->weight_enc, err);
-    if (status == TN_OK) {
-        plan_input input = plan_input_of(in);
-        status = plan_make(&input, &in->plan, err);
-    }
+    if (status == TN_OK)
+        *ret_input = plan_input_of(in);
     return status;
+}
+
+tn_status instance_make_plan(instance *in, tn_error *err)
+{
+    plan_input input;
+    tn_status status = instance_plan_input(in, &input, err);
+    return status == TN_OK ? plan_make(&input, &in->plan, err) : status;
 }
 
 static tn_status reserve_kv(instance *in, tn_error *err)

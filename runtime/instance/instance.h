@@ -46,9 +46,10 @@ typedef struct instance {
     const char *served_names[INSTANCE_NAMES_MAX + 1];
     tn_sampling_defaults defaults; /* what requests get for what they leave out */
 
+    const tn_devinfo *described; /* borrowed; planned for in place of what is here; set before plan_input; NULL: none */
     uint32_t context_max, seqs_max, outputs_min; /* wishes of one-shot commands, set before make_plan; 0: none */
     tn_devinfo device;                           /* the smallest of those that the ranks run on */
-    uint32_t ordinals[INSTANCE_DEVICES_MAX], device_count;
+    uint32_t ordinals[INSTANCE_DEVICES_MAX], device_count, devices_found;
     tn_enc *weight_enc;
     memory_plan plan;
 
@@ -63,7 +64,9 @@ void instance_init(instance *instance, settings *settings); /* settings must out
 tn_status instance_load_plugins(instance *instance, bool frontends, tn_error *err);
 tn_status instance_open_tokenizer(instance *instance, tn_error *err); /* checkpoint, tokenizer, chat template */
 tn_status instance_open_model(instance *instance, tn_error *err); /* quantization, config, graph; reads no weights */
-tn_status instance_make_plan(instance *instance, tn_error *err);  /* TN_E_MEMORY: plan is filled for printing */
+/* The device and the weights' encodings: all that the plan is made from, borrowed until instance_close. */
+tn_status instance_plan_input(instance *instance, plan_input *ret_input, tn_error *err);
+tn_status instance_make_plan(instance *instance, tn_error *err); /* TN_E_MEMORY: plan is filled for printing */
 tn_status instance_load(instance *instance, const weights_progress *progress, tn_error *err); /* weights, KV */
 tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
 tn_status instance_open_chat(instance *instance, tn_error *err); /* part of open_tokenizer */

@@ -3,6 +3,7 @@
  */
 #include "plan/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Host-memory backends share RAM with everything else: unless told otherwise, KV takes no more than this. */
@@ -48,14 +49,18 @@ static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_erro
 {
     bool host = is_host(input->device);
     const settings *s = input->settings;
+    const plan_wishes *wishes = &input->wishes;
 
     plan->max_model_len = settings_is_auto(s, "model", "max_model_len")
                               ? input->config->context
                               : (uint32_t)settings_integer(s, "model", "max_model_len");
+    if (wishes->max_model_len)
+        plan->max_model_len = wishes->max_model_len;
     if (plan->max_model_len > input->config->context)
         return tn_fail(err, TN_E_ARGUMENT, "model.max_model_len=%u is more than the %u tokens this model was made for",
                        plan->max_model_len, input->config->context);
-    plan->max_num_seqs = integer_or(s, "max_num_seqs", host ? DEFAULT_SEQS_HOST : DEFAULT_SEQS);
+    plan->max_num_seqs = wishes->max_num_seqs ? wishes->max_num_seqs
+                                              : integer_or(s, "max_num_seqs", host ? DEFAULT_SEQS_HOST : DEFAULT_SEQS);
     plan->max_num_batched_tokens =
         integer_or(s, "max_num_batched_tokens", host ? DEFAULT_BATCHED_TOKENS : DEFAULT_BATCHED_TOKENS_DEVICE);
     if (input->context_max && plan->max_model_len > input->context_max)
@@ -66,7 +71,10 @@ static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_erro
         plan->max_num_batched_tokens = plan->max_num_seqs;
     plan->max_outputs = plan->max_num_seqs > input->outputs_min ? plan->max_num_seqs : input->outputs_min;
     plan->max_waiting = (uint32_t)settings_integer(s, "engine", "max_waiting");
-    plan->kv_dtype = kv_dtype_of(s);
+    plan->kv_dtype = wishes->kv_dtype ? wishes->kv_dtype : kv_dtype_of(s);
+    plan->gpu_memory_utilization = wishes->gpu_memory_utilization > 0
+                                       ? wishes->gpu_memory_utilization
+                                       : settings_number(s, "engine", "gpu_memory_utilization");
     plan->enable_prefix_caching = settings_bool(s, "engine", "enable_prefix_caching");
     plan->batch_invariant = strcmp(settings_string(s, "engine", "batch_invariant"), "off") != 0;
     return TN_OK;
@@ -163,7 +171,7 @@ static void share_pages(const plan_input *input, memory_plan *plan, uint64_t byt
 {
     double fraction = (double)bytes / (double)kv_bytes_of_sequence(input, plan, plan->max_model_len);
     plan->kv = 0;
-    plan->kv_tokens = UINT64_MAX;
+    plan->kv_tokens = plan->full_sequences = UINT64_MAX;
     plan->kv_token_bytes = 0;
     for (uint32_t g = 0; g < plan->kv_group_count; g++) {
         uint64_t one = pages_per_sequence(input, plan, g, plan->max_model_len);
@@ -174,6 +182,8 @@ static void share_pages(const plan_input *input, memory_plan *plan, uint64_t byt
         plan->kv_token_bytes += plan->page_bytes[g] / plan->page_tokens[g];
         if (pages * plan->page_tokens[g] < plan->kv_tokens)
             plan->kv_tokens = pages * plan->page_tokens[g];
+        if (pages / one < plan->full_sequences)
+            plan->full_sequences = pages / one;
     }
 }
 
@@ -187,8 +197,8 @@ uint64_t plan_peak_bytes(const memory_plan *plan)
     return plan_resident_bytes(plan) + plan->load_peak;
 }
 
-/* Everything but KV that the device must hold; the host's parts count where the device is the host. */
-static uint64_t fixed_bytes(const memory_plan *plan)
+/* The host's parts count where the device is the host. */
+uint64_t plan_fixed_bytes(const memory_plan *plan)
 {
     uint64_t host = is_host(&plan->device) ? plan->engine + plan->tokenizer + plan->requests : 0;
     return plan->weights + plan->activations + plan->logits + plan->comms + host + plan->reserve;
@@ -216,7 +226,7 @@ static uint32_t ranks_that_fit(const plan_input *input, const memory_plan *plan)
         wider.world = world;
         if (ask_backend(input, &wider, NULL) != TN_OK)
             continue;
-        if (fixed_bytes(&wider) + kv_bytes_of_sequence(input, &wider, wider.max_model_len) <= wider.budget)
+        if (plan_fixed_bytes(&wider) + kv_bytes_of_sequence(input, &wider, wider.max_model_len) <= wider.budget)
             return world;
     }
     return 0;
@@ -224,11 +234,13 @@ static uint32_t ranks_that_fit(const plan_input *input, const memory_plan *plan)
 
 static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64_t left, tn_error *err)
 {
+    if (!err)
+        return TN_E_MEMORY;
     uint32_t ranks = ranks_that_fit(input, plan);
     char fixed[16], budget[16], total[16], sequence[16], advice[160];
     uint64_t one = kv_bytes_of_sequence(input, plan, plan->max_model_len);
     uint32_t context = longest_context(input, plan, left);
-    double needed = (double)(fixed_bytes(plan) + one) / (double)input->device->mem_total;
+    double needed = (double)(plan_fixed_bytes(plan) + one) / (double)input->device->mem_total;
 
     if (!settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes") && one <= left)
         snprintf(advice, sizeof advice, "set engine.kv_cache_memory_bytes to %llu or more", (unsigned long long)one);
@@ -247,10 +259,10 @@ static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64
     return tn_fail(err, TN_E_MEMORY,
                    "the model does not fit: weights and buffers take %s and one sequence of %u tokens %s of KV cache, "
                    "but the budget is %s (%.0f %% of %s on %s); %s",
-                   plan_format_bytes(fixed_bytes(plan), fixed), plan->max_model_len, plan_format_bytes(one, sequence),
-                   plan_format_bytes(plan->budget, budget),
-                   100 * settings_number(input->settings, "engine", "gpu_memory_utilization"),
-                   plan_format_bytes(input->device->mem_total, total), input->device->name, advice);
+                   plan_format_bytes(plan_fixed_bytes(plan), fixed), plan->max_model_len,
+                   plan_format_bytes(one, sequence), plan_format_bytes(plan->budget, budget),
+                   100 * plan->gpu_memory_utilization, plan_format_bytes(input->device->mem_total, total),
+                   input->device->name, advice);
 }
 
 static uint64_t weight_elements(const plan_input *input, uint32_t value)
@@ -281,7 +293,9 @@ static uint64_t count_multiply_adds(const plan_input *input)
 tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err)
 {
     memory_plan plan = {.device = *input->device,
-                        .world = (uint32_t)settings_integer(input->settings, "backend", "tensor_parallel_size"),
+                        .world = input->wishes.world
+                                     ? input->wishes.world
+                                     : (uint32_t)settings_integer(input->settings, "backend", "tensor_parallel_size"),
                         .kv_group_count = input->graph_api->kv_group_count,
                         .tokenizer = input->tokenizer_bytes,
                         .multiply_adds = count_multiply_adds(input)};
@@ -292,14 +306,14 @@ tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *er
         status = ask_backend(input, &plan, err);
     if (status != TN_OK)
         return status;
-    plan.budget = (uint64_t)((double)input->device->mem_total *
-                             settings_number(input->settings, "engine", "gpu_memory_utilization"));
+    plan.budget = (uint64_t)((double)input->device->mem_total * plan.gpu_memory_utilization);
+    plan.kv_sequence_bytes = kv_bytes_of_sequence(input, &plan, plan.max_model_len);
 
     /* Bookkeeping for pages is part of the engine's bytes: size it for the pages that would fit without it, which is
      * never fewer than the pages that fit with it. */
     for (int pass = 0; pass < 2; pass++) {
         plan.engine = engine_bytes(&plan, input->graph_api->vocab_size);
-        uint64_t fixed = fixed_bytes(&plan);
+        uint64_t fixed = plan_fixed_bytes(&plan);
         uint64_t left = plan.budget > fixed ? plan.budget - fixed : 0;
         uint64_t goal = kv_goal(input, &plan, left);
         if (goal > left || goal < kv_bytes_of_sequence(input, &plan, plan.max_model_len)) {

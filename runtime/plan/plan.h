@@ -11,14 +11,13 @@
 #include "settings/settings.h"
 #include "tenon/backend.h"
 
-#include <stdio.h>
-
 enum { PLAN_KV_GROUPS_MAX = 16 };
 
 /* Bytes of one rank unless said otherwise. */
 typedef struct memory_plan {
     tn_devinfo device;
-    uint64_t budget; /* what the settings allow this model to take of the device */
+    uint64_t budget;               /* what the settings allow this model to take of the device */
+    double gpu_memory_utilization; /* the share that this is */
 
     uint64_t weights, activations, logits, comms; /* the backend's resident parts */
     uint64_t engine, tokenizer;                   /* host: request and sequence storage; vocabulary */
@@ -31,14 +30,22 @@ typedef struct memory_plan {
     uint32_t kv_group_count;
     uint32_t page_tokens[PLAN_KV_GROUPS_MAX];
     uint64_t page_bytes[PLAN_KV_GROUPS_MAX], kv_pages[PLAN_KV_GROUPS_MAX];
-    uint64_t kv_token_bytes; /* of one more token of context */
-    uint64_t kv_tokens;      /* tokens that the smallest group's pages hold */
-    uint64_t multiply_adds;  /* of one token row, matrices only, output matrix included */
+    uint64_t kv_token_bytes;    /* of one more token of context */
+    uint64_t kv_tokens;         /* tokens that the smallest group's pages hold */
+    uint64_t kv_sequence_bytes; /* one sequence of max_model_len at its largest */
+    uint64_t full_sequences;    /* such sequences at once; 0: the plan does not fit */
+    uint64_t multiply_adds;     /* of one token row, matrices only, output matrix included */
 
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens, max_outputs, max_waiting;
     uint32_t kv_dtype;
     bool batch_invariant, enable_prefix_caching;
 } memory_plan;
+
+/* Asked in place of what the settings say, where not 0. */
+typedef struct plan_wishes {
+    uint32_t world, max_model_len, max_num_seqs, kv_dtype;
+    double gpu_memory_utilization;
+} plan_wishes;
 
 /* What the plan is made for. Everything is borrowed for the call. */
 typedef struct plan_input {
@@ -53,19 +60,19 @@ typedef struct plan_input {
     uint64_t tokenizer_bytes; /* resident, host */
     /* Wishes of one-shot commands, over the settings; 0: none. */
     uint32_t context_max, seqs_max, outputs_min;
+    plan_wishes wishes;
 } plan_input;
 
-/* Fills the plan. TN_E_MEMORY: it does not fit; the message has the numbers and the nearest settings that do, and
- * ret_plan is filled all the same, for printing. [any] */
+/* Fills the plan. TN_E_MEMORY: it does not fit; the message has the numbers and the nearest settings that do (no err:
+ * they are not looked for), and ret_plan is filled all the same, for printing. [any] */
 tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *err);
 /* Resident bytes while serving (without reserve), and the most at any time (with load_peak). */
 uint64_t plan_resident_bytes(const memory_plan *plan);
 uint64_t plan_peak_bytes(const memory_plan *plan);
+/* Everything but KV that a device must hold, the reserve included. */
+uint64_t plan_fixed_bytes(const memory_plan *plan);
 /* The compile request that the plan was made for; bucket is left empty. */
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
-/* As a table for people, or as JSON. */
-void plan_print(const memory_plan *plan, const model_config *config, FILE *out);
-void plan_print_json(const memory_plan *plan, const model_config *config, FILE *out);
 /* "1.50 GiB"; text holds 16 bytes. Returns text. */
 char *plan_format_bytes(uint64_t bytes, char text[16]);
 

@@ -1,7 +1,5 @@
-/* print.c: a plan as a table for people and as one JSON object for programs. */
-#include "plan/plan.h"
-
-#include <jansson.h>
+/* print.c: a plan and its place as text for people and as one JSON object for programs. */
+#include "plan/print.h"
 
 typedef struct line {
     const char *key, *label;
@@ -50,10 +48,61 @@ void plan_print(const memory_plan *plan, const model_config *config, FILE *out)
             (double)plan->kv_tokens / plan->max_model_len, plan->max_model_len, plan->max_num_seqs);
 }
 
-void plan_print_json(const memory_plan *plan, const model_config *config, FILE *out)
+/* ---- for people ---- */
+
+static void print_most(const placement *p, const model_config *config, FILE *out)
+{
+    if (p->largest_context == 0) {
+        fprintf(out, "  largest context: none, not even 256 tokens\n");
+        return;
+    }
+    fprintf(out, "  largest context: %u tokens%s\n", p->largest_context,
+            p->largest_context == config->context ? ", all that the model was made for" : "");
+    if (p->largest_concurrency > 0)
+        fprintf(out, "  largest concurrency: %u %s of %u tokens\n", p->largest_concurrency,
+                p->largest_concurrency == 1 ? "sequence" : "sequences", p->plan.max_model_len);
+}
+
+static void print_place(const placement *p, const pool *pool, FILE *out)
+{
+    if (pool->name[0]) {
+        fprintf(out, "pool %s: %u x %s", pool->name, pool->count, pool->device.name);
+        if (pool->nodes > 1)
+            fprintf(out, " in each of %u nodes", pool->nodes);
+        if (pool->count > 1)
+            fprintf(out, ", %s", device_link_name(pool->link));
+        fputc('\n', out);
+    }
+    if (p->plan.world > 0 && p->plan.world * p->nodes > 1) {
+        fprintf(out, "strategy: %s, %u ranks", placement_strategy_name(p->strategy), p->plan.world);
+        fprintf(out, p->nodes > 1 ? " on %u nodes\n" : "\n", p->nodes);
+    } else if (p->plan.world > 0) {
+        fprintf(out, "strategy: %s\n", placement_strategy_name(p->strategy));
+    }
+}
+
+void placement_print(const placement *p, const pool *pool, const model_config *config, FILE *out)
+{
+    if (p->plan.world > 0)
+        plan_print(&p->plan, config, out);
+    print_place(p, pool, out);
+    fprintf(out, "%s\n",
+            p->fits        ? "it fits"
+            : p->fix_count ? "it does not fit; each of these makes it fit:"
+                           : "it does not fit");
+    for (uint32_t i = 0; i < p->fix_count; i++)
+        fprintf(out, "  %-28s  %s\n", p->fixes[i].flags, p->fixes[i].effect);
+    if (p->plan.world > 0)
+        print_most(p, config, out);
+    for (uint32_t i = 0; i < p->warning_count; i++)
+        fprintf(out, "warning: %s\n", p->warnings[i]);
+}
+
+/* ---- for programs ---- */
+
+static void add_plan(json_t *root, const memory_plan *plan)
 {
     line lines[LINES];
-    json_t *root = json_pack("{s:s, s:s}", "architecture", config->architecture, "device", plan->device.name);
     json_t *bytes = json_object();
 
     list_lines(plan, lines);
@@ -66,12 +115,42 @@ void plan_print_json(const memory_plan *plan, const model_config *config, FILE *
     json_object_set_new(root, "device_total", json_integer((json_int_t)plan->device.mem_total));
     json_object_set_new(root, "kv_tokens", json_integer((json_int_t)plan->kv_tokens));
     json_object_set_new(root, "kv_token_bytes", json_integer((json_int_t)plan->kv_token_bytes));
+    json_object_set_new(root, "kv_sequence_bytes", json_integer((json_int_t)plan->kv_sequence_bytes));
     json_object_set_new(root, "multiply_adds_per_token", json_integer((json_int_t)plan->multiply_adds));
     json_object_set_new(root, "tensor_parallel_size", json_integer(plan->world));
     json_object_set_new(root, "max_model_len", json_integer(plan->max_model_len));
     json_object_set_new(root, "max_num_seqs", json_integer(plan->max_num_seqs));
     json_object_set_new(root, "max_num_batched_tokens", json_integer(plan->max_num_batched_tokens));
-    json_dumpf(root, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    fputc('\n', out);
-    json_decref(root);
+}
+
+static json_t *pool_of(const pool *pool)
+{
+    return json_pack("{s:s, s:s, s:i, s:i, s:s}", "name", pool->name, "device", pool->device.name, "count",
+                     (int)pool->count, "nodes", (int)pool->nodes, "link", device_link_name(pool->link));
+}
+
+json_t *placement_json(const placement *p, const pool *pool, const model_config *config)
+{
+    json_t *root = json_pack("{s:s, s:s, s:b}", "architecture", config->architecture, "device", pool->device.name,
+                             "fits", p->fits);
+    json_t *fixes = json_array(), *warnings = json_array();
+
+    if (!p->fits)
+        json_object_set_new(root, "reason", json_string(p->reason.msg));
+    if (pool->name[0])
+        json_object_set_new(root, "pool", pool_of(pool));
+    if (p->plan.world > 0) {
+        add_plan(root, &p->plan);
+        json_object_set_new(root, "strategy", json_string(placement_strategy_name(p->strategy)));
+        json_object_set_new(root, "nodes", json_integer(p->nodes));
+        json_object_set_new(root, "largest_context", json_integer(p->largest_context));
+        json_object_set_new(root, "largest_concurrency", json_integer(p->largest_concurrency));
+    }
+    for (uint32_t i = 0; i < p->fix_count; i++)
+        json_array_append_new(fixes, json_pack("{s:s, s:s}", "flags", p->fixes[i].flags, "effect", p->fixes[i].effect));
+    for (uint32_t i = 0; i < p->warning_count; i++)
+        json_array_append_new(warnings, json_string(p->warnings[i]));
+    json_object_set_new(root, "fixes", fixes);
+    json_object_set_new(root, "warnings", warnings);
+    return root;
 }

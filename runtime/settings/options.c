@@ -77,6 +77,43 @@ const settings_option settings_options[] = {
      "Seed of the generator that draws seeds for requests without one; 0: from the system."},
     {"engine", "drain_timeout", "number", "30", 0, 86400, "Seconds that running requests get to finish after SIGTERM."},
 
+    {"pool NAME", "device", "string", NULL, NO_RANGE,
+     "Card that the pool is made of, here or not: one that `tenon pool devices` lists, or any name beside memory; "
+     "unset: "
+     "what is here."},
+    {"pool NAME", "memory", "size", NULL, 1 << 20, SIZE_MAX_BYTES, "Memory of one device as its driver shows it."},
+    {"pool NAME", "memory_bandwidth", "size", NULL, 1e6, SIZE_MAX_BYTES, "Bytes a second that one device reads."},
+    {"pool NAME", "bf16_teraflops", "number", NULL, 0.001, 1e6, "Dense bfloat16 rate of one device."},
+    {"pool NAME", "link", "pcie|nvlink", NULL, NO_RANGE,
+     "What connects the devices of a node; unset: as such cards are."},
+    {"pool NAME", "count", "integer", NULL, 1, 64, "Devices in a node; unset: 1, or all that are here."},
+    {"pool NAME", "nodes", "integer", NULL, 1, 1024, "Nodes; unset: 1."},
+    {"pool NAME", "backend", "string", NULL, NO_RANGE,
+     "Backend plugin that runs there; unset: cuda_tp for a device, else [backend] plugin."},
+    {"pool NAME", "host_memory", "bool", "false", NO_RANGE,
+     "Whether a device's memory is the machine's RAM, which everything else shares."},
+    {"pool NAME", "rate_per_hour", "number", NULL, 0, 1e9, "Rent of the whole pool."},
+    {"pool NAME", "hours_per_month", "number", "730", 0.001, 744, "Hours that are paid for and served in."},
+    {"pool NAME", "power_per_month", "number", "0", 0, 1e12, "Cost of electricity."},
+    {"pool NAME", "depreciation_per_month", "number", "0", 0, 1e12, "Cost of hardware, by the month of its life."},
+    {"pool NAME", "operations_per_month", "number", "0", 0, 1e12, "Cost of people and space."},
+    {"pool NAME", "currency", "string", "USD", NO_RANGE, "Of all prices, for print only."},
+
+    {"price NAME", "input", "number", NULL, 0, 1e9, "Price of a million prompt tokens elsewhere."},
+    {"price NAME", "cached", "number", NULL, 0, 1e9, "The same for prompt tokens found in a cache; unset: as input."},
+    {"price NAME", "output", "number", NULL, 0, 1e9, "Price of a million answer tokens elsewhere."},
+
+    {"roi", "price", "string", "api", NO_RANGE, "NAME of the [price NAME] that `tenon plan --roi` compares with."},
+    {"roi", "input", "number", "0", 0, 1e9, "Millions of prompt tokens a month, those in a cache aside."},
+    {"roi", "cached", "number", "0", 0, 1e9, "Millions of prompt tokens a month that are found in a cache."},
+    {"roi", "output", "number", "0", 0, 1e9, "Millions of answer tokens a month."},
+    {"roi", "prompt_tokens", "size", "1024", 1, 1 << 30, "Tokens of a usual prompt."},
+    {"roi", "answer_tokens", "size", "256", 1, 1 << 30, "Tokens of a usual answer."},
+    {"roi", "tokens_per_second", "auto|number", "auto", 0.001, 1e9,
+     "Measured answer tokens a second of one replica under load; auto: estimated from the device's rates."},
+    {"roi", "peak_tokens_per_second", "auto|number", "auto", 0.001, 1e9,
+     "Answer tokens a second in the busiest hour; auto: the month's mean."},
+
     {"log", "level", "error|warning|info|debug", "info", NO_RANGE, "Least important lines still logged."},
 };
 const uint32_t settings_option_count = sizeof settings_options / sizeof *settings_options;

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENTRIES_MAX = 4096, PLACE_BYTES = 160, PLUGIN_KEYS_MAX = 256 };
+enum { ENTRIES_MAX = 4096, PLACE_BYTES = 160, PLUGIN_KEYS_MAX = 256, SECTION_NAME_MAX = 32 };
 
 typedef struct settings_entry {
     char *section, *key;   /* key NULL: the section's header */
@@ -30,12 +30,21 @@ typedef struct settings_value {
     value parsed;
 } settings_value;
 
+/* A key of a section with a name of its own, such as [pool a]. */
+typedef struct settings_named_value {
+    char *section; /* "pool a" */
+    const settings_option *option;
+    settings_value value;
+} settings_named_value;
+
 struct settings {
     char *path;   /* of the .ini, NULL: none */
     char *folder; /* absolute; that of the .ini, or the current directory */
     settings_entry *entries;
     uint32_t entry_count, entry_capacity;
-    settings_value *values; /* settings_option_count */
+    settings_value *values; /* settings_option_count; of sections with a name of their own: the defaults */
+    settings_named_value *named;
+    uint32_t named_count, named_capacity;
 };
 
 static tn_status out_of_memory(tn_error *err)
@@ -70,10 +79,24 @@ static const char *shown(const char *text, char out[64])
 
 /* ---- lookup ---- */
 
+/* Bytes of "pool " in a row's section "pool NAME"; 0: the section stands once and has no name. */
+static size_t kind_bytes(const char *row_section)
+{
+    const char *name = strstr(row_section, " NAME");
+    return name ? (size_t)(name - row_section) + 1 : 0;
+}
+
+/* Whether a row of options.c is about a section. */
+static bool covers(const char *row_section, const char *section)
+{
+    size_t kind = kind_bytes(row_section);
+    return kind ? !strncmp(row_section, section, kind) : !strcmp(row_section, section);
+}
+
 static const settings_option *find_option(const char *section, const char *key)
 {
     for (uint32_t i = 0; i < settings_option_count; i++) {
-        if (!strcmp(settings_options[i].section, section) && !strcmp(settings_options[i].key, key))
+        if (covers(settings_options[i].section, section) && !strcmp(settings_options[i].key, key))
             return &settings_options[i];
     }
     return NULL;
@@ -82,7 +105,7 @@ static const settings_option *find_option(const char *section, const char *key)
 bool settings_is_core_section(const char *section)
 {
     for (uint32_t i = 0; i < settings_option_count; i++) {
-        if (!strcmp(settings_options[i].section, section))
+        if (covers(settings_options[i].section, section))
             return true;
     }
     return false;
@@ -108,7 +131,7 @@ static tn_status fail_unknown_key(const settings *settings, uint32_t line, const
     const char *known[64], *elsewhere = NULL;
     size_t count = 0;
     for (uint32_t i = 0; i < settings_option_count && count < 64; i++) {
-        if (!strcmp(settings_options[i].section, section))
+        if (covers(settings_options[i].section, section))
             known[count++] = settings_options[i].key;
         else if (!strcmp(settings_options[i].key, key))
             elsewhere = settings_options[i].section;
@@ -136,15 +159,65 @@ static tn_status fail_value(const settings *settings, uint32_t line, const char 
                    shown(text, word), wanted);
 }
 
-static tn_status check_range(const settings *settings, const settings_option *option, uint32_t line,
-                             const value *parsed, const char *text, tn_error *err)
+static tn_status check_range(const settings *settings, const settings_option *option, const char *section,
+                             uint32_t line, const value *parsed, const char *text, tn_error *err)
 {
     bool ranged = parsed->kind == VALUE_INTEGER || parsed->kind == VALUE_NUMBER || parsed->kind == VALUE_SIZE;
     if (!ranged || (parsed->number >= option->min && parsed->number <= option->max))
         return TN_OK;
     char place[PLACE_BYTES], word[64];
     return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s: %s is outside %.15g to %.15g", place_of(settings, line, place),
-                   option->section, option->key, shown(text, word), option->min, option->max);
+                   section, option->key, shown(text, word), option->min, option->max);
+}
+
+/* Finds the kind of a section that should have a name: the row's section whose kind stands before the first blank, or
+ * all by itself; NULL: neither. */
+static const char *named_kind(const char *section)
+{
+    size_t n = strcspn(section, " ");
+    for (uint32_t i = 0; i < settings_option_count; i++) {
+        size_t kind = kind_bytes(settings_options[i].section);
+        if (kind && n == kind - 1 && !strncmp(settings_options[i].section, section, n))
+            return settings_options[i].section;
+    }
+    return NULL;
+}
+
+static tn_status fail_section(const settings *settings, uint32_t line, const char *section, tn_error *err)
+{
+    const char *known[PLUGIN_KEYS_MAX];
+    char place[PLACE_BYTES], name[64], kinds[PLUGIN_KEYS_MAX][SECTION_NAME_MAX], wanted[SECTION_NAME_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < settings_option_count && count < PLUGIN_KEYS_MAX; i++) {
+        size_t kind = kind_bytes(settings_options[i].section);
+        if (!kind || kind > SECTION_NAME_MAX)
+            continue;
+        snprintf(kinds[count], sizeof kinds[count], "%.*s", (int)kind - 1, settings_options[i].section);
+        known[count] = kinds[count];
+        count++;
+    }
+    snprintf(wanted, sizeof wanted, "%.*s", (int)strcspn(section, " "), section);
+    const char *nearest = nearest_name(wanted, known, count);
+    const char *at = place_of(settings, line, place), *text = shown(section, name);
+    if (nearest)
+        return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s NAME]?", at, text, nearest);
+    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools and prices have names", at, text);
+}
+
+/* "pool a": a kind that options.c knows, and a name that can be typed anywhere. */
+static tn_status check_section_name(const settings *settings, uint32_t line, const char *section, tn_error *err)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    char place[PLACE_BYTES], name[64];
+    const char *row = named_kind(section);
+    if (!row)
+        return strchr(section, ' ') ? fail_section(settings, line, section, err) : TN_OK;
+    size_t kind = kind_bytes(row), n = strlen(section) < kind ? 0 : strlen(section + kind);
+    if (n == 0 || n > SECTION_NAME_MAX || section[kind + strspn(section + kind, letters)])
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "%s: [%s] needs a name of 1 to %d letters, digits, '-' and '_', such as [%.*sa]",
+                       place_of(settings, line, place), shown(section, name), SECTION_NAME_MAX, (int)kind, row);
+    return TN_OK;
 }
 
 /* ---- values ---- */
@@ -166,19 +239,55 @@ static bool is_path(const value *parsed, const char *text)
            (parsed->kind == VALUE_MODEL && strncmp(text, SETTINGS_REGISTRY, strlen(SETTINGS_REGISTRY)) != 0);
 }
 
-static tn_status set_value(settings *settings, const settings_option *option, const char *text, const char *folder,
-                           uint32_t line, tn_error *err)
+static settings_named_value *find_named(const settings *settings, const char *section, const settings_option *option)
+{
+    for (uint32_t i = 0; i < settings->named_count; i++) {
+        if (settings->named[i].option == option && !strcmp(settings->named[i].section, section))
+            return &settings->named[i];
+    }
+    return NULL;
+}
+
+/* Where the value of a key belongs; NULL: out of memory. */
+static settings_value *slot_of(settings *settings, const settings_option *option, const char *section)
+{
+    if (!section || !kind_bytes(option->section))
+        return &settings->values[option - settings_options];
+    settings_named_value *found = find_named(settings, section, option);
+    if (found)
+        return &found->value;
+    if (settings->named_count == settings->named_capacity) {
+        uint32_t capacity = settings->named_capacity ? settings->named_capacity * 2 : 16;
+        settings_named_value *named = realloc(settings->named, capacity * sizeof *named);
+        if (!named)
+            return NULL;
+        settings->named = named;
+        settings->named_capacity = capacity;
+    }
+    char *copy = strdup(section);
+    if (!copy)
+        return NULL;
+    settings->named[settings->named_count] = (settings_named_value){.section = copy, .option = option};
+    return &settings->named[settings->named_count++].value;
+}
+
+/* section: NULL for the default. */
+static tn_status set_value(settings *settings, const settings_option *option, const char *section, const char *text,
+                           const char *folder, uint32_t line, tn_error *err)
 {
     settings_value fresh = {0};
+    const char *shown_section = section ? section : option->section;
     if (!value_parse(option->type, text, &fresh.parsed))
-        return fail_value(settings, line, option->section, option->key, option->type, text, err);
-    tn_status status = check_range(settings, option, line, &fresh.parsed, text, err);
+        return fail_value(settings, line, shown_section, option->key, option->type, text, err);
+    tn_status status = check_range(settings, option, shown_section, line, &fresh.parsed, text, err);
     if (status != TN_OK)
         return status;
     fresh.text = is_path(&fresh.parsed, text) ? join_path(folder, text) : strdup(text);
-    if (!fresh.text)
+    settings_value *slot = fresh.text ? slot_of(settings, option, section) : NULL;
+    if (!slot) {
+        free(fresh.text);
         return out_of_memory(err);
-    settings_value *slot = &settings->values[option - settings_options];
+    }
     free(slot->text);
     *slot = fresh;
     return TN_OK;
@@ -241,6 +350,9 @@ static tn_status add_entry(settings *settings, const char *section, const char *
 {
     char place[PLACE_BYTES], name[64];
     const settings_entry *old = key ? find_entry(settings, section, key) : NULL;
+    tn_status status = check_section_name(settings, line, section, err);
+    if (status != TN_OK)
+        return status;
     if (old && line)
         return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s is already set in line %" PRIu32 "; keep one of them",
                        place_of(settings, line, place), section, shown(key, name), old->line);
@@ -250,7 +362,7 @@ static tn_status add_entry(settings *settings, const char *section, const char *
     if (key && !*text)
         return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s has no value; remove the line to get the default",
                        place_of(settings, line, place), section, shown(key, name));
-    tn_status status = option ? set_value(settings, option, text, folder, line, err) : TN_OK;
+    status = option ? set_value(settings, option, section, text, folder, line, err) : TN_OK;
     if (status != TN_OK)
         return status;
     return store_entry(settings, section, key, text, folder, line, err);
@@ -302,7 +414,7 @@ static tn_status set_defaults(settings *settings, const char *current, tn_error 
     for (uint32_t i = 0; i < settings_option_count; i++) {
         const settings_option *option = &settings_options[i];
         tn_status status =
-            option->default_value ? set_value(settings, option, option->default_value, current, 0, err) : TN_OK;
+            option->default_value ? set_value(settings, option, NULL, option->default_value, current, 0, err) : TN_OK;
         TN_ASSERT(status == TN_OK || status == TN_E_MEMORY);
         if (status != TN_OK)
             return status;
@@ -351,6 +463,11 @@ void settings_destroy(settings *settings)
         entry_clear(&settings->entries[i]);
     for (uint32_t i = 0; settings->values && i < settings_option_count; i++)
         free(settings->values[i].text);
+    for (uint32_t i = 0; i < settings->named_count; i++) {
+        free(settings->named[i].section);
+        free(settings->named[i].value.text);
+    }
+    free(settings->named);
     free(settings->entries);
     free(settings->values);
     free(settings->folder);
@@ -365,7 +482,8 @@ static const settings_value *value_of(const settings *settings, const char *sect
     const settings_option *option = find_option(section, key);
     TN_ASSERT(option);
     TN_ASSERT(!type || value_type_has(option->type, type));
-    return &settings->values[option - settings_options];
+    const settings_named_value *named = kind_bytes(option->section) ? find_named(settings, section, option) : NULL;
+    return named ? &named->value : &settings->values[option - settings_options];
 }
 
 const char *settings_string(const settings *settings, const char *section, const char *key)
@@ -405,6 +523,22 @@ tn_status settings_fail(const settings *settings, const char *section, const cha
     if (!entry)
         return tn_fail(err, status, "%s", reason);
     return tn_fail(err, status, "%s: [%s] %s: %s", place_of(settings, entry->line, place), section, key, reason);
+}
+
+const char *settings_named_section(const settings *settings, const char *kind, uint32_t index)
+{
+    size_t n = strlen(kind);
+    for (uint32_t i = 0; i < settings->entry_count; i++) {
+        const char *section = settings->entries[i].section;
+        uint32_t before = 0;
+        if (strncmp(section, kind, n) != 0 || section[n] != ' ')
+            continue;
+        while (before < i && strcmp(settings->entries[before].section, section) != 0)
+            before++;
+        if (before == i && index-- == 0)
+            return section;
+    }
+    return NULL;
 }
 
 /* ---- plugins' sections ---- */

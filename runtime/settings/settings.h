@@ -37,6 +37,10 @@ bool settings_is_auto(const settings *settings, const char *section, const char 
 tn_status settings_fail(const settings *settings, const char *section, const char *key, tn_status status,
                         const char *reason, tn_error *err);
 
+/* The index-th section of a kind that may stand often, each with a name of its own: "pool a" for kind "pool", in the
+ * order of the file; NULL past the last. Its keys are read as any other's: settings_string(s, "pool a", "device"). */
+const char *settings_named_section(const settings *settings, const char *kind, uint32_t index);
+
 /* Checks section `id` against a plugin's table: unknown keys and bad values are errors naming file and line. */
 tn_status settings_check_plugin(const settings *settings, const char *id, const tn_option *options, uint32_t count,
                                 uint32_t stride, tn_error *err);
@@ -50,7 +54,7 @@ tn_status settings_check_sections(const settings *settings, const char *const *p
 
 /* One row of options.c, for `tenon plugins --options`. */
 typedef struct settings_option {
-    const char *section, *key;
+    const char *section, *key; /* section "pool NAME": every section that is called pool and something */
     const char *type;          /* value.h */
     const char *default_value; /* NULL: unset */
     double min, max;           /* integers, numbers and sizes, inclusive; ignored otherwise */

@@ -10,8 +10,8 @@ import subprocess
 
 from server import model
 
-COMMANDS = ["serve", "run", "plan", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
-            "perplexity", "quantize", "group"]
+COMMANDS = ["serve", "run", "plan", "pool", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
+            "perplexity", "quantize", "registry", "group"]
 
 
 def is_real(path):
@@ -143,7 +143,7 @@ def test_machine(path):
     assert "from the core, for plugins: tn.rendezvous/0:" in tenon("plugins")
     plan = json.loads(tenon("plan", path, "--json", "--max-model-len", "2K"))
     assert plan["max_model_len"] == 2048 and plan["peak"] > plan["resident"] > plan["bytes"]["weights"] > (50e6 if is_real(path) else 1e6)
-    assert "does not fit" in tenon("plan", path, "--util", "0.001", code=3)
+    assert "does not fit" in tenon("plan", path, "--util", "0.001", code=2)
 
 
 def test_run(path):

@@ -282,6 +282,27 @@ static void test_a_refusal_says_where_the_name_was_set(void **state)
     settings_destroy(s);
 }
 
+static void test_sections_with_a_name_of_their_own(void **state)
+{
+    (void)state;
+    const char *const overrides[] = {"pool b.count=7", "pool c.count=9", NULL};
+    settings *s = must_read("[pool b]\ncount = 2\nhours_per_month = 100\n[pool a]\n[pool b]\nnodes = 3\n", overrides);
+
+    assert_string_equal(settings_named_section(s, "pool", 0), "pool b");
+    assert_string_equal(settings_named_section(s, "pool", 1), "pool a");
+    assert_string_equal(settings_named_section(s, "pool", 2), "pool c");
+    assert_null(settings_named_section(s, "pool", 3));
+    assert_null(settings_named_section(s, "price", 0));
+    assert_int_equal(settings_integer(s, "pool b", "count"), 7);
+    assert_int_equal(settings_integer(s, "pool b", "nodes"), 3);
+    assert_int_equal(settings_integer(s, "pool c", "count"), 9);
+    assert_null(settings_string(s, "pool a", "count"));
+    assert_true(settings_number(s, "pool a", "hours_per_month") == 730);
+    assert_true(settings_number(s, "pool b", "hours_per_month") == 100);
+    assert_int_equal(settings_check_sections(s, NULL, NULL), TN_OK);
+    settings_destroy(s);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -318,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_plugin_paths_are_relative_to_the_file),
         cmocka_unit_test(test_sections_of_nobody_are_refused_even_when_empty),
         cmocka_unit_test(test_a_refusal_says_where_the_name_was_set),
+        cmocka_unit_test(test_sections_with_a_name_of_their_own),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
