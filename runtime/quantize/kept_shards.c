@@ -1,7 +1,7 @@
 /* runtime/quantize/kept_shards.c: see kept_shards.h. */
 #include "quantize/kept_shards.h"
 
-#include "quantize/whole_file.h"
+#include "file/whole_file.h"
 
 #include <dirent.h>
 #include <errno.h>

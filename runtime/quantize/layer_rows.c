@@ -2,8 +2,8 @@
 #include "quantize/layer_rows.h"
 
 #include "engine/siphash.h"
+#include "file/whole_file.h"
 #include "quantize/tensor_floats.h"
-#include "quantize/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,7 +11,7 @@ import subprocess
 from server import model
 
 COMMANDS = ["serve", "run", "plan", "pool", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
-            "perplexity", "quantize", "registry", "group"]
+            "perplexity", "quantize", "group"]
 
 
 def is_real(path):
