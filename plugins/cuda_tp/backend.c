@@ -3,8 +3,8 @@
  */
 #include "backend.h"
 
+#include "host_log.h"
 #include "load.h"
-#include "options.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -15,14 +15,11 @@
 static tn_status cuda_tp_device(uint32_t index, tn_devinfo *ret_info, tn_error *err)
 {
     tn_devinfo info = {.struct_size = sizeof info};
-    uint32_t count = 1;
-    tn_status status = TN_OK;
+    uint32_t count;
 
-    if (!options_described_device(&info)) {
-        status = device_api_get()->count(&count, err);
-        if (status == TN_OK && index < count)
-            status = device_api_get()->describe(index, &info, err);
-    }
+    tn_status status = device_api_get()->count(&count, err);
+    if (status == TN_OK && index < count)
+        status = device_api_get()->describe(index, &info, err);
     if (status == TN_OK && index >= count)
         status = tn_fail(err, TN_E_NOT_FOUND, "there are %u CUDA devices", count);
     if (status != TN_OK)
@@ -84,20 +81,13 @@ static void log_links(const tn_dev *dev)
         const char *link = dev->api->link(dev->ordinal[0], dev->ordinal[i]);
         uint32_t level = strcmp(link, "PCIe") == 0 ? TN_LOG_WARNING : TN_LOG_INFO;
         if (link[0])
-            options_log(level, "devices %u and %u are connected by %s%s", dev->ordinal[0], dev->ordinal[i], link,
-                        level == TN_LOG_WARNING ? ": every layer waits for two sums over it" : "");
+            host_log(level, "devices %u and %u are connected by %s%s", dev->ordinal[0], dev->ordinal[i], link,
+                     level == TN_LOG_WARNING ? ": every layer waits for two sums over it" : "");
     }
 }
 
 static tn_status check_open(const tn_open *open, tn_error *err)
 {
-    tn_devinfo described = {.struct_size = sizeof described};
-
-    if (options_described_device(&described))
-        return tn_fail(
-            err, TN_E_UNSUPPORTED,
-            "[cuda_tp] device = %s describes a card to plan for; remove it to run on the cards that are here",
-            described.name);
     if (open->world == 0 || open->world > RANKS_MAX)
         return tn_fail(err, TN_E_ARGUMENT, "a group of %u ranks; 1 to %d", open->world, RANKS_MAX);
     if (open->device_count != open->world)

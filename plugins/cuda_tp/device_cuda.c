@@ -2,10 +2,11 @@
  * one every call says so, and the plugin still loads and plans.
  */
 #include "collective.h"
+#include "host_log.h"
 #include "nccl_collective.h"
-#include "options.h"
 
 #include <cuda_runtime.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,9 +42,10 @@ static tn_status cuda_count(uint32_t *ret_count, tn_error *err)
                        "the NVIDIA driver is for CUDA %d.%d, this plugin needs %d.%d or newer: update it",
                        driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     if (code == cudaErrorInsufficientDriver || (code == cudaSuccess && count == 0) || code == cudaErrorNoDevice)
-        return tn_fail(err, TN_E_NOT_FOUND,
-                       "there is no NVIDIA %s here; to plan without one, name a card: cuda_tp.device=H100",
-                       code == cudaErrorInsufficientDriver ? "driver (libcuda.so.1)" : "GPU");
+        return tn_fail(
+            err, TN_E_NOT_FOUND,
+            "there is no NVIDIA %s here; to plan without one: tenon plan MODEL --pool NAME (tenon pool list)",
+            code == cudaErrorInsufficientDriver ? "driver (libcuda.so.1)" : "GPU");
     if (code != cudaSuccess)
         return fail(code, "the NVIDIA driver", err);
     *ret_count = (uint32_t)count;
@@ -194,7 +196,7 @@ static tn_status cuda_collective_create(uint32_t world, const uint32_t *ordinal,
 {
     if (are_distinct(world, ordinal))
         return nccl_collective_create(world, ordinal, ret, err);
-    options_log(TN_LOG_WARNING, "several ranks share a device: they meet on the host");
+    host_log(TN_LOG_WARNING, "several ranks share a device: they meet on the host");
     return local_collective_create(device_api_get(), world, ret, err);
 }
 

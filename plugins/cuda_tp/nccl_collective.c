@@ -4,7 +4,7 @@
  */
 #include "nccl_collective.h"
 
-#include "options.h"
+#include "host_log.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -54,7 +54,7 @@ static void log_library(void)
 
     nccl.get_version(&version);
     const char *path = dladdr(*(void **)&nccl.get_version, &where) ? where.dli_fname : "libnccl.so.2";
-    options_log(TN_LOG_INFO, "NCCL %d.%d.%d from %s", version / 10000, version % 10000 / 100, version % 100, path);
+    host_log(TN_LOG_INFO, "NCCL %d.%d.%d from %s", version / 10000, version % 10000 / 100, version % 100, path);
 }
 
 static tn_status open_library(tn_error *err)

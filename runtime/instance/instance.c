@@ -323,7 +323,7 @@ static tn_status open_devices(instance *in, tn_error *err)
     tn_open open = {
         .struct_size = sizeof open, .device_count = in->device_count, .world = world, .ordinal = in->ordinals};
 
-    if (in->device_count < world && !(in->device.flags & TN_DEVICE_DESCRIBED))
+    if (in->device_count < world)
         return tn_fail(err, TN_E_NOT_FOUND, "backend.tensor_parallel_size=%u needs as many devices, but %u are here",
                        world, in->device_count);
     return in->backend->open(&open, &in->dev, err);

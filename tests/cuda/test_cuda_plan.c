@@ -5,7 +5,6 @@
 #include "model/graph.h"
 #include "model/weights.h"
 
-#include "device_catalog.h"
 #include "plan.h"
 
 #include "base/weight_block.h"
@@ -259,19 +258,6 @@ static void test_nodes_that_no_kernel_runs_are_named(void **state)
     close_request(&r);
 }
 
-static void test_cards_are_found_by_name(void **state)
-{
-    (void)state;
-    char names[160];
-
-    device_catalog_names(names, sizeof names);
-    assert_string_equal(names, "A10G, A100-40GB, A100-80GB, L4, L40S, H100, H200, RTX-4090");
-    assert_null(device_catalog_find("H900"));
-    for (char *rest = NULL, *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest))
-        assert_string_equal(device_catalog_find(name)->name, name);
-    assert_int_equal(device_catalog_find("a10g")->mem_total >> 20, 22515);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,7 +266,6 @@ int main(void)
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_nodes_that_no_kernel_runs_are_named),
-        cmocka_unit_test(test_cards_are_found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
