@@ -212,10 +212,11 @@ static char secret_path[] = "/tmp/tenon-secret-XXXXXX";
 
 static tn_status read_secret(const char *file, const char *const *environment, group_secret *secret, tn_error *err)
 {
-    char set[64];
+    char set[64] = "group.launcher=none";
     settings *settings = NULL;
-    snprintf(set, sizeof set, "group.secret_file=%s", file);
-    assert_int_equal(settings_read(NULL, LIST(file ? set : "group.launcher=none"), &settings, err), TN_OK);
+    if (file)
+        snprintf(set, sizeof set, "group.secret_file=%s", file);
+    assert_int_equal(settings_read(NULL, LIST(set), &settings, err), TN_OK);
     environments[0] = environment;
     environments[1] = NULL;
     tn_status status = group_secret_read(settings, variable, secret, err);
