@@ -36,7 +36,7 @@ static void read_all(const settings *settings)
         bool automatic = !strncmp(option->type, "auto", 4) && settings_is_auto(settings, option->section, option->key);
         if (strstr(option->type, "bool"))
             settings_bool(settings, option->section, option->key);
-        if (!automatic && (strstr(option->type, "integer") || strstr(option->type, "size"))) {
+        if (text && !automatic && (strstr(option->type, "integer") || strstr(option->type, "size"))) {
             double number = (double)settings_integer(settings, option->section, option->key);
             TN_ASSERT(number >= option->min && number <= option->max);
         }
