@@ -2,8 +2,7 @@
  * ranks where no device backend is built. It opens nothing.
  */
 #include "../unit/ruler_backend.h"
-
-#include <string.h>
+#include "tenon/entry.h"
 
 static tn_status fail(tn_error *err)
 {
@@ -62,12 +61,10 @@ static void ruler_model_free(tn_model *model)
     (void)model;
 }
 
-static const void *get_interface(const char *id)
+static const tn_backend *whole_table(void)
 {
     static tn_backend table;
 
-    if (strcmp(id, TN_BACKEND_ID) != 0)
-        return NULL;
     table = ruler_backend;
     table.open = ruler_open;
     table.close = ruler_close;
@@ -81,33 +78,5 @@ static const void *get_interface(const char *id)
     return &table;
 }
 
-static tn_status init(const tn_host *host, tn_error *err)
-{
-    (void)host, (void)err;
-    return TN_OK;
-}
-
-static void fini(void)
-{
-}
-
-const tn_plugin *tn_plugin_entry(void)
-{
-    static const char *const provides[] = {TN_BACKEND_ID, NULL};
-    static const tn_plugin plugin = {
-        .magic = TN_PLUGIN_MAGIC,
-        .struct_size = sizeof plugin,
-        .abi_major = TN_ABI_MAJOR,
-        .abi_built = TN_ABI_MINOR,
-        .abi_min = TN_ABI_MINOR,
-        .id = "ruler",
-        .version = "0.1.0",
-        .vendor = "Tenon",
-        .license = "Apache-2.0",
-        .provides = provides,
-        .init = init,
-        .fini = fini,
-        .get_interface = get_interface,
-    };
-    return &plugin;
-}
+TN_PLUGIN_ENTRY(TN_BACKEND_ID, whole_table(), .id = "ruler", .version = "0.1.0", .vendor = "Tenon",
+                .license = "Apache-2.0")
