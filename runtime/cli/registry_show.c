@@ -3,6 +3,35 @@
 
 #include <string.h>
 
+/* What the registry says to the command's argument (NULL: it has none), as lines or as JSON. */
+static int run_question(const command *command, int argc, char **argv, const char *json_help,
+                        tn_status (*ask)(registry *, const char *, json_t **, tn_error *),
+                        void (*print)(const json_t *))
+{
+    bool json = false;
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, json_help}};
+    args a;
+    registry *registry = NULL;
+    json_t *answer = NULL;
+    tn_error err = TN_ERROR_INIT;
+    int code = args_parse(command, flags, 1, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    if (!open_registry(&a, false, &registry)) {
+        code = EXIT_FAILURE;
+    } else if (ask(registry, a.positional_count ? a.positional[0] : NULL, &answer, &err) != TN_OK) {
+        code = report(&err);
+    } else {
+        (json ? print_json : print)(answer);
+        code = 0;
+    }
+    json_decref(answer);
+    registry_close(registry);
+    args_finish(&a);
+    return code;
+}
+
 /* ---- list ---- */
 
 static const char *text_of(const json_t *object, const char *key)
@@ -51,28 +80,7 @@ static void print_list(const json_t *list)
 
 static int run_list(const command *command, int argc, char **argv)
 {
-    bool json = false;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}};
-    args a;
-    registry *registry = NULL;
-    json_t *list = NULL;
-    tn_error err = TN_ERROR_INIT;
-    int code = args_parse(command, flags, 1, argc, argv, &a);
-
-    if (code >= 0)
-        return code;
-    if (!open_registry(&a, false, &registry)) {
-        code = EXIT_FAILURE;
-    } else if (registry_list(registry, a.positional_count ? a.positional[0] : NULL, &list, &err) != TN_OK) {
-        code = report(&err);
-    } else {
-        (json ? print_json : print_list)(list);
-        code = 0;
-    }
-    json_decref(list);
-    registry_close(registry);
-    args_finish(&a);
-    return code;
+    return run_question(command, argc, argv, "as one JSON object", registry_list, print_list);
 }
 
 const command command_registry_list = {
@@ -166,28 +174,7 @@ static void print_version(const json_t *version)
 
 static int run_show(const command *command, int argc, char **argv)
 {
-    bool json = false;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object, the manifest in it"}};
-    args a;
-    registry *registry = NULL;
-    json_t *version = NULL;
-    tn_error err = TN_ERROR_INIT;
-    int code = args_parse(command, flags, 1, argc, argv, &a);
-
-    if (code >= 0)
-        return code;
-    if (!open_registry(&a, false, &registry)) {
-        code = EXIT_FAILURE;
-    } else if (registry_show(registry, a.positional[0], &version, &err) != TN_OK) {
-        code = report(&err);
-    } else {
-        (json ? print_json : print_version)(version);
-        code = 0;
-    }
-    json_decref(version);
-    registry_close(registry);
-    args_finish(&a);
-    return code;
+    return run_question(command, argc, argv, "as one JSON object, the manifest in it", registry_show, print_version);
 }
 
 const command command_registry_show = {
