@@ -8,6 +8,7 @@
  * A process heeds a round only if its own nonce is in it, and a run is known to rank 0 to be joined only when here.RANK
  * is in its folder; so neither side can take what an earlier run left for this one's.
  */
+#include "base/hex.h"
 #include "group/store.h"
 
 #include <dirent.h>
@@ -128,8 +129,7 @@ static tn_status draw(char text[NONCE_TEXT + 1], tn_error *err)
     uint8_t bytes[NONCE_BYTES];
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         return tn_fail(err, TN_E_INTERNAL, "the system gives no random bytes");
-    for (int i = 0; i < NONCE_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    hex_of(bytes, sizeof bytes, text);
     return TN_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "plugin/plugin_file.h"
 
 #include "base/edit_distance.h"
+#include "base/hex.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -190,8 +191,7 @@ static tn_status hash_file(int fd, const char *path, char ret_hex[HEX_BYTES + 1]
     if (n < 0)
         return tn_fail(err, TN_E_IO, "plugin %.300s cannot be read: %s", path, strerror(errno));
     sha256_digest(&context, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+    hex_of(digest, sizeof digest, ret_hex);
     return TN_OK;
 }
 

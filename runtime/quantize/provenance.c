@@ -5,6 +5,7 @@
  */
 #include "quantize/provenance.h"
 
+#include "base/hex.h"
 #include "quantize/parallel.h"
 
 #include <inttypes.h>
@@ -35,8 +36,7 @@ static void write_hex(struct sha256_ctx *context, char *ret_hex)
     uint8_t digest[SHA256_DIGEST_SIZE];
 
     sha256_digest(context, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+    hex_of(digest, sizeof digest, ret_hex);
 }
 
 /* ---- the source ---- */

@@ -1,17 +1,9 @@
 /* runtime/registry/digest.c: see digest.h. */
 #include "registry/digest.h"
 
-#include <string.h>
+#include "base/hex.h"
 
-static void to_hex(const uint8_t *bytes, size_t count, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < count; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    out[2 * count] = '\0';
-}
+#include <string.h>
 
 void file_hash_init(file_hash *hash, uint64_t bytes)
 {
@@ -35,8 +27,8 @@ void file_hash_finish(file_hash *hash, digest *ret_digest, char ret_git[GIT_HEX 
 
     sha256_digest(&hash->sha256, sizeof sha256, sha256);
     sha1_digest(&hash->git, sizeof git, git);
-    to_hex(sha256, sizeof sha256, ret_digest->hex);
-    to_hex(git, sizeof git, ret_git);
+    hex_of(sha256, sizeof sha256, ret_digest->hex);
+    hex_of(git, sizeof git, ret_git);
 }
 
 digest digest_of_bytes(const void *data, size_t bytes)
@@ -48,7 +40,7 @@ digest digest_of_bytes(const void *data, size_t bytes)
     sha256_init(&context);
     sha256_update(&context, bytes, data);
     sha256_digest(&context, sizeof sum, sum);
-    to_hex(sum, sizeof sum, digest.hex);
+    hex_of(sum, sizeof sum, digest.hex);
     return digest;
 }
 
