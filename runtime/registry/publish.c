@@ -22,20 +22,35 @@ static tn_status refuse(const char *path, tn_error *err)
 
 /* ---- the store ---- */
 
-static tn_status place_blob(const staging *staging, const char *path, const digest *digest, uint64_t bytes,
-                            tn_error *err)
+static bool is_one_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return lstat(a, &first) == 0 && lstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+/* Under the name `to` lies the staged file from now on, whatever was there. */
+static tn_status put_over(const staging *staging, const char *path, const char *to, tn_error *err)
+{
+    char beside[PATH_MAX];
+
+    if (is_one_file(path, to))
+        return TN_OK;
+    snprintf(beside, sizeof beside, "%.3000s/shared", staging->path);
+    unlink(beside);
+    return link(path, beside) == 0 && rename(beside, to) == 0 ? TN_OK : refuse(to, err);
+}
+
+/* What stands under the name and is not the staged file itself is damaged, or came while that was being made. The
+ * staged one was hashed just now, so it is the one that stays. */
+static tn_status place_blob(const staging *staging, const char *path, const digest *digest, tn_error *err)
 {
     char blob[PATH_MAX];
-    struct stat entry;
 
     store_blob_path(staging->registry, digest, blob);
     if (link(path, blob) == 0)
         return TN_OK;
-    if (errno != EEXIST)
-        return refuse(blob, err);
-    if (stat(blob, &entry) == 0 && (uint64_t)entry.st_size == bytes)
-        return TN_OK;
-    return unlink(blob) == 0 && link(path, blob) == 0 ? TN_OK : refuse(blob, err); /* damaged: replaced */
+    return errno == EEXIST ? put_over(staging, path, blob, err) : refuse(blob, err);
 }
 
 static tn_status place_blobs(staging *staging, const manifest *manifest, tn_error *err)
@@ -47,14 +62,32 @@ static tn_status place_blobs(staging *staging, const manifest *manifest, tn_erro
         const manifest_file *file = &manifest->files[i];
         status = staging_file_path(staging, file->name, path, err);
         if (status == TN_OK)
-            status = place_blob(staging, path, &file->digest, file->bytes, err);
+            status = place_blob(staging, path, &file->digest, err);
     }
     if (status != TN_OK)
         return status;
     snprintf(path, sizeof path, "%.3000s/manifest", staging->path);
-    status = place_blob(staging, path, &manifest->digest, manifest->text_bytes, err);
+    status = place_blob(staging, path, &manifest->digest, err);
     store_path(staging->registry, path, "blobs/sha256");
     return status == TN_OK ? directory_sync(path, err) : status;
+}
+
+/* A view that somebody may be using gets the staged files one by one, so that none is missing at any moment. */
+static tn_status refresh_view(staging *staging, const manifest *manifest, const char *view, tn_error *err)
+{
+    char path[PATH_MAX], to[PATH_MAX];
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < manifest->file_count && status == TN_OK; i++) {
+        const char *name = manifest->files[i].name;
+        store_path(staging->registry, to, "views/%s/%s", manifest->digest.hex, name);
+        status = staging_file_path(staging, name, path, err);
+        if (status == TN_OK)
+            status = directory_make_parents(to, err);
+        if (status == TN_OK)
+            status = put_over(staging, path, to, err);
+    }
+    return status == TN_OK ? directory_sync_tree(view, err) : status;
 }
 
 /* A view that is there already is a whole one if the index knows it, and else what a killed process left. */
@@ -66,7 +99,7 @@ static tn_status place_view(staging *staging, const manifest *manifest, bool kno
 
     store_path(staging->registry, view, "views/%s", manifest->digest.hex);
     if (known && stat(view, &entry) == 0)
-        return TN_OK;
+        return refresh_view(staging, manifest, view, err);
     staging_directory(staging, files);
     status = directory_remove(view, err);
     if (status == TN_OK && rename(files, view) != 0)
@@ -82,6 +115,8 @@ static tn_status write_manifest(const staging *staging, const manifest *manifest
 
     if (status == TN_OK)
         status = whole_file_write(&file, manifest->text, manifest->text_bytes, err);
+    if (status == TN_OK && fchmod(file.fd, 0444) != 0)
+        status = refuse(file.path, err);
     if (status == TN_OK)
         return whole_file_end(&file, err);
     whole_file_abandon(&file);

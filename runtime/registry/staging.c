@@ -93,28 +93,55 @@ tn_status staging_file_path(staging *staging, const char *name, char ret_path[PA
     return strchr(name, '/') ? directory_make_parents(ret_path, err) : TN_OK;
 }
 
-bool staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes)
+/* Whether a file of the store has the contents that it is named by, and not only their size. Memory that runs out says
+ * nothing about the file. */
+static tn_status compare_contents(const char *path, const digest *promised, uint64_t bytes, meter *meter,
+                                  bool *ret_same, tn_error *err)
+{
+    char git[GIT_HEX + 1];
+    digest found;
+    struct stat entry;
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = TN_E_IO;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd >= 0 && fstat(fd, &entry) == 0 && S_ISREG(entry.st_mode) && (uint64_t)entry.st_size == bytes)
+        status = hash_file(fd, path, bytes, meter, &found, git, &reason);
+    if (fd >= 0)
+        close(fd);
+    *ret_same = status == TN_OK && digest_equal(&found, promised);
+    return status == TN_E_MEMORY ? tn_fail(err, status, "%s", reason.msg) : TN_OK;
+}
+
+tn_status staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes, meter *meter,
+                            bool *ret_taken, tn_error *err)
 {
     char blob[PATH_MAX], beside[PATH_MAX], path[PATH_MAX];
-    struct stat entry;
+    uint64_t before = meter->done;
+    bool same = false;
+    tn_status status = staging_file_path(staging, name, path, err);
 
+    *ret_taken = false;
+    if (status != TN_OK)
+        return status;
     store_blob_path(staging->registry, digest, blob);
-    if (stat(blob, &entry) != 0 || (uint64_t)entry.st_size != bytes ||
-        staging_file_path(staging, name, path, NULL) != TN_OK)
-        return false;
     snprintf(beside, sizeof beside, "%.3000s/shared", staging->path);
     unlink(beside);
     if (link(blob, beside) != 0)
-        return false;
-    bool taken = rename(beside, path) == 0;
+        return TN_OK;
+    status = compare_contents(beside, digest, bytes, meter, &same, err);
+    *ret_taken = same && rename(beside, path) == 0;
     unlink(beside); /* there still if path was that link already */
-    return taken;
+    meter->done = *ret_taken ? meter->done : before;
+    return status;
 }
 
 tn_status staging_copy(staging *staging, const char *name, int from, uint64_t bytes, meter *meter, digest *ret_digest,
                        char ret_git[GIT_HEX + 1], tn_error *err)
 {
     char path[PATH_MAX];
+    struct meter quiet = {0};
+    bool shared;
     file_hash hash;
     tn_status status = staging_file_path(staging, name, path, err);
 
@@ -128,11 +155,10 @@ tn_status staging_copy(staging *staging, const char *name, int from, uint64_t by
     if (status == TN_OK && fsync(to) != 0)
         status = tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
     close(to);
-    if (status == TN_OK) {
-        file_hash_finish(&hash, ret_digest, ret_git);
-        staging_take_blob(staging, name, ret_digest, bytes);
-    }
-    return status;
+    if (status != TN_OK)
+        return status;
+    file_hash_finish(&hash, ret_digest, ret_git);
+    return staging_take_blob(staging, name, ret_digest, bytes, &quiet, &shared, err);
 }
 
 tn_status staging_link(staging *staging, const char *name, const char *existing, tn_error *err)

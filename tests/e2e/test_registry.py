@@ -64,7 +64,8 @@ def test_gguf(folder):
     with open(os.path.join(r.root, "blobs/sha256", shown["digest"]), "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == shown["digest"], "a manifest is named by its hash"
     assert sha256(shown["path"]) == sha256(TINY) and os.stat(shown["path"]).st_nlink == 2
-    assert os.stat(shown["path"]).st_mode & 0o222 == 0, "stored files are read-only"
+    for blob in r.blobs():
+        assert os.stat(os.path.join(r.root, "blobs/sha256", blob)).st_mode & 0o222 == 0, "stored files are read-only"
     assert "a first one" in r("list") and "team=a" in r("show", "tiny:prod")
     for reference in ("tiny", "tiny@v1", "tiny:prod", "tiny@sha256:" + added["digest"]):
         assert r.json("show", reference)["version"] == "v1", reference
@@ -316,6 +317,26 @@ def test_verify(folder):
     assert "damaged" in r.model("inspect", "registry:good", code=1) or "manifest" in r.model("inspect", "registry:good", code=1)
 
 
+def test_damage_does_not_spread(folder):
+    """A version that is made while the store holds damaged contents of the same name is whole, and heals what it shares."""
+    r = Registry(folder + "/spread")
+    for again in (lambda name: r("log", name, DIRECTORY), lambda name: r("import", folder + "/spread.tar", "--name", name)):
+        r("log", "old", DIRECTORY)
+        shown = r.json("show", "old")
+        if not os.path.exists(folder + "/spread.tar"):
+            r("export", "old", folder + "/spread.tar")
+        for file in shown["manifest"]["files"]:
+            flip(os.path.join(shown["path"], file["name"]))
+        assert r.json("verify", code=4)["damaged"] >= 1
+        again("new")
+        assert r.json("verify", "new", "--deep")["damaged"] == 0
+        r("rm", "old")
+        r("gc")
+        assert r.json("verify")["damaged"] == 0
+        r("rm", "new")
+        r("gc")
+
+
 def test_index_of_another(folder):
     r = Registry(folder + "/other")
     r("log", "m", TINY)
@@ -470,6 +491,7 @@ def main():
         test_names_change(folder)
         test_a_service_keeps_its_version(folder)
         test_verify(folder)
+        test_damage_does_not_spread(folder)
         test_index_of_another(folder)
         test_bundle(folder)
         test_hostile_bundles(folder)
