@@ -12,9 +12,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Locks the folder at staging->path. False with errno EWOULDBLOCK: another process has it; ENOENT: `gc` was quicker. */
+/* `gc` holds a folder for a moment, another pull for as long as it runs. */
+enum { LOCK_TRIES = 20, LOCK_PAUSE_MS = 50 };
+
+/* Locks the folder at staging->path. False with errno EWOULDBLOCK: another process has it; ENOENT: `gc` was quicker. A
+ * folder that is new and ours alone is waited for, since only `gc` can be looking at it. */
 static bool lock_folder(staging *staging)
 {
     struct stat locked, there;
@@ -22,7 +27,7 @@ static bool lock_folder(staging *staging)
 
     if (fd < 0)
         return false;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0) {
+    if (flock(fd, staging->kept ? LOCK_EX | LOCK_NB : LOCK_EX) == 0 && fstat(fd, &locked) == 0) {
         if (stat(staging->path, &there) == 0 && there.st_ino == locked.st_ino) {
             staging->lock = fd;
             return true;
@@ -48,12 +53,14 @@ static tn_status make_folder(staging *staging, const char *key, tn_error *err)
 tn_status staging_open(registry *registry, const char *key, staging *ret_staging, tn_error *err)
 {
     staging opened = {.registry = registry, .lock = -1, .kept = key != NULL};
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     char files[PATH_MAX];
+    uint32_t tries = 0;
     tn_status status;
 
-    do
-        status = make_folder(&opened, key, err);
-    while (status == TN_OK && !lock_folder(&opened) && errno == ENOENT);
+    while ((status = make_folder(&opened, key, err)) == TN_OK && !lock_folder(&opened) &&
+           (errno == ENOENT || (errno == EWOULDBLOCK && ++tries < LOCK_TRIES)))
+        nanosleep(&pause, NULL);
     if (status == TN_OK && opened.lock < 0)
         status = errno == EWOULDBLOCK
                      ? tn_fail(err, TN_E_AGAIN, "%.300s: another process is working on it; wait for it", opened.path)
