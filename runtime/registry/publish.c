@@ -6,14 +6,18 @@
  */
 #include "registry/store.h"
 
+#include "base/utf8.h"
 #include "file/directory.h"
 #include "file/whole_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { VERSION_DIGITS_MAX = 15 }; /* of vN; there is no end to counting on from there */
 
 static tn_status refuse(const char *path, tn_error *err)
 {
@@ -136,7 +140,8 @@ static tn_status row_exists(sqlite3 *db, bool *ret_exists, tn_error *err, const 
     return status;
 }
 
-/* v1, v2, ...: the next that nobody has had, since names that return with other contents mislead. */
+/* v1, v2, ...: the next that nobody has had, whether it was chosen here or given, since names that return with other
+ * contents mislead. */
 static tn_status next_version(sqlite3 *db, const char *model, char ret_version[NAME_BYTES_MAX + 1], int64_t *ret_number,
                               tn_error *err)
 {
@@ -154,6 +159,17 @@ static tn_status next_version(sqlite3 *db, const char *model, char ret_version[N
             row_exists(db, &taken, err, "SELECT 1 FROM version WHERE model = ?1 AND name = ?2", model, ret_version);
     }
     return status;
+}
+
+/* The N of a version that is called vN; 0: it has another name. */
+static int64_t number_of(const char *version)
+{
+    char again[NAME_BYTES_MAX + 1];
+    int64_t number =
+        version[0] == 'v' && strlen(version) <= VERSION_DIGITS_MAX + 1 ? strtoll(version + 1, NULL, 10) : 0;
+
+    snprintf(again, sizeof again, "v%" PRId64, number);
+    return strcmp(again, version) == 0 ? number : 0;
 }
 
 static tn_status insert_pairs(sqlite3 *db, const registration *r, const char *version, tn_error *err)
@@ -203,12 +219,25 @@ static tn_status insert_files(sqlite3 *db, const manifest *manifest, tn_error *e
 
 /* ---- both ---- */
 
+/* The index is shown as JSON, which is UTF-8. NULL is fine. */
+static tn_status check_text(const char *what, const char *text, tn_error *err)
+{
+    return !text || utf8_is_valid(text, strlen(text)) ? TN_OK
+                                                      : tn_fail(err, TN_E_ARGUMENT, "%.200s is not UTF-8", what);
+}
+
 static tn_status check_pairs(const registration *r, tn_error *err)
 {
+    char what[NAME_BYTES_MAX + 32];
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < r->tag_count && status == TN_OK; i++)
+    for (uint32_t i = 0; i < r->tag_count && status == TN_OK; i++) {
         status = name_check("the tag", r->tags[i].key, err);
+        if (status != TN_OK)
+            break;
+        snprintf(what, sizeof what, "the value of the tag %s", r->tags[i].key);
+        status = check_text(what, r->tags[i].text, err);
+    }
     for (uint32_t i = 0; i < r->metric_count && status == TN_OK; i++)
         status = name_check("the metric", r->metrics[i].key, err);
     return status;
@@ -221,6 +250,10 @@ tn_status registration_check(const registration *r, tn_error *err)
         status = name_check("the version", r->version, err);
     if (status == TN_OK && r->alias)
         status = name_check("the alias", r->alias, err);
+    if (status == TN_OK)
+        status = check_text("the task", r->task, err);
+    if (status == TN_OK)
+        status = check_text("the comment", r->comment, err);
     return status == TN_OK ? check_pairs(r, err) : status;
 }
 
@@ -233,10 +266,12 @@ tn_status registration_insert(registry *registry, const registration *r, const m
     tn_status status = TN_OK;
 
     snprintf(version.model, sizeof version.model, "%s", r->model);
-    if (r->version)
+    if (r->version) {
         snprintf(version.version, sizeof version.version, "%s", r->version);
-    else
+        number = number_of(r->version);
+    } else {
         status = next_version(registry->db, r->model, version.version, &number, err);
+    }
     if (status == TN_OK)
         status = row_exists(registry->db, &taken, err, "SELECT 1 FROM version WHERE model = ?1 AND name = ?2", r->model,
                             version.version);
@@ -267,7 +302,7 @@ tn_status staging_publish(staging *staging, const manifest *manifest, const regi
     if (status == TN_OK)
         status = directory_sync_tree(files, err);
     if (status == TN_OK)
-        status = index_begin(db, err);
+        status = index_begin_patiently(db, err);
     if (status != TN_OK)
         return status;
     status = row_exists(db, &known, err,
