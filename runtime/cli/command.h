@@ -70,6 +70,8 @@ int output_finish(int code);
 
 /* Prints "tenon: message" to stderr and returns EXIT_FAILURE. */
 int report(const tn_error *err);
+/* Text that others wrote, with '?' for what a terminal would obey. */
+void print_plain(FILE *to, const char *text);
 
 /* The front part of most commands: settings, and an instance through the stage asked for. On failure everything is
  * closed, args too, and the message printed; returns the exit code, or -1 to go on. */

@@ -82,7 +82,7 @@ const command command_registry_import = {
     .summary = "add a version from a bundle, checked byte by byte",
     .help = "Names, tags and metrics are the bundle's unless given here; --version names it here, too. A version that "
             "is there with\n"
-            "the same digest is left as it is.",
+            "the same digest is left as it is; --alias points to it all the same.",
     .positional_min = 1,
     .positional_max = 1,
     .run = run_import,

@@ -78,35 +78,40 @@ const command command_registry_default = {
 
 /* ---- copy ---- */
 
-typedef struct copy_request {
-    const command *command;
-    version_flags version;
-    bool json;
-} copy_request;
-
-static tn_status change_copy(registry *registry, const args *a, void *ctx, tn_error *err)
+static int copy(const args *a, const registration *registration, bool json)
 {
-    copy_request *request = ctx;
-    registration registration;
+    registry *registry = NULL;
     registered added;
+    tn_error err = TN_ERROR_INIT;
 
-    if (!version_flags_read(request->command, &request->version, a->positional[1], &registration))
-        return tn_fail(err, TN_E_ARGUMENT, "nothing was copied");
-    tn_status status = registry_copy(registry, a->positional[0], &registration, &added, err);
-    if (status == TN_OK)
-        print_registered(&added, request->json);
-    return status;
+    if (!open_registry(a, false, &registry))
+        return EXIT_FAILURE;
+    tn_status status = registry_copy(registry, a->positional[0], registration, &added, &err);
+    registry_close(registry);
+    if (status != TN_OK)
+        return report(&err);
+    print_registered(&added, json);
+    return 0;
 }
 
 static int run_copy(const command *command, int argc, char **argv)
 {
-    copy_request request = {.command = command};
+    version_flags version = {0};
+    registration registration;
+    bool json = false;
     const flag flags[] = {
-        VERSION_FLAGS(request.version),
-        {"json", NULL, FLAG_SWITCH, &request.json, NULL, "print what was added as JSON"},
+        VERSION_FLAGS(version),
+        {"json", NULL, FLAG_SWITCH, &json, NULL, "print what was added as JSON"},
     };
-    int code = run_change(command, flags, sizeof flags / sizeof *flags, argc, argv, change_copy, &request);
-    version_flags_finish(&request.version);
+    args a;
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    code = version_flags_read(command, &version, a.positional[1], &registration) ? copy(&a, &registration, json)
+                                                                                 : EXIT_USAGE;
+    version_flags_finish(&version);
+    args_finish(&a);
     return code;
 }
 
@@ -141,7 +146,7 @@ const command command_registry_rm = {
     .name = "registry rm",
     .arguments = "NAME[@VERSION|:ALIAS]",
     .summary = "remove a version, or all versions of a name",
-    .help = "Aliases of what is removed go with it. Refused while a service uses it. The space is freed by `tenon "
+    .help = "Aliases of what is removed go with it. The space is freed by `tenon "
             "registry gc`.",
     .positional_min = 1,
     .positional_max = 1,

@@ -117,12 +117,13 @@ static int run_pull(const command *command, int argc, char **argv)
 const command command_registry_pull = {
     .name = "registry pull",
     .arguments = "ORG/NAME",
-    .summary = "add a version from a Hugging Face style hub; the only command that opens a connection outwards",
-    .help = "Files are downloaded side by side, resumed where they were cut off (now, or by the same pull later), and "
-            "checked against\n"
-            "the hashes that the hub states. What the store has already is not downloaded. Pickle files are refused: "
-            "leave\n"
-            "them out with --exclude '*.bin'. The token goes to the endpoint only, not where it redirects to.",
+    .summary = "add a version from a Hugging Face style hub; the only command that asks the outside for anything",
+    .help =
+        "Files are downloaded side by side, resumed where they were cut off (now, or by the same pull later), and "
+        "checked against\n"
+        "the hashes that the hub states. Large files that the store has already are not downloaded. Pickle files are "
+        "refused: leave\n"
+        "them out with --exclude '*.bin'. The token goes to the endpoint only, not where it redirects to.",
     .positional_min = 1,
     .positional_max = 1,
     .run = run_pull,

@@ -40,16 +40,6 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* Text from a manifest or comment may hold what a terminal obeys. */
-static void print_plain(const char *text)
-{
-    for (; *text; text++) {
-        bool control = is_control_character(text);
-        putchar(control ? '?' : *text);
-        text += control && (unsigned char)*text == 0xc2 && text[1]; /* two bytes */
-    }
-}
-
 static void print_version_line(const json_t *model, const json_t *version)
 {
     char size[32], name[2 * NAME_BYTES_MAX + 2];
@@ -64,7 +54,7 @@ static void print_version_line(const json_t *model, const json_t *version)
     json_array_foreach(json_object_get(version, "aliases"), index, alias) printf("  :%s", json_string_value(alias));
     if (*text_of(version, "comment")) {
         printf("  ");
-        print_plain(text_of(version, "comment"));
+        print_plain(stdout, text_of(version, "comment"));
     }
     putchar('\n');
 }
@@ -100,7 +90,7 @@ static void print_line(const char *key, const char *value)
     if (!*value)
         return;
     printf("%-14s ", key);
-    print_plain(value);
+    print_plain(stdout, value);
     putchar('\n');
 }
 
@@ -115,7 +105,7 @@ static void print_pairs(const char *name, const json_t *pairs)
         if (json_is_number(value))
             printf("%.17g", json_number_value(value));
         else
-            print_plain(json_string_value(value));
+            print_plain(stdout, json_string_value(value));
         putchar('\n');
     }
 }
@@ -149,7 +139,7 @@ static void print_manifest(const json_t *manifest)
         char size[32];
         plan_format_bytes((uint64_t)json_integer_value(json_object_get(file, "bytes")), size);
         printf("file           %.12s  %10s  ", text_of(file, "sha256"), size);
-        print_plain(text_of(file, "name"));
+        print_plain(stdout, text_of(file, "name"));
         putchar('\n');
     }
 }

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "instance/model_path.h"
+#include "registry/name_rule.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,9 +10,21 @@
 
 enum { INPUT_BYTES_MAX = 256 << 20 };
 
+void print_plain(FILE *to, const char *text)
+{
+    for (; *text; text++) {
+        bool control = is_control_character(text);
+        putc(control ? '?' : *text, to);
+        text += control && (unsigned char)*text == 0xc2 && text[1]; /* two bytes */
+    }
+}
+
+/* A message may quote files, bundles and hubs. */
 int report(const tn_error *err)
 {
-    fprintf(stderr, "tenon: %s\n", err->msg);
+    fputs("tenon: ", stderr);
+    print_plain(stderr, err->msg);
+    fputc('\n', stderr);
     return EXIT_FAILURE;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <libgen.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,10 +18,26 @@ static tn_status refuse(const char *path, tn_error *err)
     return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
 }
 
+static bool sync_entries(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool synced = fsync(fd) == 0 || errno == EINVAL;
+    close(fd);
+    return synced;
+}
+
+/* What is made is on the disk, by its entry in the directory that it lies in. */
 static bool exists_or_made(const char *path)
 {
+    char parent[PATH_MAX];
     struct stat entry;
-    return mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &entry) == 0 && S_ISDIR(entry.st_mode));
+
+    if (mkdir(path, 0777) != 0)
+        return errno == EEXIST && stat(path, &entry) == 0 && S_ISDIR(entry.st_mode);
+    snprintf(parent, sizeof parent, "%s", path);
+    return sync_entries(dirname(parent));
 }
 
 /* Every directory that `bytes` of path name the way to. */
@@ -50,16 +67,6 @@ tn_status directory_make_parents(const char *file_path, tn_error *err)
 {
     const char *slash = strrchr(file_path, '/');
     return slash && slash != file_path ? make_way(file_path, (size_t)(slash - file_path), err) : TN_OK;
-}
-
-static bool sync_entries(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool synced = fsync(fd) == 0 || errno == EINVAL;
-    close(fd);
-    return synced;
 }
 
 tn_status directory_sync(const char *path, tn_error *err)

@@ -5,11 +5,37 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static tn_status refuse(const whole_file *file, tn_error *err)
 {
     return tn_fail(err, TN_E_IO, "%.400s: %s", file->path, strerror(errno));
+}
+
+static void close_file(whole_file *file)
+{
+    close(file->fd);
+    file->fd = -1;
+}
+
+/* Locks and empties the open file, so that two that write the same name do not write into each other (where the file
+ * system has no locks, nobody can tell). fd is -1 if the one that held it has renamed or removed it meanwhile. */
+static tn_status take_partial(whole_file *file, tn_error *err)
+{
+    struct stat locked, there;
+    tn_status status = TN_OK;
+
+    if (flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        status = tn_fail(err, TN_E_AGAIN, "%.400s: another process is writing it; wait for it", file->path);
+    else if (stat(file->partial, &there) != 0 || fstat(file->fd, &locked) != 0 || there.st_ino != locked.st_ino)
+        close_file(file);
+    else if (ftruncate(file->fd, 0) != 0)
+        status = refuse(file, err);
+    if (status != TN_OK)
+        close_file(file);
+    return status;
 }
 
 tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err)
@@ -20,8 +46,15 @@ tn_status whole_file_begin(whole_file *file, const char *directory, const char *
     if (bytes < 0 || (size_t)bytes >= sizeof file->path)
         return tn_fail(err, TN_E_ARGUMENT, "%.200s: the path is too long", directory);
     snprintf(file->partial, sizeof file->partial, "%s.partial", file->path);
-    file->fd = open(file->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    return file->fd < 0 ? refuse(file, err) : TN_OK;
+    while (file->fd < 0) {
+        file->fd = open(file->partial, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (file->fd < 0)
+            return refuse(file, err);
+        tn_status status = take_partial(file, err);
+        if (status != TN_OK)
+            return status;
+    }
+    return TN_OK;
 }
 
 bool write_all(int fd, const void *data, uint64_t bytes)
@@ -79,22 +112,20 @@ tn_status whole_file_end(whole_file *file, tn_error *err)
 {
     tn_status status = fsync(file->fd) == 0 ? TN_OK : refuse(file, err);
 
-    if (close(file->fd) != 0 && status == TN_OK)
-        status = refuse(file, err);
-    file->fd = -1;
     if (status == TN_OK && rename(file->partial, file->path) != 0)
         status = refuse(file, err);
-    if (status == TN_OK)
-        return sync_directory(file, err);
-    unlink(file->partial);
-    return status;
+    if (status != TN_OK) {
+        whole_file_abandon(file);
+        return status;
+    }
+    close_file(file); /* and with it the lock, now that nobody finds the file under its other name */
+    return sync_directory(file, err);
 }
 
 void whole_file_abandon(whole_file *file)
 {
     if (file->fd < 0)
         return;
-    close(file->fd);
     unlink(file->partial);
-    file->fd = -1;
+    close_file(file);
 }

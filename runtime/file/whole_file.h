@@ -15,7 +15,8 @@ typedef struct whole_file {
 bool write_all(int fd, const void *data, uint64_t bytes);
 /* `bytes` bytes from `at` on. False: the file ends before, or errno says why. */
 bool read_all(int fd, void *data, uint64_t bytes, uint64_t at);
-/* Begins directory/name; what a killed run left of it is overwritten. */
+/* Begins directory/name, by way of name.partial; what a killed run left of that is overwritten, and TN_E_AGAIN says
+ * that one which still runs is writing it. */
 tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err);
 tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, tn_error *err);
 /* Syncs and renames. The file is closed in any case. */

@@ -2,8 +2,9 @@
  * renamed) and are looked for again and again, since no notice crosses a network file system.
  *
  *   FOLDER/GROUP/join.RANK    who wants in: world size and a fresh nonce
- *   FOLDER/GROUP/round        by rank 0: the name of this run's folder, and of each rank the nonce it has seen, and
- * whether it may come FOLDER/GROUP/run.HEX/     this run's alone: here.RANK, key.NAME, abort, left.RANK
+ *   FOLDER/GROUP/round        by rank 0: the name of this run's folder, and
+ *                             of each rank its nonce and whether it may come
+ *   FOLDER/GROUP/run.HEX/     this run's: here.RANK, key.NAME, abort, left.RANK
  *
  * A process heeds a round only if its own nonce is in it, and a run is known to rank 0 to be joined only when here.RANK
  * is in its folder; so neither side can take what an earlier run left for this one's.
@@ -67,6 +68,18 @@ static bool write_all(int fd, const uint8_t *bytes, uint64_t n)
     return fsync(fd) == 0;
 }
 
+/* linkat of a file with one name; a network file system may say that it failed when only the answer was lost. */
+static bool link_as(int folder, const char *aside, const char *name)
+{
+    struct stat info;
+    if (linkat(folder, aside, folder, name, 0) == 0)
+        return true;
+    int reason = errno;
+    bool linked = fstatat(folder, aside, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_nlink == 2;
+    errno = reason;
+    return linked;
+}
+
 /* Makes a whole file appear. once: TN_E_ARGUMENT if there is one already; otherwise it is replaced. */
 static tn_status publish(file_store *store, int folder, const char *name, const void *bytes, uint64_t n, bool once,
                          tn_error *err)
@@ -80,7 +93,7 @@ static tn_status publish(file_store *store, int folder, const char *name, const 
     close(fd);
     if (status == TN_OK && !once && renameat(folder, aside, folder, name))
         status = fail_file(store, "cannot rename to", name, err);
-    if (status == TN_OK && once && linkat(folder, aside, folder, name, 0))
+    if (status == TN_OK && once && !link_as(folder, aside, name))
         status = errno == EEXIST ? tn_fail(err, TN_E_ARGUMENT, "%s/%s is there already", store->path, name)
                                  : fail_file(store, "cannot link", name, err);
     if (once || status != TN_OK)

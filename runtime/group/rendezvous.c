@@ -111,13 +111,16 @@ static tn_status join(const settings *settings, store **ret_store, tn_error *err
         snprintf(current.host, sizeof current.host, "unnamed");
     current.host[STORE_HOST_MAX] = 0;
     store *store = NULL;
+    tn_error why = TN_ERROR_INIT;
     tn_status status = open_store(settings, timeout_ms, &store, err);
-    if (status == TN_OK)
-        status = meet(store, deadline_ms, &group, err);
-    if (status != TN_OK && store)
-        store->api->close(store);
     if (status != TN_OK)
         return status;
+    status = meet(store, deadline_ms, &group, &why);
+    if (status != TN_OK) {
+        store->api->abort(store, why.msg); /* the others would wait for what cannot be any more */
+        store->api->close(store);
+        return tn_fail(err, status, "%s", why.msg);
+    }
     if (identity->local_rank != GROUP_LOCAL_RANK_UNKNOWN)
         group.local_rank = identity->local_rank;
     current.group = group;

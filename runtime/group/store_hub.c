@@ -21,7 +21,7 @@ struct store_peer {
     store_peer *next;
     store_buffer in, out;
     uint8_t challenge[STORE_DIGEST_BYTES];
-    uint64_t deadline_ms; /* of a stranger's greeting */
+    uint64_t since_ms; /* of a stranger: when it came */
     bool known, over;
     uint32_t rank; /* if known */
     hub_wait waits[STORE_CALLS_MAX];
@@ -328,11 +328,16 @@ static void on_member(store_hub *hub, store_peer *peer, const store_message *mes
     }
 }
 
+bool store_hub_has_room(const store_hub *hub)
+{
+    return hub->strangers < STORE_HUB_STRANGERS;
+}
+
 tn_status store_hub_connect(store_hub *hub, const uint8_t nonce[STORE_DIGEST_BYTES], uint64_t now_ms,
                             store_peer **ret_peer, tn_error *err)
 {
     store_message challenge = {.kind = STORE_CHALLENGE};
-    if (hub->strangers == STORE_HUB_STRANGERS)
+    if (!store_hub_has_room(hub))
         return tn_fail(err, TN_E_AGAIN, "%d connections to the store of the group have not said who they are",
                        STORE_HUB_STRANGERS);
     store_peer *peer = calloc(1, sizeof *peer);
@@ -340,7 +345,7 @@ tn_status store_hub_connect(store_hub *hub, const uint8_t nonce[STORE_DIGEST_BYT
         return tn_fail(err, TN_E_MEMORY, "rank 0 is out of memory for the store of the group");
     memcpy(peer->challenge, nonce, sizeof peer->challenge);
     memcpy(challenge.digest[0], nonce, sizeof peer->challenge);
-    peer->deadline_ms = now_ms + STORE_GREETING_MS;
+    peer->since_ms = now_ms;
     peer->next = hub->peers;
     hub->peers = peer;
     hub->strangers++;
@@ -437,12 +442,12 @@ static uint64_t tick_waits(const store_hub *hub, store_peer *peer, uint64_t now_
 
 uint64_t store_hub_tick(store_hub *hub, uint64_t now_ms)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = UINT64_MAX, patience_ms = store_hub_has_room(hub) ? STORE_GREETING_MS : STORE_GREETING_CROWDED_MS;
     for (store_peer *peer = hub->peers; peer; peer = peer->next) {
         uint64_t due = tick_waits(hub, peer, now_ms);
         if (!peer->known && !peer->over) {
-            peer->over = peer->deadline_ms <= now_ms;
-            due = peer->over ? now_ms : peer->deadline_ms;
+            peer->over = peer->since_ms + patience_ms <= now_ms;
+            due = peer->over ? now_ms : peer->since_ms + patience_ms;
         }
         next = due < next ? due : next;
     }

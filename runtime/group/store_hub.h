@@ -1,7 +1,8 @@
 /* runtime/group/store_hub.h: the TCP store without the TCP: what rank 0 knows, and what it answers to the bytes of each
  * connection. One thread owns it; time comes from the caller, in milliseconds of any clock that runs forward.
  *
- * Bounds: STORE_HUB_STRANGERS connections of nobody known, each for STORE_GREETING_MS; one connection per rank;
+ * Bounds: STORE_HUB_STRANGERS connections of nobody known, each for STORE_GREETING_MS, and while there are that many,
+ * for STORE_GREETING_CROWDED_MS, so that silence keeps nobody out for long; one connection per rank;
  * STORE_CALLS_MAX open gets of each; STORE_HUB_BYTES_MAX of keys and values.
  */
 #ifndef GROUP_STORE_HUB_H
@@ -12,6 +13,7 @@
 enum {
     STORE_HUB_STRANGERS = 64,
     STORE_GREETING_MS = 10000,
+    STORE_GREETING_CROWDED_MS = 1000,
     STORE_HUB_BYTES_MAX = 64 << 20,
     STORE_HUB_KEYS_MAX = 65536
 };
@@ -24,7 +26,9 @@ tn_status store_hub_create(const char *group, uint32_t world, const uint8_t *sec
                            store_hub **ret_hub, tn_error *err);
 void store_hub_destroy(store_hub *hub); /* with every peer; NULL is fine */
 
-/* A new connection. nonce: fresh random bytes. TN_E_AGAIN: too many strangers; close it. Owned by the hub. */
+/* Whether another connection may come; while it is false, members wait at the door and are not sent away. */
+bool store_hub_has_room(const store_hub *hub);
+/* A new connection. nonce: fresh random bytes. TN_E_AGAIN: there is no room. Owned by the hub. */
 tn_status store_hub_connect(store_hub *hub, const uint8_t nonce[STORE_DIGEST_BYTES], uint64_t now_ms,
                             store_peer **ret_peer, tn_error *err);
 /* Room for bytes that arrive, which store_hub_received then takes in: write at most *ret_n to the place returned; NULL:

@@ -14,7 +14,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 128 };
+/* How long nobody is let in after the system has refused us a file. */
+enum { LISTEN_BACKLOG = 128, ACCEPT_PAUSE_MS = 100 };
 
 struct store_server {
     store_hub *hub;
@@ -24,6 +25,7 @@ struct store_server {
     struct pollfd *polls;
     store_peer **peers;
     uint32_t poll_count, poll_max;
+    uint64_t accept_at;         /* nobody is let in before */
     uint64_t stop_at;           /* UINT64_MAX until stop */
     _Atomic uint32_t linger_ms; /* partner: wake */
 };
@@ -44,8 +46,11 @@ static void accept_one(store_server *server, uint64_t now_ms)
     uint8_t nonce[STORE_DIGEST_BYTES];
     store_peer *peer = NULL;
     int fd = accept4(server->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            server->accept_at = now_ms + ACCEPT_PAUSE_MS; /* it would be readable all the time */
         return;
+    }
     bool good = server->poll_count < server->poll_max && getrandom(nonce, sizeof nonce, 0) == (ssize_t)sizeof nonce &&
                 store_hub_connect(server->hub, nonce, now_ms, &peer, NULL) == TN_OK;
     if (!good) {
@@ -100,8 +105,12 @@ static void serve_round(store_server *server, uint64_t now_ms)
     }
 }
 
-static void choose_events(store_server *server)
+/* Whoever comes while there is no room waits in the listener's backlog. */
+static void choose_events(store_server *server, uint64_t now_ms)
 {
+    bool open = store_hub_has_room(server->hub) && now_ms >= server->accept_at;
+    server->polls[0].fd = open ? server->listener : -1;
+    server->polls[0].revents = 0;
     for (uint32_t i = 2; i < server->poll_count; i++) {
         size_t pending;
         store_hub_pending(server->peers[i], &pending);
@@ -124,7 +133,8 @@ static void *serve(void *argument)
     while (now_ms < server->stop_at && (server->stop_at == UINT64_MAX || store_hub_present(server->hub))) {
         uint64_t next = store_hub_tick(server->hub, now_ms);
         next = next < server->stop_at ? next : server->stop_at;
-        choose_events(server);
+        next = server->accept_at > now_ms && server->accept_at < next ? server->accept_at : next;
+        choose_events(server, now_ms);
         if (poll(server->polls, server->poll_count, poll_timeout(next, now_ms)) < 0 && errno != EINTR)
             break;
         now_ms = store_clock_ms();

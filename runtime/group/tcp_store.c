@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 /* How long after a get's own timeout the store's answer may take; and how long a put's may. */
-enum { ANSWER_MS = 10000, RETRY_MS = 50 };
+enum { ANSWER_MS = 10000 };
+/* Between two tries to connect; and how long one address may take where there are others. */
+enum { RETRY_MS = 50, ADDRESS_MS = 3000 };
 
 /* A call under way, on its caller's stack. */
 typedef struct store_call {
@@ -105,7 +107,10 @@ static tn_status receive_message(tcp_store *store, uint64_t deadline_ms, store_m
         uint64_t now_ms = store_clock_ms();
         struct pollfd wait = {.fd = store->fd, .events = POLLIN};
         bool endless = deadline_ms == UINT64_MAX;
-        if (!endless && (now_ms >= deadline_ms || poll(&wait, 1, (int)(deadline_ms - now_ms)) == 0))
+        int ready = endless ? 1 : now_ms < deadline_ms ? poll(&wait, 1, (int)(deadline_ms - now_ms)) : 0;
+        if (ready < 0) /* a signal */
+            continue;
+        if (ready == 0)
             return tn_fail(err, TN_E_NOT_FOUND, "rank 0 of group %.100s does not answer; is it a Tenon of this group?",
                            store->member.group);
         ssize_t n = recv(store->fd, store->in.bytes + store->in.end, 65536, 0);
@@ -166,7 +171,9 @@ static tn_status connect_in_time(tcp_store *store, const char *address, uint64_t
         if (status == TN_E_ARGUMENT)
             return status;
         for (const struct addrinfo *at = list; at && store->fd < 0; at = at->ai_next) {
-            if (connect_to(at->ai_addr, at->ai_addrlen, deadline_ms, &store->fd) != TN_OK)
+            uint64_t share_ms = list->ai_next ? store_clock_ms() + ADDRESS_MS : deadline_ms;
+            if (connect_to(at->ai_addr, at->ai_addrlen, share_ms < deadline_ms ? share_ms : deadline_ms, &store->fd) !=
+                TN_OK)
                 status = tn_fail(err, TN_E_NOT_FOUND,
                                  "rank 0 of group %.100s is not at %.120s: %s; start it, or correct group.store",
                                  store->member.group, address, strerror(errno));
@@ -220,6 +227,24 @@ static tn_status greet(tcp_store *store, const tcp_store_args *args, uint64_t de
                        "what answers at %.200s does not know the group's secret; is another program there?",
                        args->address);
     return TN_OK;
+}
+
+/* A connection that ends before a word was said to us is tried anew: it was in a crowd, or rank 0 is just starting. Not
+ * rank 0's own, which its store cuts off when it is out of memory.
+ */
+static tn_status connect_and_greet(tcp_store *store, const tcp_store_args *args, uint64_t deadline_ms, tn_error *err)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+    for (;; nanosleep(&pause, NULL)) {
+        tn_status status = connect_in_time(store, args->address, deadline_ms, err);
+        if (status == TN_OK)
+            status = greet(store, args, deadline_ms, err);
+        if (status != TN_E_DEVICE_LOST || store->server || store_clock_ms() >= deadline_ms)
+            return status;
+        close(store->fd);
+        store->fd = -1;
+        store->in.begin = store->in.end = 0;
+    }
 }
 
 /* ---- answers ---- */
@@ -368,15 +393,16 @@ static tn_status tcp_get(store *base, const char *key, void *value, uint64_t *n_
     return fits ? TN_OK : tn_fail(err, TN_E_MEMORY, "the value of %s has %" PRIu64 " bytes", key, call.n_value);
 }
 
+/* Our own calls end first: one may hold the connection while rank 0 takes nothing in. */
 static void tcp_abort(store *base, const char *reason)
 {
     tcp_store *store = tcp_of(base);
     size_t n = strlen(reason) < STORE_REASON_MAX ? strlen(reason) : STORE_REASON_MAX;
+    end_calls(store, TN_E_CANCELLED, reason, n);
     send_message(
         store,
         &(store_message){.kind = STORE_ABORT, .number = {(uint32_t)TN_E_CANCELLED}, .blob = {{reason, (uint32_t)n}}},
         NULL);
-    end_calls(store, TN_E_CANCELLED, reason, n);
 }
 
 /* ---- life ---- */
@@ -426,9 +452,7 @@ tn_status tcp_store_open(const tcp_store_args *args, const store_member *member,
         return tn_fail(err, TN_E_MEMORY, "out of memory for the store of the group");
     tn_status status = member->rank == 0 ? store_server_start(args, member, &store->server, err) : TN_OK;
     if (status == TN_OK)
-        status = connect_in_time(store, args->address, deadline_ms, err);
-    if (status == TN_OK)
-        status = greet(store, args, deadline_ms, err);
+        status = connect_and_greet(store, args, deadline_ms, err);
     int code = status == TN_OK ? pthread_create(&store->reader, NULL, read_answers, store) : 0;
     if (code)
         status = tn_fail(err, TN_E_INTERNAL, "cannot start the thread of the group's store: %s", strerror(code));

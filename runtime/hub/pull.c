@@ -21,7 +21,10 @@ typedef struct pull {
     char name[2 * NAME_BYTES_MAX + 2]; /* ORG/NAME, for messages */
     hub_answer answer;
     staging staging;
-    transfer *transfers; /* one per file of the answer */
+    char directory[PATH_MAX];        /* where its files lie */
+    char address[HUB_URL_BYTES_MAX]; /* what the address of each begins with */
+    transfer *transfers;             /* one per file of the answer */
+    bool *stored;                    /* taken from the store, whose contents were hashed then */
     manifest_file *files;
 } pull;
 
@@ -60,22 +63,19 @@ static tn_status check_request(pull *pull, tn_error *err)
 
 static tn_status ask_hub(pull *pull, tn_error *err)
 {
-    transfer *asked = calloc(1, sizeof *asked);
+    char url[HUB_URL_BYTES_MAX];
+    transfer asked = {
+        .name = pull->name, .url = url, .fd = -1, .bytes = TRANSFER_UNKNOWN, .text_max = HUB_ANSWER_BYTES_MAX};
     const transfer_rules rules = rules_of(pull, NULL);
 
-    if (!asked)
-        return tn_fail(err, TN_E_MEMORY, "out of memory for a transfer");
-    *asked = (transfer){.name = pull->name, .fd = -1, .bytes = TRANSFER_UNKNOWN, .text_max = HUB_ANSWER_BYTES_MAX};
-    snprintf(asked->url, sizeof asked->url, "%s/api/models/%s/revision/", pull->endpoint.url, pull->name);
-    bool fits =
-        hub_url_append(asked->url, pull->request->revision, false) && strlen(asked->url) + 16 < sizeof asked->url;
+    snprintf(url, sizeof url, "%s/api/models/%s/revision/", pull->endpoint.url, pull->name);
+    bool fits = hub_url_append(url, pull->request->revision, false) && strlen(url) + 16 < sizeof url;
     TN_ASSERT(fits);
-    strcat(asked->url, "?blobs=true");
-    tn_status status = transfers_run(&rules, asked, 1, err);
+    strcat(url, "?blobs=true");
+    tn_status status = transfers_run(&rules, &asked, 1, err);
     if (status == TN_OK)
-        status = hub_answer_parse(pull->name, asked->text ? asked->text : "", asked->have, &pull->answer, err);
-    free(asked->text);
-    free(asked);
+        status = hub_answer_parse(pull->name, asked.text ? asked.text : "", asked.have, &pull->answer, err);
+    free(asked.text);
     return status == TN_OK ? hub_answer_choose(&pull->answer, pull->name, pull->request->choice, err) : status;
 }
 
@@ -86,11 +86,18 @@ static tn_status list_files(pull *pull, tn_error *err)
 
     pull->files = calloc(pull->answer.count, sizeof *pull->files);
     pull->transfers = calloc(pull->answer.count, sizeof *pull->transfers);
-    if (!pull->files || !pull->transfers)
+    pull->stored = calloc(pull->answer.count, sizeof *pull->stored);
+    if (!pull->files || !pull->transfers || !pull->stored)
         return tn_fail(err, TN_E_MEMORY, "out of memory for %u files", pull->answer.count);
+    snprintf(pull->address, sizeof pull->address, "%s/%s/resolve/%s/", pull->endpoint.url, pull->name,
+             pull->answer.commit);
     for (uint32_t i = 0; i < pull->answer.count; i++) {
         pull->files[i] = (manifest_file){.name = pull->answer.files[i].name, .bytes = pull->answer.files[i].bytes};
-        pull->transfers[i] = (transfer){.name = pull->files[i].name, .fd = -1, .bytes = pull->files[i].bytes};
+        pull->transfers[i] = (transfer){.name = pull->files[i].name,
+                                        .url = pull->address,
+                                        .directory = pull->directory,
+                                        .fd = -1,
+                                        .bytes = pull->files[i].bytes};
     }
     return manifest_choose_entry(pull->files, pull->answer.count, &entry, err);
 }
@@ -118,42 +125,47 @@ static digest key_of(const pull *pull)
 
 /* ---- download ---- */
 
+/* What an earlier pull left under the name is gone on with only if it is ours alone and may still grow. A link to a
+ * blob of the store, which an earlier answer of the hub had us take, is none that may be written to: what the hub says
+ * of the same commit may have changed. */
+static bool may_go_on(const struct stat *entry, uint64_t bytes)
+{
+    uint64_t have = (uint64_t)entry->st_size;
+    return S_ISREG(entry->st_mode) && entry->st_nlink == 1 &&
+           (have == bytes || (have < bytes && (entry->st_mode & S_IWUSR)));
+}
+
 /* Takes the file from the store, or goes on with what an earlier pull received. */
-static tn_status open_file(pull *pull, uint32_t i, tn_error *err)
+static tn_status find_file(pull *pull, uint32_t i, meter *meter, tn_error *err)
 {
     const hub_file *file = &pull->answer.files[i];
     transfer *t = &pull->transfers[i];
     char path[PATH_MAX];
     struct stat entry;
     digest digest;
+    tn_status status = TN_OK;
 
-    if (digest_parse(file->sha256, &digest) && staging_take_blob(&pull->staging, file->name, &digest, file->bytes)) {
-        t->have = file->bytes;
+    if (digest_parse(file->sha256, &digest))
+        status = staging_take_blob(&pull->staging, file->name, &digest, file->bytes, meter, &pull->stored[i], err);
+    if (status == TN_OK && pull->stored[i]) {
+        pull->files[i].digest = digest;
         t->done = true;
         return TN_OK;
     }
-    tn_status status = staging_file_path(&pull->staging, file->name, path, err);
+    if (status == TN_OK)
+        status = staging_file_path(&pull->staging, file->name, path, err);
     if (status != TN_OK)
         return status;
-    if (stat(path, &entry) == 0 && (uint64_t)entry.st_size == file->bytes) { /* whole already */
-        t->have = file->bytes;
-        t->done = true;
-        return TN_OK;
+    bool there = lstat(path, &entry) == 0;
+    if (there && !may_go_on(&entry, file->bytes)) {
+        if (unlink(path) != 0)
+            return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+        there = false;
     }
-    t->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (t->fd < 0 || fstat(t->fd, &entry) != 0 || ((uint64_t)entry.st_size > file->bytes && ftruncate(t->fd, 0) != 0))
-        return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
-    t->have = (uint64_t)entry.st_size > file->bytes ? 0 : (uint64_t)entry.st_size;
-    t->done = t->have == file->bytes; /* empty */
+    t->have = there ? (uint64_t)entry.st_size : 0;
+    t->done = there && t->have == file->bytes;
+    meter->done += t->have;
     return TN_OK;
-}
-
-static tn_status set_address(const pull *pull, transfer *t, tn_error *err)
-{
-    snprintf(t->url, sizeof t->url, "%s/%s/resolve/%s/", pull->endpoint.url, pull->name, pull->answer.commit);
-    return hub_url_append(t->url, t->name, true)
-               ? TN_OK
-               : tn_fail(err, TN_E_ARGUMENT, "%.200s: the address is too long", t->name);
 }
 
 static tn_status download(pull *pull, tn_error *err)
@@ -163,12 +175,8 @@ static tn_status download(pull *pull, tn_error *err)
     const transfer_rules rules = rules_of(pull, &meter);
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < pull->answer.count && status == TN_OK; i++) {
-        status = open_file(pull, i, err);
-        if (status == TN_OK)
-            status = set_address(pull, &pull->transfers[i], err);
-        meter.done += pull->transfers[i].have;
-    }
+    for (uint32_t i = 0; i < pull->answer.count && status == TN_OK; i++)
+        status = find_file(pull, i, &meter, err);
     return status == TN_OK ? transfers_run(&rules, pull->transfers, pull->answer.count, err) : status;
 }
 
@@ -178,8 +186,14 @@ static tn_status check_file(pull *pull, uint32_t i, meter *meter, tn_error *err)
 {
     const hub_file *file = &pull->answer.files[i];
     char path[PATH_MAX], git[GIT_HEX + 1];
-    tn_status status = staging_file_path(&pull->staging, file->name, path, err);
+    struct meter quiet = {0};
+    bool shared;
 
+    if (pull->stored[i]) {
+        meter_add(meter, file->bytes);
+        return TN_OK;
+    }
+    tn_status status = staging_file_path(&pull->staging, file->name, path, err);
     if (status != TN_OK)
         return status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -189,17 +203,16 @@ static tn_status check_file(pull *pull, uint32_t i, meter *meter, tn_error *err)
     if (status == TN_OK && (fchmod(fd, 0444) != 0 || fsync(fd) != 0))
         status = tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
     close(fd);
+    if (status != TN_OK)
+        return status;
     bool right = file->sha256[0] ? strcmp(file->sha256, pull->files[i].digest.hex) == 0 : strcmp(file->git, git) == 0;
-    if (status == TN_OK && !right) {
+    if (!right) {
         unlink(path);
-        status =
-            tn_fail(err, TN_E_CORRUPT,
-                    "%.100s: '%.100s' does not have the hash that the hub promised, and was thrown away; pull again",
-                    pull->name, file->name);
+        return tn_fail(err, TN_E_CORRUPT,
+                       "%.100s: '%.100s' does not have the hash that the hub promised, and was thrown away; pull again",
+                       pull->name, file->name);
     }
-    if (status == TN_OK)
-        staging_take_blob(&pull->staging, file->name, &pull->files[i].digest, file->bytes);
-    return status;
+    return staging_take_blob(&pull->staging, file->name, &pull->files[i].digest, file->bytes, &quiet, &shared, err);
 }
 
 static tn_status check(pull *pull, tn_error *err)
@@ -215,15 +228,13 @@ static tn_status check(pull *pull, tn_error *err)
 
 static tn_status publish(pull *pull, registered *ret_registered, tn_error *err)
 {
-    char directory[PATH_MAX];
     manifest manifest = {0};
     json_t *source = json_pack("{s:s, s:s, s:s, s:s, s:s}", "kind", "hub", "path", pull->endpoint.url, "repository",
                                pull->name, "revision", pull->answer.commit, "asked", pull->request->revision);
 
     if (!source)
         return tn_fail(err, TN_E_ARGUMENT, "the revision is not UTF-8");
-    staging_directory(&pull->staging, directory);
-    tn_status status = manifest_create(directory, pull->files, pull->answer.count, source, &manifest, err);
+    tn_status status = manifest_create(pull->directory, pull->files, pull->answer.count, source, &manifest, err);
     if (status == TN_OK)
         status = staging_publish(&pull->staging, &manifest, pull->request->registration, ret_registered, err);
     manifest_finish(&manifest);
@@ -233,11 +244,9 @@ static tn_status publish(pull *pull, registered *ret_registered, tn_error *err)
 
 static void finish(pull *pull)
 {
-    for (uint32_t i = 0; pull->transfers && i < pull->answer.count; i++)
-        if (pull->transfers[i].fd >= 0)
-            close(pull->transfers[i].fd);
     staging_close(&pull->staging);
     free(pull->transfers);
+    free(pull->stored);
     free(pull->files);
     hub_answer_finish(&pull->answer);
 }
@@ -259,8 +268,10 @@ tn_status registry_pull(registry *registry, const pull_request *request, registe
         digest key = key_of(&pull);
         status = staging_open(registry, key.hex, &pull.staging, err);
     }
-    if (status == TN_OK)
+    if (status == TN_OK) {
+        staging_directory(&pull.staging, pull.directory);
         status = download(&pull, err);
+    }
     if (status == TN_OK)
         status = check(&pull, err);
     if (status == TN_OK)

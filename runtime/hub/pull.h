@@ -1,5 +1,5 @@
-/* runtime/hub/pull.h: `tenon registry pull`: a model from a hub into the registry. The only part of Tenon that opens an
- * outbound connection.
+/* runtime/hub/pull.h: `tenon registry pull`: a model from a hub into the registry. The only part of Tenon that opens a
+ * connection to the outside; the members of a group connect to their rank 0.
  */
 #ifndef HUB_PULL_H
 #define HUB_PULL_H

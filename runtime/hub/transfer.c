@@ -1,6 +1,9 @@
 /* runtime/hub/transfer.c: see transfer.h. */
 #include "hub/transfer_try.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,19 +39,38 @@ static void end_try(crowd *crowd, transfer *t)
         return;
     crowd->rules->curl->multi_remove_handle(crowd->multi, t->running->easy);
     transfer_try_destroy(t->running);
+    if (t->fd >= 0)
+        close(t->fd);
+    t->fd = -1;
     t->running = NULL;
     crowd->running--;
 }
 
+/* Only while it is tried, since there may be more files than a process may have open. */
+static tn_status open_file(transfer *t, tn_error *err)
+{
+    char path[PATH_MAX];
+    int bytes = snprintf(path, sizeof path, "%s/%s", t->directory, t->name);
+
+    TN_ASSERT(bytes > 0 && bytes < PATH_MAX);
+    t->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    return t->fd >= 0 && lseek(t->fd, (off_t)t->have, SEEK_SET) >= 0
+               ? TN_OK
+               : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+}
+
 static tn_status start(crowd *crowd, transfer *t, tn_error *err)
 {
-    tn_status status = TN_OK;
+    tn_status status = t->directory ? open_file(t, err) : TN_OK;
 
-    if (t->fd >= 0 && lseek(t->fd, (off_t)t->have, SEEK_SET) < 0)
-        return tn_fail(err, TN_E_IO, "%.300s: the file cannot be written", t->name);
-    status = transfer_try_create(crowd->rules, t, &t->running, err);
-    if (status != TN_OK)
+    if (status == TN_OK)
+        status = transfer_try_create(crowd->rules, t, &t->running, err);
+    if (status != TN_OK) {
+        if (t->fd >= 0)
+            close(t->fd);
+        t->fd = -1;
         return status;
+    }
     crowd->running++;
     return refuse_multi(crowd, crowd->rules->curl->multi_add_handle(crowd->multi, t->running->easy), err);
 }
@@ -80,7 +102,8 @@ static tn_status try_later(crowd *crowd, transfer *t, double after, tn_error *er
 {
     double wait = wait_first;
 
-    t->failures = t->running->received ? 1 : t->failures + 1;
+    t->failures = t->have > t->most ? 1 : t->failures + 1;
+    t->most = t->have > t->most ? t->have : t->most;
     if (t->failures > crowd->rules->retries)
         return tn_fail(err, t->running->status, "%s; given up after %u tries, and the next pull goes on from here",
                        t->running->fault.msg, t->failures);
@@ -138,8 +161,10 @@ tn_status transfers_run(const transfer_rules *rules, transfer *transfers, uint32
     int alive, wait_ms;
     tn_status status = crowd.multi ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for transfers");
 
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         crowd.done += transfers[i].done;
+        transfers[i].most = transfers[i].have;
+    }
     while (status == TN_OK && crowd.done < count) {
         status = start_due(&crowd, &wait_ms, err);
         if (status == TN_OK)

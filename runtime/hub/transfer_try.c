@@ -60,10 +60,10 @@ static bool start_over(transfer_try *attempt)
 {
     transfer *t = attempt->transfer;
 
-    if (t->fd >= 0 && attempt->rules->meter)
+    if (t->directory && attempt->rules->meter)
         attempt->rules->meter->done -= t->have;
     t->have = 0;
-    if (t->fd < 0 || (ftruncate(t->fd, 0) == 0 && lseek(t->fd, 0, SEEK_SET) == 0))
+    if (!t->directory || (ftruncate(t->fd, 0) == 0 && lseek(t->fd, 0, SEEK_SET) == 0))
         return true;
     return stop(attempt, tn_fail(&attempt->fault, TN_E_IO, "%.300s: %s", t->name, strerror(errno)));
 }
@@ -99,9 +99,8 @@ static size_t take_body(char *data, size_t size, size_t count, void *ctx)
         return bytes;
     if (!attempt->begun && !begin_body(attempt, code))
         return 0;
-    if (!(attempt->transfer->fd < 0 ? take_text : take_file)(attempt, data, bytes))
+    if (!(attempt->transfer->directory ? take_file : take_text)(attempt, data, bytes))
         return 0;
-    attempt->received += bytes;
     return bytes;
 }
 
@@ -179,7 +178,7 @@ static tn_status prepare_step(transfer_try *attempt, tn_error *err)
     attempt->begun = false;
     attempt->range_start = 0;
     bool set = set_text(attempt, CURLOPT_URL, attempt->url) &&
-               set_text(attempt, CURLOPT_RANGE, t->fd >= 0 && t->have ? range : NULL) &&
+               set_text(attempt, CURLOPT_RANGE, t->directory && t->have ? range : NULL) &&
                set_number(attempt, CURLOPT_HTTPAUTH, (long)(with_token ? CURLAUTH_BEARER : CURLAUTH_NONE)) &&
                set_text(attempt, CURLOPT_XOAUTH2_BEARER, with_token ? rules->token : NULL);
     return set ? TN_OK : tn_fail(err, TN_E_INTERNAL, "libcurl refuses an option; version 7.85 or newer is needed");
@@ -195,11 +194,14 @@ tn_status transfer_try_create(const transfer_rules *rules, transfer *transfer, t
     attempt->transfer = transfer;
     attempt->fault.struct_size = sizeof attempt->fault;
     attempt->easy = rules->curl->easy_init();
-    memcpy(attempt->url, transfer->url, sizeof attempt->url);
-    if (transfer->fd < 0)
+    snprintf(attempt->url, sizeof attempt->url, "%s", transfer->url);
+    bool fits = !transfer->directory || hub_url_append(attempt->url, transfer->name, true);
+    if (!transfer->directory)
         transfer->have = 0;
     tn_status status = TN_OK;
-    if (!attempt->easy)
+    if (!fits)
+        status = tn_fail(err, TN_E_ARGUMENT, "%.200s: the address is too long", transfer->name);
+    else if (!attempt->easy)
         status = tn_fail(err, TN_E_MEMORY, "out of memory for a transfer");
     else if (!set_common(attempt))
         status = tn_fail(err, TN_E_UNSUPPORTED, "libcurl refuses an option; version 7.85 or newer is needed");
@@ -307,7 +309,7 @@ try_end transfer_try_judge(transfer_try *attempt, CURLcode code, double *ret_aft
     *ret_after_seconds = after > AFTER_SECONDS_MAX ? AFTER_SECONDS_MAX : (double)after;
     if (http != 200 && http != 206)
         return judge_code(attempt, http);
-    if (t->fd >= 0 && t->have < t->bytes)
+    if (t->directory && t->have < t->bytes)
         return again(attempt, "the hub sent less than it promised");
     return TRY_DONE;
 }

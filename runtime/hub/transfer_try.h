@@ -11,7 +11,7 @@ typedef struct transfer_try {
     CURL *easy;
     char url[HUB_URL_BYTES_MAX]; /* of this step of the way */
     uint32_t redirects;
-    uint64_t received, range_start;
+    uint64_t range_start;
     bool begun;       /* the body's first byte was seen */
     tn_error fault;   /* why we stopped it ourselves; empty: we did not */
     tn_status status; /* of fault */

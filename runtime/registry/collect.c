@@ -1,5 +1,6 @@
 /* runtime/registry/collect.c: garbage: contents and views that no version and no lease needs, and folders of processes
- * that are gone. The index's write lock is held throughout, so nothing can come to need them meanwhile.
+ * that are gone. Contents and views are removed under the index's write lock, so that nothing can come to need them
+ * meanwhile; folders by their own locks, so that nobody waits for that.
  */
 #include "registry/store.h"
 
@@ -103,7 +104,7 @@ static tn_status walk_needed(collection *collection, const char *folder, const c
     return status;
 }
 
-static tn_status collect(collection *collection, tn_error *err)
+static tn_status collect_contents(collection *collection, tn_error *err)
 {
     tn_status status = TN_OK;
 
@@ -120,21 +121,21 @@ static tn_status collect(collection *collection, tn_error *err)
         status = walk_needed(collection, "views",
                              "SELECT 1 FROM version WHERE digest = ?1 UNION ALL SELECT 1 FROM lease WHERE digest = ?1",
                              visit_view, err);
-    if (status == TN_OK)
-        status = walk(collection, "staging", visit_staging, err);
-    if (status == TN_OK)
-        status = walk(collection, "downloads", visit_staging, err);
     return status;
 }
 
 tn_status registry_collect(registry *registry, bool dry, registry_garbage *ret_garbage, tn_error *err)
 {
     collection collection = {.registry = registry, .dry = dry};
-    tn_status status = index_begin(registry->db, err);
+    tn_status status = walk(&collection, "staging", visit_staging, err);
 
+    if (status == TN_OK)
+        status = walk(&collection, "downloads", visit_staging, err);
+    if (status == TN_OK)
+        status = index_begin(registry->db, err);
     if (status != TN_OK)
         return status;
-    status = index_end(registry->db, collect(&collection, err), err);
+    status = index_end(registry->db, collect_contents(&collection, err), err);
     if (status == TN_OK)
         *ret_garbage = collection.found;
     return status;

@@ -59,20 +59,22 @@ static tn_status write_blob(registry *registry, whole_file *to, const manifest_f
     return whole_file_write(to, zeros, tar_padding(file->bytes), err);
 }
 
-/* {key: value}, of a version as registry_show gives it; nothing that a bundle does not carry. */
+/* {key: value}, of a version as registry_show gives it; nothing that a bundle does not carry. NULL: out of memory. */
 static json_t *head_of(const json_t *version, const manifest *manifest)
 {
     static const char *const kept[] = {"version", "task", "comment", "tags", "metrics"};
     char digest[DIGEST_HEX + 8];
-    json_t *head = json_object();
+    bool whole = true;
 
     snprintf(digest, sizeof digest, "sha256:%s", manifest->digest.hex);
-    json_object_set_new(head, "format", json_string(BUNDLE_FORMAT));
-    json_object_set_new(head, "manifest", json_string(digest));
-    json_object_set(head, "model", json_object_get(version, "name"));
+    json_t *head = json_pack("{s:s, s:s, s:O}", "format", BUNDLE_FORMAT, "manifest", digest, "model",
+                             json_object_get(version, "name"));
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        json_object_set(head, kept[i], json_object_get(version, kept[i]));
-    return head;
+        whole = whole && json_object_set(head, kept[i], json_object_get(version, kept[i])) == 0;
+    if (whole)
+        return head;
+    json_decref(head);
+    return NULL;
 }
 
 static bool is_first(const manifest *manifest, uint32_t at)
@@ -89,7 +91,7 @@ static tn_status write_bundle(registry *registry, whole_file *to, const json_t *
     char name[TAR_NAME_BYTES_MAX + 1];
     meter meter = {.progress = progress, .total = manifest->bytes};
     json_t *head = head_of(version, manifest);
-    char *text = json_dumps(head, JSON_INDENT(1) | JSON_SORT_KEYS);
+    char *text = head ? json_dumps(head, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
 
     json_decref(head);
     tn_status status = text ? write_text(to, BUNDLE_NAME, text, strlen(text), err)
@@ -119,16 +121,17 @@ static tn_status begin_file(const char *path, whole_file *ret_file, tn_error *er
 tn_status registry_export(registry *registry, const char *reference, const char *path, const weights_progress *progress,
                           tn_error *err)
 {
-    registered found;
+    digest digest;
     manifest manifest = {0};
     json_t *version = NULL;
     whole_file file = {.fd = -1};
 
-    tn_status status = registry_find(registry, reference, &found, err);
-    if (status == TN_OK)
-        status = registry_show(registry, reference, &version, err);
-    if (status == TN_OK)
-        status = store_manifest(registry, &found.digest, &manifest, err);
+    tn_status status = registry_show(registry, reference, &version, err);
+    if (status == TN_OK) { /* of the version that is shown, whatever the reference has come to mean since */
+        bool good = digest_parse(json_string_value(json_object_get(version, "digest")), &digest);
+        TN_ASSERT(good);
+        status = store_manifest(registry, &digest, &manifest, err);
+    }
     if (status == TN_OK)
         status = begin_file(path, &file, err);
     if (status == TN_OK)

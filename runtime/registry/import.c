@@ -240,6 +240,20 @@ static tn_status find_present(registry *registry, const registration *r, const d
     return status;
 }
 
+/* What was asked for a version that is there: an alias may point to it, but what was noted of it stays. */
+static tn_status name_present(registry *registry, const registration *given, const registered *present, tn_error *err)
+{
+    char reference[2 * NAME_BYTES_MAX + 2];
+
+    snprintf(reference, sizeof reference, "%s@%s", present->model, present->version);
+    if (given->task || given->comment || given->tag_count || given->metric_count)
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "%s is there already with the same contents, and what was noted of it does not change; leave "
+                       "out --task, --comment, --tag and --metric, or choose another --version",
+                       reference);
+    return given->alias ? registry_set_alias(registry, reference, given->alias, err) : TN_OK;
+}
+
 /* All that follows the head. */
 static tn_status import_files(registry *registry, reader *reader, const digest *digest,
                               const registration *registration, registered *ret_registered, tn_error *err)
@@ -279,6 +293,8 @@ static tn_status import_bundle(registry *registry, reader *reader, const registr
     }
     if (status == TN_OK)
         status = find_present(registry, &registration, &head->manifest, &present, ret_registered, err);
+    if (status == TN_OK && present)
+        status = name_present(registry, given, ret_registered, err);
     if (status == TN_OK && !present)
         status = import_files(registry, reader, &head->manifest, &registration, ret_registered, err);
     bundle_head_finish(head);

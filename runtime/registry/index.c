@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { APPLICATION_ID = 0x546e5267, /* "TnRg" */ BUSY_MS = 60000 };
+enum { APPLICATION_ID = 0x546e5267, /* "TnRg" */ BUSY_MS = 60000, PATIENT_MS = 3600000 };
 
 /* Entry n takes schema n to n + 1. Entries are never changed, only appended. */
 static const char *const migrations[] = {
@@ -52,10 +52,11 @@ static tn_status status_of(int code)
 
 static tn_status refuse(sqlite3 *db, tn_error *err)
 {
-    const char *path = db ? sqlite3_db_filename(db, "main") : NULL;
+    const char *name = db ? sqlite3_db_filename(db, "main") : NULL, *path = name ? name : "the registry's index";
     int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
-    return tn_fail(err, status_of(code), "%.300s: %s", path ? path : "the registry's index",
-                   db ? sqlite3_errmsg(db) : "out of memory");
+    if (status_of(code) == TN_E_AGAIN)
+        return tn_fail(err, TN_E_AGAIN, "%.300s: another `tenon registry` command holds the index; try again", path);
+    return tn_fail(err, status_of(code), "%.300s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
 }
 
 /* ---- statements ---- */
@@ -137,6 +138,14 @@ tn_status index_begin(sqlite3 *db, tn_error *err)
     return index_run(db, err, "BEGIN IMMEDIATE", "");
 }
 
+tn_status index_begin_patiently(sqlite3 *db, tn_error *err)
+{
+    sqlite3_busy_timeout(db, PATIENT_MS);
+    tn_status status = index_begin(db, err);
+    sqlite3_busy_timeout(db, BUSY_MS);
+    return status;
+}
+
 tn_status index_end(sqlite3 *db, tn_status status, tn_error *err)
 {
     if (status == TN_OK)
@@ -185,16 +194,28 @@ static tn_status migrate(sqlite3 *db, tn_error *err)
     return index_end(db, status, err);
 }
 
+/* All at one moment: another process may be making the index. */
+static tn_status read_state(sqlite3 *db, int64_t *ret_application, int64_t *ret_schema, int64_t *ret_tables,
+                            tn_error *err)
+{
+    tn_status status = index_run(db, err, "BEGIN", "");
+
+    if (status != TN_OK)
+        return status;
+    status = read_number(db, "PRAGMA application_id", ret_application, err);
+    if (status == TN_OK)
+        status = read_number(db, "PRAGMA user_version", ret_schema, err);
+    if (status == TN_OK)
+        status = read_number(db, "SELECT count(*) FROM sqlite_master", ret_tables, err);
+    return index_end(db, status, err);
+}
+
 static tn_status check_schema(sqlite3 *db, tn_error *err)
 {
     int64_t application = 0, schema = 0, tables = 0;
     const char *path = sqlite3_db_filename(db, "main");
-    tn_status status = read_number(db, "PRAGMA application_id", &application, err);
+    tn_status status = read_state(db, &application, &schema, &tables, err);
 
-    if (status == TN_OK)
-        status = read_number(db, "PRAGMA user_version", &schema, err);
-    if (status == TN_OK)
-        status = read_number(db, "SELECT count(*) FROM sqlite_master", &tables, err);
     if (status != TN_OK)
         return status;
     if (tables > 0 && application != APPLICATION_ID)

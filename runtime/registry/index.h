@@ -28,6 +28,8 @@ const char *index_text(sqlite3_stmt *statement, int column);
 
 /* Takes the write lock, waiting for its holder. */
 tn_status index_begin(sqlite3 *db, tn_error *err);
+/* The same for whom a long time's work hangs on it. */
+tn_status index_begin_patiently(sqlite3 *db, tn_error *err);
 /* Commits what succeeded, undoes what failed; returns status, or what the commit said. */
 tn_status index_end(sqlite3 *db, tn_status status, tn_error *err);
 

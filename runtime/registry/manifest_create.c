@@ -169,12 +169,17 @@ static json_t *describe(const checkpoint *checkpoint, const char *directory)
 
 /* ---- the text ---- */
 
+/* NULL: out of memory. */
 static json_t *file_list(const manifest_file *files, uint32_t count)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", files[i].name, "bytes",
-                                              (json_int_t)files[i].bytes, "sha256", files[i].digest.hex));
+    for (uint32_t i = 0; i < count; i++) {
+        if (json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", files[i].name, "bytes",
+                                                  (json_int_t)files[i].bytes, "sha256", files[i].digest.hex)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
     return list;
 }
 

@@ -6,14 +6,18 @@
  */
 #include "registry/store.h"
 
+#include "base/utf8.h"
 #include "file/directory.h"
 #include "file/whole_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { VERSION_DIGITS_MAX = 15 }; /* of vN; there is no end to counting on from there */
 
 static tn_status refuse(const char *path, tn_error *err)
 {
@@ -22,20 +26,35 @@ static tn_status refuse(const char *path, tn_error *err)
 
 /* ---- the store ---- */
 
-static tn_status place_blob(const staging *staging, const char *path, const digest *digest, uint64_t bytes,
-                            tn_error *err)
+static bool is_one_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return lstat(a, &first) == 0 && lstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+/* Under the name `to` lies the staged file from now on, whatever was there. */
+static tn_status put_over(const staging *staging, const char *path, const char *to, tn_error *err)
+{
+    char beside[PATH_MAX];
+
+    if (is_one_file(path, to))
+        return TN_OK;
+    snprintf(beside, sizeof beside, "%.3000s/shared", staging->path);
+    unlink(beside);
+    return link(path, beside) == 0 && rename(beside, to) == 0 ? TN_OK : refuse(to, err);
+}
+
+/* What stands under the name and is not the staged file itself is damaged, or came while that was being made. The
+ * staged one was hashed just now, so it is the one that stays. */
+static tn_status place_blob(const staging *staging, const char *path, const digest *digest, tn_error *err)
 {
     char blob[PATH_MAX];
-    struct stat entry;
 
     store_blob_path(staging->registry, digest, blob);
     if (link(path, blob) == 0)
         return TN_OK;
-    if (errno != EEXIST)
-        return refuse(blob, err);
-    if (stat(blob, &entry) == 0 && (uint64_t)entry.st_size == bytes)
-        return TN_OK;
-    return unlink(blob) == 0 && link(path, blob) == 0 ? TN_OK : refuse(blob, err); /* damaged: replaced */
+    return errno == EEXIST ? put_over(staging, path, blob, err) : refuse(blob, err);
 }
 
 static tn_status place_blobs(staging *staging, const manifest *manifest, tn_error *err)
@@ -47,14 +66,32 @@ static tn_status place_blobs(staging *staging, const manifest *manifest, tn_erro
         const manifest_file *file = &manifest->files[i];
         status = staging_file_path(staging, file->name, path, err);
         if (status == TN_OK)
-            status = place_blob(staging, path, &file->digest, file->bytes, err);
+            status = place_blob(staging, path, &file->digest, err);
     }
     if (status != TN_OK)
         return status;
     snprintf(path, sizeof path, "%.3000s/manifest", staging->path);
-    status = place_blob(staging, path, &manifest->digest, manifest->text_bytes, err);
+    status = place_blob(staging, path, &manifest->digest, err);
     store_path(staging->registry, path, "blobs/sha256");
     return status == TN_OK ? directory_sync(path, err) : status;
+}
+
+/* A view that somebody may be using gets the staged files one by one, so that none is missing at any moment. */
+static tn_status refresh_view(staging *staging, const manifest *manifest, const char *view, tn_error *err)
+{
+    char path[PATH_MAX], to[PATH_MAX];
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < manifest->file_count && status == TN_OK; i++) {
+        const char *name = manifest->files[i].name;
+        store_path(staging->registry, to, "views/%s/%s", manifest->digest.hex, name);
+        status = staging_file_path(staging, name, path, err);
+        if (status == TN_OK)
+            status = directory_make_parents(to, err);
+        if (status == TN_OK)
+            status = put_over(staging, path, to, err);
+    }
+    return status == TN_OK ? directory_sync_tree(view, err) : status;
 }
 
 /* A view that is there already is a whole one if the index knows it, and else what a killed process left. */
@@ -66,7 +103,7 @@ static tn_status place_view(staging *staging, const manifest *manifest, bool kno
 
     store_path(staging->registry, view, "views/%s", manifest->digest.hex);
     if (known && stat(view, &entry) == 0)
-        return TN_OK;
+        return refresh_view(staging, manifest, view, err);
     staging_directory(staging, files);
     status = directory_remove(view, err);
     if (status == TN_OK && rename(files, view) != 0)
@@ -82,6 +119,8 @@ static tn_status write_manifest(const staging *staging, const manifest *manifest
 
     if (status == TN_OK)
         status = whole_file_write(&file, manifest->text, manifest->text_bytes, err);
+    if (status == TN_OK && fchmod(file.fd, 0444) != 0)
+        status = refuse(file.path, err);
     if (status == TN_OK)
         return whole_file_end(&file, err);
     whole_file_abandon(&file);
@@ -101,7 +140,8 @@ static tn_status row_exists(sqlite3 *db, bool *ret_exists, tn_error *err, const 
     return status;
 }
 
-/* v1, v2, ...: the next that nobody has had, since names that return with other contents mislead. */
+/* v1, v2, ...: the next that nobody has had, whether it was chosen here or given, since names that return with other
+ * contents mislead. */
 static tn_status next_version(sqlite3 *db, const char *model, char ret_version[NAME_BYTES_MAX + 1], int64_t *ret_number,
                               tn_error *err)
 {
@@ -119,6 +159,17 @@ static tn_status next_version(sqlite3 *db, const char *model, char ret_version[N
             row_exists(db, &taken, err, "SELECT 1 FROM version WHERE model = ?1 AND name = ?2", model, ret_version);
     }
     return status;
+}
+
+/* The N of a version that is called vN; 0: it has another name. */
+static int64_t number_of(const char *version)
+{
+    char again[NAME_BYTES_MAX + 1];
+    int64_t number =
+        version[0] == 'v' && strlen(version) <= VERSION_DIGITS_MAX + 1 ? strtoll(version + 1, NULL, 10) : 0;
+
+    snprintf(again, sizeof again, "v%" PRId64, number);
+    return strcmp(again, version) == 0 ? number : 0;
 }
 
 static tn_status insert_pairs(sqlite3 *db, const registration *r, const char *version, tn_error *err)
@@ -168,12 +219,25 @@ static tn_status insert_files(sqlite3 *db, const manifest *manifest, tn_error *e
 
 /* ---- both ---- */
 
+/* The index is shown as JSON, which is UTF-8. NULL is fine. */
+static tn_status check_text(const char *what, const char *text, tn_error *err)
+{
+    return !text || utf8_is_valid(text, strlen(text)) ? TN_OK
+                                                      : tn_fail(err, TN_E_ARGUMENT, "%.200s is not UTF-8", what);
+}
+
 static tn_status check_pairs(const registration *r, tn_error *err)
 {
+    char what[NAME_BYTES_MAX + 32];
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < r->tag_count && status == TN_OK; i++)
+    for (uint32_t i = 0; i < r->tag_count && status == TN_OK; i++) {
         status = name_check("the tag", r->tags[i].key, err);
+        if (status != TN_OK)
+            break;
+        snprintf(what, sizeof what, "the value of the tag %s", r->tags[i].key);
+        status = check_text(what, r->tags[i].text, err);
+    }
     for (uint32_t i = 0; i < r->metric_count && status == TN_OK; i++)
         status = name_check("the metric", r->metrics[i].key, err);
     return status;
@@ -186,6 +250,10 @@ tn_status registration_check(const registration *r, tn_error *err)
         status = name_check("the version", r->version, err);
     if (status == TN_OK && r->alias)
         status = name_check("the alias", r->alias, err);
+    if (status == TN_OK)
+        status = check_text("the task", r->task, err);
+    if (status == TN_OK)
+        status = check_text("the comment", r->comment, err);
     return status == TN_OK ? check_pairs(r, err) : status;
 }
 
@@ -198,10 +266,12 @@ tn_status registration_insert(registry *registry, const registration *r, const m
     tn_status status = TN_OK;
 
     snprintf(version.model, sizeof version.model, "%s", r->model);
-    if (r->version)
+    if (r->version) {
         snprintf(version.version, sizeof version.version, "%s", r->version);
-    else
+        number = number_of(r->version);
+    } else {
         status = next_version(registry->db, r->model, version.version, &number, err);
+    }
     if (status == TN_OK)
         status = row_exists(registry->db, &taken, err, "SELECT 1 FROM version WHERE model = ?1 AND name = ?2", r->model,
                             version.version);
@@ -232,7 +302,7 @@ tn_status staging_publish(staging *staging, const manifest *manifest, const regi
     if (status == TN_OK)
         status = directory_sync_tree(files, err);
     if (status == TN_OK)
-        status = index_begin(db, err);
+        status = index_begin_patiently(db, err);
     if (status != TN_OK)
         return status;
     status = row_exists(db, &known, err,

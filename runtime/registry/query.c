@@ -2,6 +2,7 @@
 #include "registry/store.h"
 
 #include "base/edit_distance.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -162,9 +163,12 @@ static tn_status read_pairs(registry *registry, const char *sql, const char *mod
 
     while (status == TN_OK && (status = index_step(statement, &row, err)) == TN_OK && row) {
         bool number = sqlite3_column_type(statement, 1) == SQLITE_FLOAT;
-        json_object_set_new(to, index_text(statement, 0),
-                            number ? json_real(sqlite3_column_double(statement, 1))
-                                   : json_string(index_text(statement, 1)));
+        if (json_object_set_new(to, index_text(statement, 0),
+                                number ? json_real(sqlite3_column_double(statement, 1))
+                                       : json_string(index_text(statement, 1))) != 0) {
+            status = tn_fail(err, TN_E_MEMORY, "out of memory for a version");
+            break;
+        }
     }
     sqlite3_finalize(statement);
     return status;
@@ -178,7 +182,10 @@ static tn_status read_aliases(registry *registry, const char *model, const char 
         index_prepare(registry->db, &statement, err,
                       "SELECT name FROM alias WHERE model = ?1 AND version = ?2 ORDER BY name", "tt", model, version);
     while (status == TN_OK && (status = index_step(statement, &row, err)) == TN_OK && row)
-        json_array_append_new(to, json_string(index_text(statement, 0)));
+        if (json_array_append_new(to, json_string(index_text(statement, 0))) != 0) {
+            status = tn_fail(err, TN_E_MEMORY, "out of memory for a version");
+            break;
+        }
     sqlite3_finalize(statement);
     return status;
 }
@@ -228,8 +235,8 @@ static tn_status list_versions(registry *registry, const char *model, json_t *to
 
     while (status == TN_OK && (status = index_step(statement, &row, err)) == TN_OK && row) {
         status = read_version(registry, statement, &version, err);
-        if (status == TN_OK)
-            json_array_append_new(to, version);
+        if (status == TN_OK && json_array_append_new(to, version) != 0)
+            status = tn_fail(err, TN_E_MEMORY, "out of memory for a list");
     }
     sqlite3_finalize(statement);
     return status;
@@ -286,12 +293,13 @@ tn_status registry_list(registry *registry, const char *model, json_t **ret_list
     return TN_OK;
 }
 
-tn_status registry_show(registry *registry, const char *reference, json_t **ret_version, tn_error *err)
+static tn_status show_version(registry *registry, const char *reference, json_t **ret_version, tn_error *err)
 {
     registered found;
     manifest manifest = {0};
     sqlite3_stmt *statement = NULL;
     json_t *version = NULL;
+    char view[PATH_MAX];
     bool row = false;
 
     tn_status status = registry_find(registry, reference, &found, err);
@@ -301,23 +309,41 @@ tn_status registry_show(registry *registry, const char *reference, json_t **ret_
                                found.model, found.version);
     if (status == TN_OK)
         status = index_step(statement, &row, err);
-    if (status == TN_OK && !row)
-        status = tn_fail(err, TN_E_NOT_FOUND, "%s@%s was removed just now", found.model, found.version);
+    TN_ASSERT(status != TN_OK || row); /* it was found in the same transaction */
     if (status == TN_OK)
         status = read_version(registry, statement, &version, err);
     sqlite3_finalize(statement);
     if (status == TN_OK)
         status = store_manifest(registry, &found.digest, &manifest, err);
     if (status == TN_OK) {
-        char view[PATH_MAX];
         store_path(registry, view, "views/%s%s%s", found.digest.hex, manifest.entry[0] ? "/" : "", manifest.entry);
-        json_object_set_new(version, "name", json_string(found.model));
-        json_object_set_new(version, "path", json_string(view));
-        json_object_set(version, "manifest", manifest.json);
-        *ret_version = version;
-    } else {
-        json_decref(version);
+        if (json_object_set_new(version, "name", json_string(found.model)) != 0 ||
+            json_object_set_new(version, "path", utf8_is_valid(view, strlen(view)) ? json_string(view) : json_null()) !=
+                0 ||
+            json_object_set(version, "manifest", manifest.json) != 0)
+            status = tn_fail(err, TN_E_MEMORY, "out of memory for a version");
     }
     manifest_finish(&manifest);
-    return status;
+    if (status != TN_OK) {
+        json_decref(version);
+        return status;
+    }
+    *ret_version = version;
+    return TN_OK;
+}
+
+/* In one transaction, like a list. */
+tn_status registry_show(registry *registry, const char *reference, json_t **ret_version, tn_error *err)
+{
+    json_t *version = NULL;
+    tn_status status = index_run(registry->db, err, "BEGIN", "");
+
+    if (status == TN_OK)
+        status = index_end(registry->db, show_version(registry, reference, &version, err), err);
+    if (status != TN_OK) {
+        json_decref(version);
+        return status;
+    }
+    *ret_version = version;
+    return TN_OK;
 }

@@ -104,7 +104,7 @@ tn_status registry_verify(registry *registry, const char *reference, bool deep, 
 tn_status registry_export(registry *registry, const char *reference, const char *path, const weights_progress *progress,
                           tn_error *err);
 /* A bundle, checked byte by byte. Names of the registration that are NULL are the bundle's. A version that is there
- * with the same digest is left as it is. */
+ * with the same digest is left as it is, but for the alias, which points to it then; notes for it are refused. */
 tn_status registry_import(registry *registry, const char *path, const registration *registration,
                           const weights_progress *progress, registered *ret_registered, tn_error *err);
 

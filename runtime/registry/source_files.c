@@ -237,12 +237,14 @@ static bool is_cache_name(const char *path)
     return strncmp(base ? base + 1 : path, "models--", strlen("models--")) == 0;
 }
 
-/* If the listed directory is a cache entry, or a snapshot of one, the snapshot is listed and the entry is the fence. */
-static tn_status enter_cache(listing *listing, const char *revision, tn_error *err)
+/* If the listed directory is a cache entry, or a snapshot of one, the snapshot is listed and the entry is the fence.
+ * *ret_entered: it is one. */
+static tn_status enter_cache(listing *listing, const char *revision, bool *ret_entered, tn_error *err)
 {
     char entry[PATH_MAX], name[NAME_MAX + 1], commit[GIT_HEX + 1];
     char *slash;
 
+    *ret_entered = false;
     memcpy(entry, listing->directory, sizeof entry);
     if (is_cache_name(entry) && is_directory(entry, "snapshots")) {
         tn_status status = choose_snapshot(entry, revision, commit, err);
@@ -251,15 +253,16 @@ static tn_status enter_cache(listing *listing, const char *revision, tn_error *e
         snprintf(listing->directory, sizeof listing->directory, "%.4000s/snapshots/%s", entry, commit);
     } else {
         if (!(slash = strrchr(entry, '/')) || !is_hex(slash + 1, GIT_HEX))
-            return TN_E_NOT_FOUND;
+            return TN_OK;
         memcpy(commit, slash + 1, GIT_HEX + 1);
         *slash = '\0';
         if (!(slash = strrchr(entry, '/')) || strcmp(slash, "/snapshots") != 0)
-            return TN_E_NOT_FOUND;
+            return TN_OK;
         *slash = '\0';
         if (!is_cache_name(entry))
-            return TN_E_NOT_FOUND;
+            return TN_OK;
     }
+    *ret_entered = true;
     memcpy(listing->fence, entry, sizeof entry);
     repository_of(entry, name);
     listing->files->origin =
@@ -276,15 +279,15 @@ static int by_name(const void *a, const void *b)
 
 static tn_status list_directory(listing *listing, const char *revision, tn_error *err)
 {
-    tn_status status = enter_cache(listing, revision, err);
+    bool entered = false;
+    tn_status status = enter_cache(listing, revision, &entered, err);
 
-    if (status == TN_E_NOT_FOUND && !listing->files->origin && !is_cache_name(listing->directory)) {
+    if (status == TN_OK && !entered) {
         if (revision)
             return tn_fail(err, TN_E_ARGUMENT, "%.300s is no Hugging Face cache entry, so it has no --revision",
                            listing->directory);
         memcpy(listing->fence, listing->directory, sizeof listing->fence);
         listing->files->origin = json_pack("{s:s, s:s}", "kind", "directory", "path", listing->directory);
-        status = TN_OK;
     }
     if (status == TN_OK)
         status = list_folder(listing, "", 0, err);

@@ -12,9 +12,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Locks the folder at staging->path. False with errno EWOULDBLOCK: another process has it; ENOENT: `gc` was quicker. */
+/* `gc` holds a folder for a moment, another pull for as long as it runs. */
+enum { LOCK_TRIES = 20, LOCK_PAUSE_MS = 50 };
+
+/* Locks the folder at staging->path. False with errno EWOULDBLOCK: another process has it; ENOENT: `gc` was quicker. A
+ * folder that is new and ours alone is waited for, since only `gc` can be looking at it. */
 static bool lock_folder(staging *staging)
 {
     struct stat locked, there;
@@ -22,7 +27,7 @@ static bool lock_folder(staging *staging)
 
     if (fd < 0)
         return false;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0) {
+    if (flock(fd, staging->kept ? LOCK_EX | LOCK_NB : LOCK_EX) == 0 && fstat(fd, &locked) == 0) {
         if (stat(staging->path, &there) == 0 && there.st_ino == locked.st_ino) {
             staging->lock = fd;
             return true;
@@ -48,12 +53,14 @@ static tn_status make_folder(staging *staging, const char *key, tn_error *err)
 tn_status staging_open(registry *registry, const char *key, staging *ret_staging, tn_error *err)
 {
     staging opened = {.registry = registry, .lock = -1, .kept = key != NULL};
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     char files[PATH_MAX];
+    uint32_t tries = 0;
     tn_status status;
 
-    do
-        status = make_folder(&opened, key, err);
-    while (status == TN_OK && !lock_folder(&opened) && errno == ENOENT);
+    while ((status = make_folder(&opened, key, err)) == TN_OK && !lock_folder(&opened) &&
+           (errno == ENOENT || (errno == EWOULDBLOCK && ++tries < LOCK_TRIES)))
+        nanosleep(&pause, NULL);
     if (status == TN_OK && opened.lock < 0)
         status = errno == EWOULDBLOCK
                      ? tn_fail(err, TN_E_AGAIN, "%.300s: another process is working on it; wait for it", opened.path)
@@ -93,28 +100,55 @@ tn_status staging_file_path(staging *staging, const char *name, char ret_path[PA
     return strchr(name, '/') ? directory_make_parents(ret_path, err) : TN_OK;
 }
 
-bool staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes)
+/* Whether a file of the store has the contents that it is named by, and not only their size. Memory that runs out says
+ * nothing about the file. */
+static tn_status compare_contents(const char *path, const digest *promised, uint64_t bytes, meter *meter,
+                                  bool *ret_same, tn_error *err)
+{
+    char git[GIT_HEX + 1];
+    digest found;
+    struct stat entry;
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = TN_E_IO;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd >= 0 && fstat(fd, &entry) == 0 && S_ISREG(entry.st_mode) && (uint64_t)entry.st_size == bytes)
+        status = hash_file(fd, path, bytes, meter, &found, git, &reason);
+    if (fd >= 0)
+        close(fd);
+    *ret_same = status == TN_OK && digest_equal(&found, promised);
+    return status == TN_E_MEMORY ? tn_fail(err, status, "%s", reason.msg) : TN_OK;
+}
+
+tn_status staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes, meter *meter,
+                            bool *ret_taken, tn_error *err)
 {
     char blob[PATH_MAX], beside[PATH_MAX], path[PATH_MAX];
-    struct stat entry;
+    uint64_t before = meter->done;
+    bool same = false;
+    tn_status status = staging_file_path(staging, name, path, err);
 
+    *ret_taken = false;
+    if (status != TN_OK)
+        return status;
     store_blob_path(staging->registry, digest, blob);
-    if (stat(blob, &entry) != 0 || (uint64_t)entry.st_size != bytes ||
-        staging_file_path(staging, name, path, NULL) != TN_OK)
-        return false;
     snprintf(beside, sizeof beside, "%.3000s/shared", staging->path);
     unlink(beside);
     if (link(blob, beside) != 0)
-        return false;
-    bool taken = rename(beside, path) == 0;
+        return TN_OK;
+    status = compare_contents(beside, digest, bytes, meter, &same, err);
+    *ret_taken = same && rename(beside, path) == 0;
     unlink(beside); /* there still if path was that link already */
-    return taken;
+    meter->done = *ret_taken ? meter->done : before;
+    return status;
 }
 
 tn_status staging_copy(staging *staging, const char *name, int from, uint64_t bytes, meter *meter, digest *ret_digest,
                        char ret_git[GIT_HEX + 1], tn_error *err)
 {
     char path[PATH_MAX];
+    struct meter quiet = {0};
+    bool shared;
     file_hash hash;
     tn_status status = staging_file_path(staging, name, path, err);
 
@@ -128,11 +162,10 @@ tn_status staging_copy(staging *staging, const char *name, int from, uint64_t by
     if (status == TN_OK && fsync(to) != 0)
         status = tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
     close(to);
-    if (status == TN_OK) {
-        file_hash_finish(&hash, ret_digest, ret_git);
-        staging_take_blob(staging, name, ret_digest, bytes);
-    }
-    return status;
+    if (status != TN_OK)
+        return status;
+    file_hash_finish(&hash, ret_digest, ret_git);
+    return staging_take_blob(staging, name, ret_digest, bytes, &quiet, &shared, err);
 }
 
 tn_status staging_link(staging *staging, const char *name, const char *existing, tn_error *err)

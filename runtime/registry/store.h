@@ -2,9 +2,10 @@
  *
  *   registry.db             the index
  *   blobs/sha256/HEX        contents, among them manifests; read-only
- *   views/HEX/FILE...       a version as an ordinary model directory, by the digest of its manifest: hard links to
- * blobs staging/NAME/           what one `log` or `import` is working on, locked by it downloads/NAME/         the same
- * of a `pull`, kept when it is cut off
+ *   views/HEX/FILE...       a version as an ordinary model directory: links to
+ *                           blobs; by the digest of its manifest
+ *   staging/NAME/           what one `log` or `import` works on, locked by it
+ *   downloads/NAME/         the same of a `pull`, kept when it is cut off
  */
 #ifndef REGISTRY_STORE_H
 #define REGISTRY_STORE_H
@@ -53,12 +54,14 @@ tn_status staging_file_path(staging *staging, const char *name, char ret_path[PA
  * second place. */
 tn_status staging_copy(staging *staging, const char *name, int from, uint64_t bytes, meter *meter, digest *ret_digest,
                        char ret_git[GIT_HEX + 1], tn_error *err);
-/* If the store has these contents already, the file is a link to them from now on, and takes no second place. The link
- * keeps them, even if `gc` removes the blob's own name meanwhile. False: it has not. */
-bool staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes);
+/* If the store has these contents already, the file is a link to them from now on, and takes no second place. They are
+ * hashed before, so that a damaged blob never takes the place of a good file. The link keeps them, even if `gc` removes
+ * the blob's own name meanwhile. *ret_taken false: the store has them not, or not any more. */
+tn_status staging_take_blob(staging *staging, const char *name, const digest *digest, uint64_t bytes, meter *meter,
+                            bool *ret_taken, tn_error *err);
 /* Another name of a file that is there. */
 tn_status staging_link(staging *staging, const char *name, const char *existing, tn_error *err);
-/* Whether its names are names. */
+/* Whether its names are names, and its texts UTF-8. */
 tn_status registration_check(const registration *registration, tn_error *err);
 /* The rows of a new version. The caller holds the write lock. */
 tn_status registration_insert(registry *registry, const registration *registration, const manifest *manifest,

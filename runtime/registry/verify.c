@@ -1,6 +1,8 @@
 /* runtime/registry/verify.c: what is stored, against what was stored. Contents that versions share are hashed once. */
 #include "registry/store.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -47,11 +49,36 @@ static tn_status hash_and_compare(verification *v, const char *path, const manif
     return status == TN_E_MEMORY ? tn_fail(err, status, "%s", reason.msg) : TN_OK;
 }
 
-static void note(json_t *damage, const char *path, const char *fault)
+/* A path may be anything, and a sentence that was cut may end within a character; JSON is UTF-8. */
+static void make_utf8(char *text)
+{
+    uint32_t codepoint;
+    bool valid;
+
+    for (size_t left = strlen(text), bytes; left; text += bytes, left -= bytes) {
+        bytes = utf8_decode(text, left, &codepoint, &valid);
+        if (!valid)
+            memset(text, '?', bytes);
+    }
+}
+
+/* What is damaged is counted by what stands in `damage`, so it stands there or the report fails. */
+static tn_status note(json_t *damage, const char *fault, tn_error *err)
+{
+    char sentence[1024];
+
+    snprintf(sentence, sizeof sentence, "%s", fault);
+    make_utf8(sentence);
+    return json_array_append_new(damage, json_string(sentence)) == 0
+               ? TN_OK
+               : tn_fail(err, TN_E_MEMORY, "out of memory for a report");
+}
+
+static tn_status note_file(json_t *damage, const char *path, const char *fault, tn_error *err)
 {
     char sentence[1024];
     snprintf(sentence, sizeof sentence, "%.600s: %.300s", path, fault);
-    json_array_append_new(damage, json_string(sentence));
+    return note(damage, sentence, err);
 }
 
 /* The file at path, which was looked at already if it is one inode with another name. */
@@ -60,10 +87,8 @@ static tn_status check_path(verification *v, const char *path, const manifest_fi
     struct stat entry;
     char key[DIGEST_HEX + 48], fault[FAULT_BYTES];
 
-    if (lstat(path, &entry) != 0) {
-        note(damage, path, strerror(errno));
-        return TN_OK;
-    }
+    if (lstat(path, &entry) != 0)
+        return note_file(damage, path, strerror(errno), err);
     snprintf(key, sizeof key, "%" PRIu64 ":%" PRIu64 ":%s", (uint64_t)entry.st_dev, (uint64_t)entry.st_ino,
              file->digest.hex);
     const char *seen = json_string_value(json_object_get(v->seen, key));
@@ -71,11 +96,12 @@ static tn_status check_path(verification *v, const char *path, const manifest_fi
         tn_status status = hash_and_compare(v, path, file, fault, err);
         if (status != TN_OK)
             return status;
-        json_object_set_new(v->seen, key, json_string(fault));
+        make_utf8(fault);
+        if (json_object_set_new(v->seen, key, json_string(fault)) != 0)
+            return tn_fail(err, TN_E_MEMORY, "out of memory for a report");
+        seen = fault;
     }
-    if (seen ? *seen : *fault)
-        note(damage, path, seen ? seen : fault);
-    return TN_OK;
+    return *seen ? note_file(damage, path, seen, err) : TN_OK;
 }
 
 static tn_status check_file(verification *v, const digest *version, const manifest_file *file, json_t *damage,
@@ -102,9 +128,7 @@ static tn_status open_as_loader(const verification *v, const manifest *manifest,
     checkpoint_close(checkpoint);
     if (status == TN_E_MEMORY)
         return tn_fail(err, status, "%s", reason.msg);
-    if (status != TN_OK)
-        json_array_append_new(damage, json_string(reason.msg));
-    return TN_OK;
+    return status == TN_OK ? TN_OK : note(damage, reason.msg, err);
 }
 
 static tn_status check_version(verification *v, const registered *version, json_t *damage, tn_error *err)
@@ -115,10 +139,8 @@ static tn_status check_version(verification *v, const registered *version, json_
 
     if (status == TN_E_MEMORY)
         return tn_fail(err, status, "%s", reason.msg);
-    if (status != TN_OK) {
-        json_array_append_new(damage, json_string(reason.msg));
-        return TN_OK;
-    }
+    if (status != TN_OK)
+        return note(damage, reason.msg, err);
     for (uint32_t i = 0; i < manifest.file_count && status == TN_OK; i++)
         status = check_file(v, &version->digest, &manifest.files[i], damage, err);
     if (status == TN_OK && v->deep && json_array_size(damage) == 0)

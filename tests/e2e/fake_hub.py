@@ -31,6 +31,7 @@ class Hub:
        ("cut", n): n bytes, then the connection is closed      ("status", code[, headers])     ("whole",): ranges are ignored
        ("shift", n): a range that begins n bytes later          ("long", n): n bytes too many   ("bytes", data): other contents
        ("hang", n): n bytes, then nothing until release is set  ("to", url): a redirect
+       ("again", n): the first n bytes, whatever range is asked for, then the connection is closed
     answer: a function that may change the API's answer (a dict, or bytes to be sent as they are)."""
 
     def __init__(self, files, token=None):
@@ -84,13 +85,14 @@ class Hub:
 
     # ---- answers ----
 
-    def reply(self, handler, status, body=b"", headers=()):
+    def reply(self, handler, status, body=b"", headers=(), cut=None):
         handler.send_response(status)
         for key, value in dict(headers).items():
             handler.send_header(key, value)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        handler.wfile.write(body)
+        handler.wfile.write(body[:cut])
+        handler.close_connection = cut is not None and cut < len(body)
 
     def handle(self, server, handler):
         path = urllib.parse.urlsplit(handler.path)
@@ -104,7 +106,8 @@ class Hub:
             if way[0] == "status":
                 return self.reply(handler, way[1], b"later", way[2] if len(way) > 2 else ())
             body = self.answer(self.describe())
-            return self.reply(handler, 200 if known else 404, body if isinstance(body, bytes) else json.dumps(body).encode())
+            body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            return self.reply(handler, 200 if known else 404, body, cut=way[1] if way[0] == "cut" else len(body))
         if match := re.fullmatch(r"/acme/tiny/resolve/" + COMMIT + "/(.+)", path.path):
             return self.resolve(handler, urllib.parse.unquote(match[1]))
         return self.reply(handler, 404, b"nothing here")
@@ -136,7 +139,7 @@ class Hub:
         if way[0] == "bytes":
             data = way[1]
         first = 0
-        if (match := re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range") or "")) and way[0] != "whole":
+        if (match := re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range") or "")) and way[0] not in ("whole", "again"):
             first = int(match[1])
         if first >= len(data) and first:
             return self.reply(handler, 416)
@@ -147,7 +150,7 @@ class Hub:
             handler.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        if way[0] in ("cut", "hang"):
+        if way[0] in ("cut", "again", "hang"):
             handler.wfile.write(body[:way[1]])
             handler.wfile.flush()
             if way[0] == "hang":

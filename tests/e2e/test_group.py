@@ -196,11 +196,10 @@ def test_abort(kind, world):
 
 def test_missing_member(kind):
     with Group(kind, 3, join_timeout=1.5) as group:
-        members = [group.start(rank) for rank in (0, 2)]
+        members = [group.start(0), group.start(2, settings=["group.join_timeout=40"])]
         out = must_fail(members[0], NOT_FOUND, "join group tenon")
         assert "rank 1" in out, out
-        finish(members[1])
-        assert members[1].returncode == 1
+        must_fail(members[1], CANCELLED, "did not join group tenon", "rank 1", seconds=10)  # who has patience is told
 
 
 def test_missing_rank_0(kind):
@@ -258,6 +257,29 @@ def test_strangers_at_the_port():
         connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
         must_fail(member, -8, "the other side is no Tenon")
         connection.close()
+
+
+def test_crowd_at_the_port():
+    """Connections that say nothing and stay are more than the store holds; members come in all the same, however many at once."""
+    with Group("tcp", 3) as group, contextlib.ExitStack() as stack:
+        members = [group.start(0, "get", "k", 20000)]
+        port = int(group.store.rsplit(":", 1)[1])
+        sockets = []
+        while len(sockets) < 100:
+            with contextlib.suppress(ConnectionRefusedError):
+                sockets.append(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+        members += [group.start(1, "put", "k", "v"), group.start(2, "get", "k", 20000)]
+        must_succeed(members)
+
+
+def test_cut_off_while_greeting():
+    """Whoever is cut off before a word was said comes again."""
+    with Group("tcp", 2) as group:
+        address = ("127.0.0.1", int(group.store.rsplit(":", 1)[1]))
+        with socket.create_server(address) as server:
+            member = group.start(1, "put", "k", "v")
+            server.accept()[0].close()
+        must_succeed([group.start(0, "get", "k", 20000), member])
 
 
 def test_folder_of_others():
@@ -366,6 +388,8 @@ def main():
     else:
         test_wrong_secret()
         test_strangers_at_the_port()
+        test_crowd_at_the_port()
+        test_cut_off_while_greeting()
         test_slurm_variables()
         test_command()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`tenon registry`: versions logged from files, directories and Hugging Face's cache, found again under every kind of name, checked,
 renamed, removed, and carried to a registry that has never seen them. What is hostile or damaged is refused in words."""
+import fcntl
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
+import threading
 
 from hf_cache import COMMIT, git_blob, make_cache, read_directory
 from registry_program import DIRECTORY, TINY, Registry, command, run
@@ -64,7 +66,8 @@ def test_gguf(folder):
     with open(os.path.join(r.root, "blobs/sha256", shown["digest"]), "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == shown["digest"], "a manifest is named by its hash"
     assert sha256(shown["path"]) == sha256(TINY) and os.stat(shown["path"]).st_nlink == 2
-    assert os.stat(shown["path"]).st_mode & 0o222 == 0, "stored files are read-only"
+    for blob in r.blobs():
+        assert os.stat(os.path.join(r.root, "blobs/sha256", blob)).st_mode & 0o222 == 0, "stored files are read-only"
     assert "a first one" in r("list") and "team=a" in r("show", "tiny:prod")
     for reference in ("tiny", "tiny@v1", "tiny:prod", "tiny@sha256:" + added["digest"]):
         assert r.json("show", reference)["version"] == "v1", reference
@@ -242,6 +245,7 @@ def test_names_change(folder):
     r("copy", "m:next", "n", "--version", "one", "--comment", "from m", "--metric", "x=1e3")
     copy = r.json("show", "n")
     assert copy["digest"] == r.json("show", "m@b")["digest"] and copy["metrics"] == {"x": 1000.0} and copy["comment"] == "from m"
+    assert r("copy", "m", "n", "--metric", "x=y", code=2).count("tenon") == 1 and "KEY=VALUE" in r("copy", "m", "n", "--tag", "x", code=2)
     r("rm", "m@a")
     assert r.json("show", "m")["version"] == "c", "without its default the last one again"
     r("rm", "m:next")
@@ -316,6 +320,119 @@ def test_verify(folder):
     assert "damaged" in r.model("inspect", "registry:good", code=1) or "manifest" in r.model("inspect", "registry:good", code=1)
 
 
+def test_damage_does_not_spread(folder):
+    """A version that is made while the store holds damaged contents of the same name is whole, and heals what it shares."""
+    r = Registry(folder + "/spread")
+    for again in (lambda name: r("log", name, DIRECTORY), lambda name: r("import", folder + "/spread.tar", "--name", name)):
+        r("log", "old", DIRECTORY)
+        shown = r.json("show", "old")
+        if not os.path.exists(folder + "/spread.tar"):
+            r("export", "old", folder + "/spread.tar")
+        for file in shown["manifest"]["files"]:
+            flip(os.path.join(shown["path"], file["name"]))
+        assert r.json("verify", code=4)["damaged"] >= 1
+        again("new")
+        assert r.json("verify", "new", "--deep")["damaged"] == 0
+        r("rm", "old")
+        r("gc")
+        assert r.json("verify")["damaged"] == 0
+        r("rm", "new")
+        r("gc")
+
+
+def test_texts_that_are_not_utf8(folder):
+    """Bytes of another encoding: refused where they would be kept, and no reason to call what is damaged good."""
+    latin = b"caf\xe9".decode(errors="surrogateescape")
+    r = Registry(folder + "/texts")
+    for flags in (["--comment", latin], ["--task", latin], ["--tag", "a=" + latin]):
+        assert "is not UTF-8" in r("log", "m", TINY, *flags, code=1)
+    assert not os.path.exists(r.root + "/registry.db") or r.versions() == []
+    r, environment = Registry(f"{folder}/{latin}/registry"), dict(os.environ, TENON_HOME=f"{folder}/{latin}")
+    run(command("registry", "log", "m", TINY), env=environment)
+    assert json.loads(run(command("registry", "verify", "--json"), env=environment))["damaged"] == 0
+    for name in r.blobs():
+        flip(os.path.join(r.root, "blobs/sha256", name))
+    report = json.loads(run(command("registry", "verify", "--json"), 4, env=environment))
+    assert report["damaged"] == 1 and "/caf?/registry" in report["versions"][0]["damage"][0], report
+
+
+def test_directory_that_looks_like_a_cache(folder):
+    r = Registry(folder + "/looks")
+    source = folder + "/models--tiny"
+    shutil.copytree(DIRECTORY, source)
+    assert "is no Hugging Face cache entry" in r("log", "m", source, "--revision", "main", code=1)
+    r("log", "m", source)
+    assert read_directory(r.json("show", "m")["path"]) == read_directory(source)
+    os.mkdir(source + "/snapshots")
+    assert "the cache has no revision 'main'" in r("log", "m", source, code=1)
+
+
+def test_numbers_are_given_once(folder):
+    r = Registry(folder + "/numbers")
+    for version in ("v1", "keep", "v007", "v999999999999999999999"):
+        r("log", "m", TINY, "--version", version)
+    r("rm", "m@v1")
+    assert r.json("log", "m", TINY)["version"] == "v2"
+    r("log", "m", TINY, "--version", "v7")
+    r("rm", "m@v7")
+    assert r.json("log", "m", TINY)["version"] == "v8"
+
+
+def test_errors_do_not_reach_the_terminal(folder):
+    r = Registry(folder + "/terminal")
+    bundle, bad = folder + "/terminal.tar", folder + "/terminal-bad.tar"
+    r("log", "m", TINY)
+    r("export", "m", bundle)
+    parts = members(bundle)
+    for key, value in (("model", "\u001b]0;owned\u0007\u001b[2J"), ("format", "\u009b2J\u007f")):
+        write_tar(bad, [("bundle.json", json.dumps(dict(json.loads(parts[0][1]), **{key: value})).encode())] + parts[1:])
+        words = r("import", bad, code=1)
+        assert "?" in words and not any(c in words for c in "\u001b\u0007\u009b\u007f"), words
+    write_tar(bad, [("bundle\u001b[2J.json", b"{}")] + parts[1:])
+    assert "\u001b" not in r("import", bad, code=1)
+
+
+def test_export_while_names_change(folder):
+    """The bundle's name and contents are those of one version, though an alias moves all the time."""
+    r = Registry(folder + "/moving")
+    digests = {version: r.json("log", "m", source, "--version", version)["digest"] for version, source in (("a", TINY), ("b", DIRECTORY))}
+    r("alias", "set", "m@a", "prod")
+    ended = threading.Event()
+
+    def move():
+        index = sqlite3.connect(r.root + "/registry.db", timeout=60)
+        index.execute("PRAGMA synchronous = OFF")
+        while not ended.is_set():
+            for version in "ba":
+                index.execute("UPDATE alias SET version = ?", version)
+                index.commit()
+        index.close()
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        for i in range(40):
+            r("export", "m:prod", f"{folder}/moving{i}.tar")
+            head = json.loads(members(f"{folder}/moving{i}.tar")[0][1])
+            assert head["manifest"] == "sha256:" + digests[head["version"]], i
+    finally:
+        ended.set()
+        mover.join()
+
+
+def test_two_write_one_file(folder):
+    r = Registry(folder + "/two")
+    r("log", "m", TINY)
+    with open(folder + "/two.tar.partial", "wb") as other:
+        other.write(b"of another process")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another process is writing it" in r("export", "m", folder + "/two.tar", code=1)
+        assert os.path.getsize(folder + "/two.tar.partial") == 18
+    r("export", "m", folder + "/two.tar")  # what is left of a process that is gone is nobody's
+    assert not os.path.exists(folder + "/two.tar.partial") and len(members(folder + "/two.tar")) == 3
+
+
 def test_index_of_another(folder):
     r = Registry(folder + "/other")
     r("log", "m", TINY)
@@ -370,6 +487,10 @@ def test_bundle(folder):
     assert there.json("verify", "--deep")["damaged"] == 0
     before = there.files()
     assert there.json("import", bundle) == added and there.files() == before, "nothing is left to do"
+    assert there.json("import", bundle, "--alias", "prod") == added and there.json("show", "m:prod")["aliases"] == ["new", "prod"]
+    for flags in (["--comment", "x"], ["--task", "x"], ["--tag", "c=d"], ["--metric", "c=1"]):
+        assert "what was noted of it does not change" in there("import", bundle, *flags, code=1)
+    assert there.json("show", "m")["comment"] == "hello" and there.files() == before
     there("import", bundle, "--name", "n", "--version", "x")
     assert there.versions() == ["m@v1", "n@x"]
     here("log", "m", TINY, "--version", "other")
@@ -413,12 +534,15 @@ def test_hostile_bundles(folder):
             out.write(whole[:at] + bytes([whole[at] ^ 0x04]) + whole[at + 1:])
         r("import", bad, code=1)
         assert r.files() == before
-    for name in ("../escape", "/etc/escape", "a/../../escape", "a//b", ".", "a/./b", "", "x" * 2000, "a\\b", "\u0001"):
-        changed(lambda m: m["files"][0].update(name=name), "")
+    for name, words in (("../escape", "lead out of"), ("/etc/escape", "it is absolute"), ("a/../../escape", "lead out of"),
+                        ("a//b", "an empty part"), (".", "lead out of"), ("a/./b", "lead out of"), ("", "or empty"),
+                        ("x" * 2000, "longer than 1024 bytes"), ("x" * 300, "longer than 255 bytes"), ("a\\b", "a backslash"),
+                        ("\u0001", "control characters")):
+        changed(lambda m: m["files"][0].update(name=name), words)
     changed(lambda m: m["files"][0].update(name="../escape"), "lead out of")
     changed(lambda m: m["files"][0].update(name="weights.pkl"), "pickle file")
     changed(lambda m: m["files"][0].update(bytes=-1), "not a number of bytes")
-    changed(lambda m: m["files"][0].update(bytes=1 << 62), "do not add up" if len(parts) < 3 else "")
+    changed(lambda m: m["files"][0].update(bytes=1 << 62), "the manifest says")
     changed(lambda m: [f.update(bytes=(1 << 62) + 1) for f in m["files"]], "do not add up")
     changed(lambda m: m["files"][0].update(sha256="zz"), "sha256 is not")
     changed(lambda m: m["files"].append(dict(m["files"][0])), "listed twice")
@@ -437,10 +561,12 @@ def test_hostile_bundles(folder):
     refused("bad JSON")
     write_tar(bad, [("bundle.json", b" " * (2 << 20))] + parts[1:])
     refused("the limit is")
-    for key, value in (("model", "a/b"), ("version", "../x"), ("format", "x"), ("model", 3), ("tags", [1]), ("tags", {"a b": "c"}),
-                       ("metrics", {"a": "b"}), ("manifest", "sha256:1")):
+    for key, value, words in (("model", "a/b", "the model name 'a/b'"), ("version", "../x", "the version '../x'"),
+                              ("format", "x", "format is 'x'"), ("model", 3, "model is "), ("tags", [1], "tags is not an object"),
+                              ("tags", {"a b": "c"}, "the tag 'a b'"), ("metrics", {"a": "b"}, "'a' is not a number"),
+                              ("manifest", "sha256:1", "64 hexadecimal digits")):
         write_tar(bad, [("bundle.json", json.dumps(dict(json.loads(parts[0][1]), **{key: value})).encode())] + parts[1:])
-        refused("")
+        refused(words)
     write_tar(bad, [parts[0], ("blobs/sha256/" + "0" * 64, parts[1][1])] + parts[2:])
     refused("belongs")
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE):
@@ -470,6 +596,13 @@ def main():
         test_names_change(folder)
         test_a_service_keeps_its_version(folder)
         test_verify(folder)
+        test_damage_does_not_spread(folder)
+        test_texts_that_are_not_utf8(folder)
+        test_directory_that_looks_like_a_cache(folder)
+        test_numbers_are_given_once(folder)
+        test_errors_do_not_reach_the_terminal(folder)
+        test_export_while_names_change(folder)
+        test_two_write_one_file(folder)
         test_index_of_another(folder)
         test_bundle(folder)
         test_hostile_bundles(folder)

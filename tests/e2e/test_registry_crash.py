@@ -45,6 +45,7 @@ def kill_at_random(registry, arguments, times, draw, after):
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
         after(i, process.returncode == 0)
+    assert killed > times // 5, f"{killed} of {times} runs of {took:.3f} s were killed: the rest shows nothing"
     return killed, took
 
 
@@ -91,7 +92,6 @@ def test_log_killed(folder, source, draw):
 
     killed, took = kill_at_random(r, arguments, KILLS, draw, after)
     print(f"log: {killed} of {KILLS} runs of {took:.3f} s were killed, {len(finished)} versions are there")
-    assert killed > KILLS // 3
     check_whole(r)
     only_needed(r)
     for version in finished:

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """`tenon registry pull` from a hub in this process: what arrives, what is asked for again and from which byte, to whom the token goes;
 cut, slow, lying and hostile hubs; and that no other command has anything in it that connects."""
+import fcntl
 import hashlib
 import json
 import os
 import pty
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -30,8 +32,8 @@ class Pull:
         if token:
             self.environment["HF_TOKEN"] = token
 
-    def __call__(self, *more, code=0, repository="acme/tiny"):
-        return self.r("pull", repository, "--endpoint", self.hub.url, *more, code=code, env=self.environment)
+    def __call__(self, *more, code=0, repository="acme/tiny", **how):
+        return self.r("pull", repository, "--endpoint", self.hub.url, *more, code=code, env=self.environment, **how)
 
     def start(self, *more):
         words = command("registry", "pull", "acme/tiny", "--endpoint", self.hub.url, *more, root=self.r.root)
@@ -113,6 +115,9 @@ def test_given_up_and_resumed(folder):
         words = pull("--retries", "0", "--parallel", "1", code=1)
         assert "given up" in words and LARGE_FILE in words and len(pull.downloads()) == 1, words
         assert "there is no registry" not in pull.r("list") and pull.r.versions() == []
+        folder_of_it = os.open(os.path.join(pull.r.root, "downloads", pull.downloads()[0]), os.O_RDONLY)
+        fcntl.flock(folder_of_it, fcntl.LOCK_EX)  # as `gc` does for a moment when it looks whose the folder is
+        threading.Timer(0.3, os.close, [folder_of_it]).start()
         pull()
         assert [r.range for r in hub.asked("cdn", LARGE_FILE)] == [None, "bytes=5000-"]
         pull.whole()
@@ -175,6 +180,7 @@ def test_killed_at_random(folder, draw, times=25):
         pull()
         pull.whole()
         print(f"pull: {killed} of {times} runs of {took:.3f} s were killed")
+        assert killed > times // 5
 
 
 def test_wrong_contents(folder):
@@ -208,6 +214,66 @@ def test_wrong_contents(folder):
         assert "(404)" in pull("--version", "w", code=1)
         hub.ways = {"extra.json": [("status", 418)]}
         assert "418" in pull("--version", "w", code=1)
+
+
+def test_no_end_of_tries(folder):
+    """Bytes that were there before are no progress, however often they come."""
+    with Hub(MODEL) as hub:
+        for i, way in enumerate([("bytes", b"short"), ("again", 3000)]):
+            hub.ways = {LARGE_FILE: [way] * 100}
+            hub.requests.clear()
+            words = Pull(f"{folder}/endless{i}", hub)("--retries", "2", code=1)
+            assert "given up after 3 tries" in words and len(hub.asked("cdn", LARGE_FILE)) == 3, (words, len(hub.requests))
+        hub.api_ways = [("cut", 40)] * 100
+        assert "given up after 3 tries" in Pull(folder + "/endless", hub)("--retries", "2", code=1) and len(hub.api_ways) == 97
+
+
+def test_more_files_than_may_be_open(folder):
+    with Hub(dict(MODEL, **{f"parts/{i}.json": b"{}" * i for i in range(1, 150)})) as hub:
+        pull = Pull(folder + "/files", hub)
+        pull("--parallel", "8", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)))
+        pull.whole()
+
+
+def flip(path):
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        byte = file.read(1)[0]
+        file.seek(0)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_damaged_store(folder):
+    """What the store has is hashed before it is taken, and what came anew takes the place of what is damaged."""
+    with Hub(MODEL) as hub:
+        pull = Pull(folder + "/damaged", hub)
+        pull()
+        blob = os.path.join(pull.r.root, "blobs/sha256", hashlib.sha256(MODEL[LARGE_FILE]).hexdigest())
+        flip(blob)
+        assert pull.r.json("verify", code=4)["damaged"] == 1
+        before = len(hub.asked("cdn", LARGE_FILE))
+        pull("--name", "again")
+        assert len(hub.asked("cdn", LARGE_FILE)) == before + 1 and pull.r.json("verify", "again")["damaged"] == 0
+        pull.r("rm", "tiny")
+        pull.r("gc")
+        pull.whole("again")
+
+
+def test_hub_that_changes_its_mind(folder):
+    """Of one commit it first promises what the store has, and then something shorter under the same name."""
+    with Hub(MODEL) as hub:
+        pull = Pull(folder + "/changed", hub)
+        pull("--name", "victim")
+        hub.ways = {"config.json": [("bytes", b"x" * len(MODEL["config.json"]))]}
+        assert "does not have the hash" in pull(code=1) and len(pull.downloads()) == 1
+        hub.files[LARGE_FILE] = MODEL[LARGE_FILE][:len(MODEL[LARGE_FILE]) // 2]
+        pull(code=1)  # cut in the middle, it is no model
+        hub.files[LARGE_FILE] = MODEL[LARGE_FILE] + b"longer"
+        pull(code=1)
+        assert pull.r.json("verify")["damaged"] == 0
+        hub.files = dict(MODEL)
+        pull()
+        pull.whole()
 
 
 def test_redirects(folder):
@@ -325,6 +391,10 @@ def main():
         test_killed(folder)
         test_killed_at_random(folder, draw)
         test_wrong_contents(folder)
+        test_no_end_of_tries(folder)
+        test_more_files_than_may_be_open(folder)
+        test_damaged_store(folder)
+        test_hub_that_changes_its_mind(folder)
         test_redirects(folder)
         test_endpoints(folder)
         test_hostile_answers(folder)

@@ -4,10 +4,12 @@
 
 #include "cmocka_test.h"
 #include "file/directory.h"
-#include "registry/index.h"
+#include "registry/store.h"
 #include "scratch_directory.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static scratch_directory scratch;
 static char root[128];
@@ -114,6 +116,58 @@ static void test_a_newer_schema_is_refused(void **state)
     assert_null(again);
 }
 
+enum { OPENERS = 8, OPENINGS = 40 };
+
+static void *open_new_registry(void *path)
+{
+    tn_error why = TN_ERROR_INIT;
+    registry *own = NULL;
+    tn_status status = registry_open(path, true, &own, &why);
+
+    if (status != TN_OK)
+        fprintf(stderr, "%s\n", why.msg);
+    registry_close(own);
+    return status == TN_OK ? path : NULL;
+}
+
+static void test_many_make_one_registry(void **state)
+{
+    pthread_t threads[OPENERS];
+    char path[160];
+    void *good;
+
+    (void)state;
+    for (int round = 0; round < OPENINGS; round++) {
+        snprintf(path, sizeof path, "%s/new%d", scratch.path, round);
+        for (int i = 0; i < OPENERS; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, open_new_registry, path), 0);
+        for (int i = 0; i < OPENERS; i++) {
+            pthread_join(threads[i], &good);
+            assert_non_null(good);
+        }
+    }
+}
+
+static void test_a_held_index_is_said_and_keeps_no_folder(void **state)
+{
+    registry *holder;
+    registry_garbage garbage;
+    char path[160];
+    uint32_t removed;
+
+    (void)state;
+    assert_int_equal(registry_open(root, false, &holder, &err), TN_OK);
+    assert_int_equal(index_begin(holder->db, &err), TN_OK);
+    snprintf(path, sizeof path, "%s/staging/left/files", root);
+    assert_int_equal(directory_make(path, &err), TN_OK);
+    sqlite3_busy_timeout(opened->db, 1);
+    assert_int_equal(registry_remove(opened, "m", &removed, &err), TN_E_AGAIN);
+    assert_non_null(strstr(err.msg, "another `tenon registry` command holds the index; try again"));
+    assert_int_equal(registry_collect(opened, false, &garbage, &err), TN_E_AGAIN);
+    assert_int_equal(access(path, F_OK), -1); /* it went without the index's lock */
+    registry_close(holder);
+}
+
 static void test_the_folder(void **state)
 {
     char found[PATH_MAX];
@@ -139,6 +193,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_lease_keeps_what_it_names, make_registry, remove_registry),
         cmocka_unit_test_setup_teardown(test_removed_while_leased_by_digest_elsewhere, make_registry, remove_registry),
         cmocka_unit_test_setup_teardown(test_a_newer_schema_is_refused, make_registry, remove_registry),
+        cmocka_unit_test_setup_teardown(test_many_make_one_registry, make_registry, remove_registry),
+        cmocka_unit_test_setup_teardown(test_a_held_index_is_said_and_keeps_no_folder, make_registry, remove_registry),
         cmocka_unit_test(test_the_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

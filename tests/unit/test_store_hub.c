@@ -273,18 +273,39 @@ static void test_strangers_are_few_short_and_brief(void **state)
     store_hub *hub = create(2);
     store_peer *peers[STORE_HUB_STRANGERS], *more;
     const uint8_t nonce[STORE_DIGEST_BYTES] = {0}, long_frame[] = {1, 4, 0, 0}; /* 1,025 bytes */
-    for (int i = 0; i < STORE_HUB_STRANGERS; i++)
+    for (int i = 0; i < STORE_HUB_STRANGERS; i++) {
+        assert_true(store_hub_has_room(hub));
         assert_int_equal(store_hub_connect(hub, nonce, 5, &peers[i], NULL), TN_OK);
+    }
+    assert_false(store_hub_has_room(hub));
     assert_int_equal(store_hub_connect(hub, nonce, 5, &more, NULL), TN_E_AGAIN);
-    assert_int_equal(store_hub_tick(hub, 5), 5 + STORE_GREETING_MS);
     assert_false(store_hub_is_over(peers[0]));
     deliver(&(line){.hub = hub, .peer = peers[0]}, long_frame, sizeof long_frame, 5);
     assert_true(store_hub_is_over(peers[0]));
+    store_hub_disconnect(hub, peers[0]);
+    assert_int_equal(store_hub_tick(hub, 5), 5 + STORE_GREETING_MS);
     store_hub_tick(hub, 5 + STORE_GREETING_MS);
-    for (int i = 0; i < STORE_HUB_STRANGERS; i++)
+    for (int i = 1; i < STORE_HUB_STRANGERS; i++)
         assert_true(store_hub_is_over(peers[i]));
-    store_hub_disconnect(hub, peers[3]);
-    assert_int_equal(store_hub_connect(hub, nonce, 5, &more, NULL), TN_OK);
+    store_hub_destroy(hub);
+}
+
+static void test_a_crowd_of_strangers_makes_room(void **state)
+{
+    (void)state;
+    store_hub *hub = create(2);
+    store_peer *peers[STORE_HUB_STRANGERS];
+    const uint8_t nonce[STORE_DIGEST_BYTES] = {0};
+    for (int i = 0; i < STORE_HUB_STRANGERS; i++)
+        assert_int_equal(store_hub_connect(hub, nonce, i < 10 ? 5 : 500, &peers[i], NULL), TN_OK);
+    assert_int_equal(store_hub_tick(hub, 500), 5 + STORE_GREETING_CROWDED_MS);
+    store_hub_tick(hub, 5 + STORE_GREETING_CROWDED_MS);
+    for (int i = 0; i < STORE_HUB_STRANGERS; i++)
+        assert_int_equal(store_hub_is_over(peers[i]), i < 10);
+    for (int i = 0; i < 10; i++)
+        store_hub_disconnect(hub, peers[i]);
+    line member = join(hub, 1, 2);
+    hang_up(&member);
     store_hub_destroy(hub);
 }
 
@@ -463,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_another_world_size_ends_a_group_that_is_not_complete),
         cmocka_unit_test(test_other_groups_ranks_and_versions_are_refused),
         cmocka_unit_test(test_strangers_are_few_short_and_brief),
+        cmocka_unit_test(test_a_crowd_of_strangers_makes_room),
         cmocka_unit_test(test_a_get_waits_for_the_put),
         cmocka_unit_test(test_a_get_times_out),
         cmocka_unit_test(test_gets_of_one_member_are_bounded),
