@@ -238,6 +238,40 @@ static void test_ranks_together_hold_every_part(void **state)
     close_request(&r);
 }
 
+/* FP8 in blocks of 128 by 128: a rank must not begin in the middle of one. */
+static void test_vocabulary_rows_that_share_a_scale_stay_together(void **state)
+{
+    (void)state;
+    model_config config = llama_8b;
+    config.vocab = 32002;
+    request r = open_request(&config, NULL);
+    graph_view view;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t heads = 0;
+
+    for (uint32_t id = 0; id < r.compile.api->weight_count; id++)
+        if (strstr(model_graph_weight_name(r.graph, id), "lm_head"))
+            r.enc[id] = (tn_enc){.struct_size = sizeof(tn_enc),
+                                 .family = TN_ENC_AFFINE,
+                                 .qtype = TN_Q_E4M3,
+                                 .bits = 8,
+                                 .group_k = 128,
+                                 .group_n = 128,
+                                 .scale_type = TN_F32};
+    assert_int_equal(graph_view_init(&view, &r.compile, &err), TN_OK);
+    for (uint32_t id = 0; id < view.api->weight_count; id++) {
+        weight_cut cut;
+        if (!strstr(view.weight[id].value.name, "lm_head"))
+            continue;
+        heads++;
+        assert_int_equal(partition_weight(&view, id, 2, &cut, &err), TN_OK);
+        assert_int_equal(cut.rows, 16128); /* of 16001 */
+    }
+    assert_int_equal(heads, 1);
+    graph_view_finish(&view);
+    close_request(&r);
+}
+
 static void test_nodes_that_no_kernel_runs_are_named(void **state)
 {
     (void)state;
@@ -265,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_quantized_weights_stay_small_on_every_rank),
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
+        cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),
         cmocka_unit_test(test_nodes_that_no_kernel_runs_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

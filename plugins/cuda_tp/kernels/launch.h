@@ -86,10 +86,11 @@ tn_status cuda_weight_layout(const tn_enc *enc, uint64_t rows, uint64_t columns,
 void cuda_weight_place(cuda_weight *weight, const cuda_weight_size *size, void *base);
 
 /* Moves one canonical block (tn_planes, here in device memory) into a placed weight.
- * row0 % 16 == 0 and n_rows % 16 == 0 or at the end; k0 % 64 == 0 and n_k % 64 == 0 or at the end, and both on whole
- * groups (of either level, or at the end). With group_n > 1: row0 on a multiple of it. plane[]: device pointers by
- * TN_PLANE_*, of any alignment; PERM is not touched, LUT is copied. FLOAT weights: rows are copied, padding zeroed; any
- * row0, k0. Codes of the same panel must not be repacked concurrently. */
+ * row0 % 16 == 0, and n_rows % 16 == 0 unless no other block has rows of the last panel (the rest of which becomes
+ * zero); k0 % 64 == 0 and n_k % 64 == 0 or at the end, and both on whole groups (of either level, or at the end). With
+ * group_n > 1: row0 on a multiple of it. plane[]: device pointers by TN_PLANE_*, of any alignment; PERM is not touched,
+ * LUT is copied. FLOAT weights: rows are copied, padding zeroed; any row0, k0. Codes of the same panel must not be
+ * repacked concurrently. */
 typedef struct cuda_repack_args {
     const cuda_weight *weight;
     uint64_t row0, n_rows, k0, n_k;
