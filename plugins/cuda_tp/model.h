@@ -53,7 +53,7 @@ typedef struct step_inputs {
     int32_t *score_target;
     uint32_t *mask;                   /* [max_outputs, (V + 31) / 32] */
     uint32_t *bias_row, *seen_row;    /* [max_outputs + 1] */
-    int32_t *bias_token, *seen_token; /* [list_limit] */
+    int32_t *bias_token, *seen_token; /* [bias_limit], [seen_limit] */
     float *bias_value;
     uint32_t *seen_count;
 } step_inputs;
@@ -68,7 +68,7 @@ typedef struct step_outputs {
 
 typedef struct step_sizes {
     uint32_t task_limit, partial_limit, mask_words;
-    uint64_t list_limit; /* biases, or seen tokens, of a batch */
+    uint64_t bias_limit, seen_limit; /* of a batch */
     uint64_t input_bytes, output_bytes;
 } step_sizes;
 

@@ -170,6 +170,24 @@ static void test_quantized_weights_stay_small_on_every_rank(void **state)
     close_request(&r);
 }
 
+/* Lists of tokens have room for a batch's, not for a vocabulary a row. */
+static void test_long_sequences_do_not_take_memory_for_lists(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    tn_error err = TN_ERROR_INIT;
+    rank_bytes small, large;
+
+    assert_int_equal(plan_for(&r, 1, &small, &err), TN_OK);
+    r.compile.max_model_len = 131072;
+    assert_int_equal(plan_for(&r, 1, &large, &err), TN_OK);
+    uint64_t tables = 256ull * (131072 - 8192) / 16 * 4, spans = 2ull * (131072 - 8192) / 512;
+    uint64_t partials = spans * 32 * (128 + 2) * 4;
+    uint64_t more = large.plan.activations - small.plan.activations;
+    assert_in_range(more, tables + partials, tables + partials + (1 << 20));
+    close_request(&r);
+}
+
 static void expect_refusal(const request *r, uint32_t world, const char *words)
 {
     tn_error err = TN_ERROR_INIT;
@@ -297,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_and_pages_of_known_models),
         cmocka_unit_test(test_quantized_weights_stay_small_on_every_rank),
+        cmocka_unit_test(test_long_sequences_do_not_take_memory_for_lists),
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),

@@ -384,6 +384,50 @@ static void test_a_step_may_feed_on_the_one_before_it(void **state)
     family_directory_remove(path);
 }
 
+/* ---- lists of the sampler ---- */
+
+/* The most that the core sends: more than the tiny vocabulary and the sequence have tokens. */
+static void test_a_row_may_have_as_many_biases_as_the_core_sends(void **state)
+{
+    (void)state;
+    enum { CHOSEN = 7 };
+    static int32_t token[TN_BIAS_ROW_MAX + 1];
+    static float value[TN_BIAS_ROW_MAX + 1];
+    uint32_t row[] = {0, TN_BIAS_ROW_MAX};
+    rig_limits limits = limits_of(2, false);
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+    uint64_t ticket;
+
+    family_directory_make("llama", NULL, path);
+    limits.max_seqs = limits.max_outputs = 1;
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+    for (uint32_t i = 0; i < TN_BIAS_ROW_MAX; i++)
+        token[i] = (int32_t)(i % FAMILY_VOCAB);
+    token[TN_BIAS_ROW_MAX - 1] = CHOSEN;
+    value[TN_BIAS_ROW_MAX - 1] = 1e6f;
+    const tn_sample sample = {.struct_size = sizeof sample, .bias_row = row, .bias_token = token, .bias_value = value};
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    batch.sample = &sample;
+    batch.need |= TN_NEED_BIAS;
+    assert_int_equal(collect(&rig, submit(&rig, &batch)), CHOSEN);
+
+    token[3] = FAMILY_VOCAB;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    token[3] = -1;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    token[3] = 0;
+    row[0] = TN_BIAS_ROW_MAX + 1;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    row[0] = 0;
+    row[1]++;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_UNSUPPORTED);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
 /* ---- memory ---- */
 
 #ifdef ON_DEVICE
@@ -527,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_rows_beyond_one_span_agree_however_they_come),
 #endif
         cmocka_unit_test(test_a_step_may_feed_on_the_one_before_it),
+        cmocka_unit_test(test_a_row_may_have_as_many_biases_as_the_core_sends),
 #ifdef ON_DEVICE
         cmocka_unit_test(test_memory_is_as_planned),
 #else
