@@ -107,6 +107,7 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
     return status;
 }
 
+/* On the rank's device, which is in use. */
 static void free_staging(rank *r)
 {
     const device_api *api = r->model->dev->api;
@@ -179,10 +180,14 @@ tn_status load_seal(tn_model *m, tn_error *err)
         if (m->rows_loaded[id] < m->p->weights[id].rows)
             return tn_fail(err, TN_E_ARGUMENT, "%s has not arrived (%llu of %llu rows)", m->p->weights[id].name,
                            (unsigned long long)m->rows_loaded[id], (unsigned long long)m->p->weights[id].rows);
-    for (uint32_t i = 0; i < m->p->world; i++)
-        free_staging(&m->ranks[i]);
-    m->sealed = true;
-    return TN_OK;
+    tn_status status = TN_OK;
+    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+        status = m->dev->api->use(m->dev->ordinal[i], err);
+        if (status == TN_OK)
+            free_staging(&m->ranks[i]);
+    }
+    m->sealed = status == TN_OK;
+    return status;
 }
 
 tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error *err)
@@ -217,8 +222,8 @@ void load_free(tn_model *m)
     m->dev->model = NULL;
     pthread_mutex_unlock(&m->dev->lock);
     if (m->ranks) {
-        if (m->dev->ranks && m->posted >= m->next_wait) /* a step that nobody waits for may never end */
-            m->dev->ranks->api->abort(m->dev->ranks);
+        if (m->posted && !ranks_are_done(m, m->posted)) /* a step that nobody waits for may never end */
+            ranks_fail(m, TN_E_CANCELLED, "the model was freed");
         ranks_stop(m);
         for (uint32_t i = 0; i < m->p->world; i++)
             if (m->ranks[i].model)

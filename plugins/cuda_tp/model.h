@@ -181,6 +181,8 @@ void ranks_stop(tn_model *m);
 tn_status ranks_check(tn_model *m, tn_error *err);
 /* Hands the ticket to all ranks. */
 void ranks_post(tn_model *m);
+/* Whether every rank has done all tickets up to `id`. Remembers, as ranks_fail, a failure that this finds. */
+bool ranks_are_done(tn_model *m, uint64_t id);
 /* Until every rank has done the ticket, one has failed, or the group is aborted. */
 tn_status ranks_wait(tn_model *m, const ticket *t, tn_error *err);
 /* Remembers the first failure and ends all waits. [any] */

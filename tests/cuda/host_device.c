@@ -14,7 +14,7 @@ static struct {
     uint64_t bytes[HOST_DEVICES];
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
-    int held[HOST_DEVICES];
+    int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES];
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -47,6 +47,22 @@ void host_device_hold(uint32_t ordinal, int hold)
 {
     pthread_mutex_lock(&host.lock);
     host.held[ordinal] = hold;
+    pthread_cond_broadcast(&host.changed);
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_stall(uint32_t ordinal, int stall)
+{
+    pthread_mutex_lock(&host.lock);
+    host.stalled[ordinal] = stall;
+    pthread_cond_broadcast(&host.changed);
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_fail_work(uint32_t ordinal, int fail)
+{
+    pthread_mutex_lock(&host.lock);
+    host.failing[ordinal] = fail;
     pthread_cond_broadcast(&host.changed);
     pthread_mutex_unlock(&host.lock);
 }
@@ -103,6 +119,7 @@ static void host_release(void *memory)
     if (!memory)
         return;
     header *h = (header *)memory - 1;
+    TN_ASSERT(h->ordinal == current);
     pthread_mutex_lock(&host.lock);
     host.bytes[h->ordinal] -= h->bytes;
     host.allocations[h->ordinal]--;
@@ -121,10 +138,18 @@ static void host_release_host(void *memory)
     free(memory);
 }
 
+/* Streams and events know where they are. */
+static uint32_t *create_place(void)
+{
+    uint32_t *place = malloc(sizeof *place);
+    if (place)
+        *place = current;
+    return place;
+}
+
 static tn_status host_stream_create(cuda_stream *ret, tn_error *err)
 {
-    (void)err;
-    *ret = malloc(1);
+    *ret = (cuda_stream)create_place();
     return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "a stream");
 }
 
@@ -135,8 +160,14 @@ static void host_stream_destroy(cuda_stream stream)
 
 static tn_status host_stream_wait(cuda_stream stream, tn_error *err)
 {
-    (void)stream, (void)err;
-    return TN_OK;
+    const uint32_t ordinal = *(uint32_t *)stream;
+
+    pthread_mutex_lock(&host.lock);
+    while (host.stalled[ordinal] && !host.failing[ordinal])
+        pthread_cond_wait(&host.changed, &host.lock);
+    int failing = host.failing[ordinal];
+    pthread_mutex_unlock(&host.lock);
+    return failing ? tn_fail(err, TN_E_DEVICE_LOST, "device %u has failed", ordinal) : TN_OK;
 }
 
 /* TN_E_DEVICE_LOST where a failure was asked for. */
@@ -170,7 +201,7 @@ static tn_status host_clear(void *memory, uint64_t bytes, cuda_stream stream, tn
 
 static tn_status host_event_create(device_event **ret, tn_error *err)
 {
-    *ret = malloc(1);
+    *ret = (device_event *)create_place();
     return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "an event");
 }
 
@@ -185,16 +216,79 @@ static tn_status host_event_record(device_event *event, cuda_stream stream, tn_e
     return TN_OK;
 }
 
-static tn_status host_event_wait(device_event *event, tn_error *err)
+static tn_status host_event_query(device_event *event, bool *ret_done, tn_error *err)
 {
-    (void)event, (void)err;
+    const uint32_t ordinal = *(uint32_t *)event;
+
+    TN_ASSERT(ordinal == current);
+    pthread_mutex_lock(&host.lock);
+    *ret_done = !host.stalled[ordinal] && !host.failing[ordinal];
+    int failing = host.failing[ordinal];
+    pthread_mutex_unlock(&host.lock);
+    return failing ? tn_fail(err, TN_E_DEVICE_LOST, "device %u has failed", ordinal) : TN_OK;
+}
+
+/* ---- what ranks do together: on the host, but to who waits for a device as if it were done there ---- */
+
+typedef struct host_collective {
+    collective base;
+    collective *local;
+} host_collective;
+
+static collective *local_of(collective *c)
+{
+    return ((host_collective *)c)->local;
+}
+
+static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
+                                 cuda_stream stream, tn_error *err)
+{
+    return local_of(c)->api->all_reduce(local_of(c), rank, in, out, count, type, stream, err);
+}
+
+static tn_status host_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
+                                 cuda_stream stream, tn_error *err)
+{
+    return local_of(c)->api->all_gather(local_of(c), rank, in, out, bytes, stream, err);
+}
+
+static void host_abort(collective *c)
+{
+    local_of(c)->api->abort(local_of(c));
+    for (uint32_t i = 0; i < HOST_DEVICES; i++)
+        host_device_stall(i, 0);
+}
+
+static void host_destroy(collective *c)
+{
+    local_of(c)->api->destroy(local_of(c));
+    free(c);
+}
+
+static tn_status done_already(cuda_stream stream, tn_error *err)
+{
+    (void)stream, (void)err;
     return TN_OK;
 }
 
 static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
 {
+    static const collective_api api = {
+        .all_reduce = host_all_reduce, .all_gather = host_all_gather, .abort = host_abort, .destroy = host_destroy};
+    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+    host_collective *c = malloc(sizeof *c);
+
     (void)ordinal;
-    return local_collective_create(device_api_get(), world, ret, err);
+    if (!c)
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
+    c->base.api = &api;
+    tn_status status = local_collective_create(&device, world, &c->local, err);
+    if (status != TN_OK) {
+        free(c);
+        return status;
+    }
+    *ret = &c->base;
+    return TN_OK;
 }
 
 const device_api *device_api_get(void)
@@ -216,7 +310,7 @@ const device_api *device_api_get(void)
         .event_create = host_event_create,
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
-        .event_wait = host_event_wait,
+        .event_query = host_event_query,
         .collective_create = host_collective_create,
     };
     return &api;

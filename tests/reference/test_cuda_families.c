@@ -527,6 +527,54 @@ static void test_a_rank_that_fails_ends_every_wait(void **state)
     family_directory_remove(path);
 }
 
+/* One device fails at what it was given while the others wait for it in a collective. Whoever fails, every wait ends,
+ * and so does freeing the model. */
+static void test_a_device_that_fails_later_ends_every_wait(void **state)
+{
+    (void)state;
+    for (uint32_t failing = 0; failing < 2; failing++) {
+        char path[256], words[32];
+        model_rig rig;
+        decode_batch d;
+        tn_error err = TN_ERROR_INIT;
+
+        family_directory_make("llama", NULL, path);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+        tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+        collect(&rig, submit(&rig, &batch));
+        host_device_stall(1 - failing, 1);
+        host_device_fail_work(failing, 1);
+        batch = decode_step(&rig, &d, 2, 1, 0);
+        uint64_t ticket = submit(&rig, &batch);
+        assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
+        snprintf(words, sizeof words, "rank %u: device %u has failed", failing, failing);
+        assert_string_equal(err.msg, words);
+        assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_DEVICE_LOST);
+        rig_close(&rig);
+        host_device_stall(1 - failing, 0);
+        host_device_fail_work(failing, 0);
+        family_directory_remove(path);
+    }
+}
+
+/* Of two ranks one is done with its step, the other never will be. */
+static void test_a_model_is_freed_whose_step_never_ends(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    host_device_stall(1, 1);
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    submit(&rig, &batch);
+    rig_close(&rig);
+    host_device_stall(1, 0);
+    family_directory_remove(path);
+}
+
 static void *abort_soon(void *rig)
 {
     ((model_rig *)rig)->backend->abort(((model_rig *)rig)->dev);
@@ -577,6 +625,8 @@ int main(void)
 #else
         cmocka_unit_test(test_memory_is_as_planned_in_one_reservation),
         cmocka_unit_test(test_a_rank_that_fails_ends_every_wait),
+        cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
+        cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
 #endif
     };
