@@ -190,18 +190,11 @@ tn_status load_seal(tn_model *m, tn_error *err)
     return status;
 }
 
-tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error *err)
+static tn_status allocate_pages(tn_model *m, uint32_t group, uint64_t bytes, tn_error *err)
 {
     const device_api *api = m->dev->api;
-    uint64_t bytes;
     tn_status status = TN_OK;
 
-    if (group >= m->p->view.api->kv_group_count)
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u of %u", group, m->p->view.api->kv_group_count);
-    if (m->kv[group].pages)
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u is reserved already", group);
-    if (pages == 0 || pages >= UINT32_MAX || !size_mul(pages, m->p->kv[group].page_bytes, &bytes))
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u: %llu pages", group, (unsigned long long)pages);
     for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
         void *kv = NULL;
         status = api->use(m->dev->ordinal[i], err);
@@ -209,8 +202,35 @@ tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error 
             status = api->alloc(bytes, &kv, err);
         m->ranks[i].kv[group] = kv;
     }
+    return status;
+}
+
+static void release_pages(tn_model *m, uint32_t group)
+{
+    const device_api *api = m->dev->api;
+
+    for (uint32_t i = 0; i < m->p->world; i++) {
+        if (api->use(m->dev->ordinal[i], NULL) == TN_OK)
+            api->release(m->ranks[i].kv[group]);
+        m->ranks[i].kv[group] = NULL;
+    }
+}
+
+tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error *err)
+{
+    uint64_t bytes;
+
+    if (group >= m->p->view.api->kv_group_count)
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u of %u", group, m->p->view.api->kv_group_count);
+    if (m->kv[group].pages)
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u is reserved already", group);
+    if (pages == 0 || pages >= UINT32_MAX || !size_mul(pages, m->p->kv[group].page_bytes, &bytes))
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u: %llu pages", group, (unsigned long long)pages);
+    tn_status status = allocate_pages(m, group, bytes, err);
     if (status == TN_OK)
         m->kv[group].pages = pages;
+    else
+        release_pages(m, group);
     return status;
 }
 

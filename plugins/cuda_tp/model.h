@@ -37,8 +37,6 @@ typedef struct attention_inputs {
     uint32_t *item, *item_partial; /* [partial_limit], [partial_limit + 1] */
 } attention_inputs;
 
-enum { GROUPS_MAX = 16 };
-
 typedef struct step_inputs {
     int32_t *token, *position;                  /* [max_tokens] */
     uint32_t *row_slot, *kv_position;           /* [max_tokens] */

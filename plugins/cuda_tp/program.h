@@ -17,6 +17,7 @@ enum {
     KV_PAGE_TOKENS = 16,
     SPAN_TOKENS = 512, /* keys of one attention span */
     ALIGNMENT = 256,   /* of every buffer and plane */
+    GROUPS_MAX = 16,   /* of KV */
     SAMPLE_TOP_MAX = CUDA_TOP_MAX
 };
 

@@ -14,7 +14,7 @@ static struct {
     uint64_t bytes[HOST_DEVICES];
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
-    int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES];
+    int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -34,6 +34,13 @@ uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations)
     *ret_allocations = host.allocations[ordinal];
     pthread_mutex_unlock(&host.lock);
     return bytes;
+}
+
+void host_device_fill(uint32_t ordinal, int full)
+{
+    pthread_mutex_lock(&host.lock);
+    host.full[ordinal] = full;
+    pthread_mutex_unlock(&host.lock);
 }
 
 void host_device_fail_copy(uint32_t ordinal, uint32_t after)
@@ -100,7 +107,10 @@ static const char *host_link(uint32_t ordinal, uint32_t peer)
 
 static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
 {
-    header *h = aligned_alloc(256, sizeof *h + (bytes + 255) / 256 * 256);
+    pthread_mutex_lock(&host.lock);
+    int full = host.full[current];
+    pthread_mutex_unlock(&host.lock);
+    header *h = full ? NULL : aligned_alloc(256, sizeof *h + (bytes + 255) / 256 * 256);
     if (!h)
         return tn_fail(err, TN_E_MEMORY, "host memory");
     memset(h, 0xff, sizeof *h + bytes); /* NaN: whoever reads what nobody wrote shows it */

@@ -10,6 +10,8 @@ enum { HOST_DEVICES = 8 };
 
 /* Bytes that device `ordinal` has given and not got back, and how many allocations they are. */
 uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations);
+/* Device `ordinal` has no memory to give. */
+void host_device_fill(uint32_t ordinal, int full);
 /* The `after`-th copy from now on that runs on device `ordinal` fails, and all later ones; 0: none does. */
 void host_device_fail_copy(uint32_t ordinal, uint32_t after);
 /* Copies on device `ordinal` wait until they are let go. */

@@ -310,6 +310,27 @@ static void test_nodes_that_no_kernel_runs_are_named(void **state)
     close_request(&r);
 }
 
+static tn_status same_group(const tn_graph *graph, uint32_t index, tn_kv_group *ret_group)
+{
+    (void)index;
+    return model_graph_api(graph)->kv_group(graph, 0, ret_group);
+}
+
+static void test_groups_that_there_is_no_room_or_reader_for_are_refused(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    tn_graph_api api = *r.compile.api;
+
+    r.compile.api = &api;
+    api.kv_group = same_group;
+    api.kv_group_count = 17;
+    expect_refusal(&r, 1, "17 KV groups; up to 16 run");
+    api.kv_group_count = 2;
+    expect_refusal(&r, 1, "KV group 1, which no ATTENTION reads");
+    close_request(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),
+        cmocka_unit_test(test_groups_that_there_is_no_room_or_reader_for_are_refused),
         cmocka_unit_test(test_nodes_that_no_kernel_runs_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

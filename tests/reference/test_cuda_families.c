@@ -495,6 +495,41 @@ static void test_memory_is_as_planned_in_one_reservation(void **state)
     }
 }
 
+/* The first rank's pages are given back if the second gets none. */
+static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    tn_model *model;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t before, after;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    const tn_compile compile = {.struct_size = sizeof compile,
+                                .graph = rig.graph,
+                                .api = rig.api,
+                                .weight_enc = rig.enc,
+                                .weight_enc_stride = sizeof *rig.enc,
+                                .batch_invariant = 1,
+                                .max_tokens = 1,
+                                .max_seqs = 1,
+                                .max_outputs = 1,
+                                .max_model_len = FAMILY_PROMPT};
+    assert_int_equal(rig.backend->compile(rig.dev, &compile, &model, &err), TN_OK);
+    uint64_t bytes = host_device_bytes(0, &before);
+    host_device_fill(1, 1);
+    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_E_MEMORY);
+    assert_int_equal(host_device_bytes(0, &after), bytes);
+    assert_int_equal(after, before);
+    host_device_fill(1, 0);
+    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_OK);
+    rig.backend->model_free(model);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
 /* ---- failure ---- */
 
 static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err)
@@ -624,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_as_planned),
 #else
         cmocka_unit_test(test_memory_is_as_planned_in_one_reservation),
+        cmocka_unit_test(test_pages_that_not_all_ranks_get_are_given_back),
         cmocka_unit_test(test_a_rank_that_fails_ends_every_wait),
         cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
         cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
