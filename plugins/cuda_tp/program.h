@@ -47,7 +47,7 @@ enum {
     STEP_ROPE_KV, /* in: q, k, v; q is turned in place */
     STEP_ATTEND,
     STEP_SELECT,
-    STEP_REDUCE, /* out = sum over ranks of in[0] */
+    STEP_REDUCE, /* out = sum over ranks of in[0]; sum: scratch of ordered_sum, NONE: in any order */
     STEP_ROUTE,  /* MOE, from router logits to sorted choices */
     STEP_EXPERT, /* a product of a mixture */
     STEP_COMBINE,

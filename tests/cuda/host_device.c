@@ -3,6 +3,8 @@
 
 #include "collective.h"
 
+#include "base/half.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +245,7 @@ static tn_status host_event_query(device_event *event, bool *ret_done, tn_error 
 typedef struct host_collective {
     collective base;
     collective *local;
+    uint32_t world;
 } host_collective;
 
 static collective *local_of(collective *c)
@@ -250,10 +253,42 @@ static collective *local_of(collective *c)
     return ((host_collective *)c)->local;
 }
 
+static float part_at(const void *parts, uint32_t type, uint64_t i)
+{
+    return type == TN_F32 ? ((const float *)parts)[i] : float_from_bf16(((const uint16_t *)parts)[i]);
+}
+
+/* As in a ring: the rank at which an element's sum begins depends on where it stands. */
+static void add_parts(const void *parts, uint32_t world, void *out, uint64_t count, uint32_t type)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t first = i * world / count;
+        float sum = part_at(parts, type, first * count + i);
+        for (uint64_t r = 1; r < world; r++) {
+            sum += part_at(parts, type, (first + r) % world * count + i);
+            sum = type == TN_F32 ? sum : float_from_bf16(bf16_from_float(sum));
+        }
+        if (type == TN_F32)
+            ((float *)out)[i] = sum;
+        else
+            ((uint16_t *)out)[i] = bf16_from_float(sum);
+    }
+}
+
 static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
                                  cuda_stream stream, tn_error *err)
 {
-    return local_of(c)->api->all_reduce(local_of(c), rank, in, out, count, type, stream, err);
+    const uint32_t world = ((host_collective *)c)->world;
+    const uint64_t bytes = count * tn_scalar_bytes(type);
+    void *parts = malloc(world * bytes);
+
+    if (!parts)
+        return tn_fail(err, TN_E_MEMORY, "a sum over ranks");
+    tn_status status = local_of(c)->api->all_gather(local_of(c), rank, in, parts, bytes, stream, err);
+    if (status == TN_OK)
+        add_parts(parts, world, out, count, type);
+    free(parts);
+    return status;
 }
 
 static tn_status host_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
@@ -292,6 +327,7 @@ static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal,
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
     c->base.api = &api;
+    c->world = world;
     tn_status status = local_collective_create(&device, world, &c->local, err);
     if (status != TN_OK) {
         free(c);

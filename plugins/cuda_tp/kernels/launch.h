@@ -13,8 +13,8 @@
  *
  * Batch invariance: the bits of an output row depend on that row's inputs alone, for every kernel here, always:
  * sums over K are cut into CUDA_K_SLICES fixed slices at any row count, attention spans begin at absolute positions,
- * experts add up in the order of choice, ranks add up in rank order, and no float is added atomically. Only the choice
- * of cuBLASLt for a product breaks it.
+ * experts add up in the order of choice, the one-shot all-reduce in rank order, and no float is added atomically. Only
+ * the choice of cuBLASLt for a product breaks it.
  *
  * Glossary: T token rows, O output rows, M model width, H query heads, G key/value heads, D head width, F feed-forward
  * width, V vocabulary, E experts, N x K a weight's outputs x inputs.
