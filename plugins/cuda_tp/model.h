@@ -99,7 +99,7 @@ typedef struct ticket {
 /* Where things are on a rank: one allocation. */
 typedef struct rank_memory {
     uint8_t *weights, *activations;
-    float *partial;
+    float *partial, *split; /* of attention; of products, [split_floats] */
     uint8_t *input_base, *output_base;
     step_inputs in;
     step_outputs out;

@@ -199,6 +199,18 @@ static tn_status measure_attention(program *p, tn_error *err)
     return TN_OK;
 }
 
+static void measure_products(program *p)
+{
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const step *s = &p->steps[i];
+        if (s->kind != STEP_LINEAR)
+            continue;
+        uint32_t rows = s->rows == ROWS_OUTPUTS ? p->request.max_outputs : p->request.max_tokens;
+        uint64_t floats = cuda_linear_split_floats_max(rows, p->weights[s->weight].layout.rows);
+        p->split_floats = floats > p->split_floats ? floats : p->split_floats;
+    }
+}
+
 /* ---- building ---- */
 
 static tn_status check_nodes(const graph_view *view, uint32_t *bad, uint32_t *bad_count, tn_error *err)
@@ -262,6 +274,7 @@ static tn_status lower(program *p, tn_error *err)
         return tn_fail(err, TN_E_UNSUPPORTED, "a graph without LOGITS");
     find_lifetimes(p);
     place_buffers(p);
+    measure_products(p);
     return measure_attention(p, err);
 }
 

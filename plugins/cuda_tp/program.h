@@ -126,6 +126,7 @@ typedef struct program {
     uint32_t hidden;                         /* f32 buffer that enters LOGITS */
     uint32_t logits;                         /* f32 buffer [O, V], in the logits arena */
     uint32_t heads_max, v_dim_max;           /* this rank's query heads; Dv */
+    uint64_t split_floats;                   /* scratch of products that split K */
     uint32_t reduce_columns;                 /* widest row that ranks add up or gather */
     uint64_t weight_bytes, activation_bytes; /* of the arenas */
 } program;

@@ -112,7 +112,9 @@ static tn_status run_linear(const context *c, const step *s, uint32_t rows)
                                    .y_type = type_of(c, s->out),
                                    .rows = rows,
                                    .x_stride = stride_of(c, s->in[0].buffer),
-                                   .y_stride = stride_of(c, s->out)};
+                                   .y_stride = stride_of(c, s->out),
+                                   .partial = c->r->memory.split,
+                                   .partial_floats = c->p->split_floats};
     return cuda_linear(&args, c->r->stream);
 }
 

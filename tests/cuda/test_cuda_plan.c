@@ -310,6 +310,27 @@ static void test_nodes_that_no_kernel_runs_are_named(void **state)
     close_request(&r);
 }
 
+/* Products of few rows split K over blocks, and none needs more scratch than is planned. */
+static void test_scratch_of_products_is_bounded(void **state)
+{
+    (void)state;
+    const uint64_t outputs[] = {1, 96, 1024, 4096, 14336, 48640, 48641, 128256};
+
+    for (int i = 0; i < 8; i++) {
+        uint64_t n = outputs[i], most = 0;
+        for (uint32_t rows = 1; rows <= 20000; rows++) {
+            uint64_t floats = cuda_linear_split_floats(rows, n);
+            most = floats > most ? floats : most;
+            assert_true(rows % 777 || cuda_linear_split_floats_max(rows, n) == most);
+        }
+        assert_true(most * sizeof(float) <= 100 << 20);
+    }
+    assert_int_equal(cuda_linear_split_floats(16, 4096), 0);
+    assert_int_equal(cuda_linear_split_floats(17, 4096), 8 * 17 * 4096);
+    assert_int_equal(cuda_linear_split_floats(64 * 11, 4096), 8 * 64 * 11 * 4096);
+    assert_int_equal(cuda_linear_split_floats(64 * 11 + 1, 4096), 0);
+}
+
 static tn_status same_group(const tn_graph *graph, uint32_t index, tn_kv_group *ret_group)
 {
     (void)index;
@@ -341,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),
         cmocka_unit_test(test_groups_that_there_is_no_room_or_reader_for_are_refused),
+        cmocka_unit_test(test_scratch_of_products_is_bounded),
         cmocka_unit_test(test_nodes_that_no_kernel_runs_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
