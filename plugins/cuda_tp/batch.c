@@ -82,6 +82,26 @@ static tn_status check_token(const tn_model *m, const tn_batch *b, uint32_t row,
     return TN_OK;
 }
 
+/* The device uses the tokens as indices. */
+static tn_status check_list(const tn_model *m, const tn_batch *b, const char *what, const uint32_t *row,
+                            const int32_t *token, uint64_t limit, tn_error *err)
+{
+    if (!row)
+        return TN_OK;
+    if (row[b->out_count] > limit)
+        return tn_fail(err, TN_E_UNSUPPORTED, "batch: %u %s; room is for %llu", row[b->out_count], what,
+                       (unsigned long long)limit);
+    for (uint32_t i = 0; i < b->out_count; i++)
+        if (row[0] != 0 || row[i] > row[i + 1])
+            return tn_fail(err, TN_E_ARGUMENT, "batch: %s of output row %u are from %u to %u", what, i, row[i],
+                           row[i + 1]);
+    for (uint32_t i = 0; i < row[b->out_count]; i++)
+        if (token[i] < 0 || (uint32_t)token[i] >= m->p->vocab)
+            return tn_fail(err, TN_E_ARGUMENT, "batch: token %d among the %s is not one of %u", token[i], what,
+                           m->p->vocab);
+    return TN_OK;
+}
+
 static tn_status check_sample(const tn_model *m, const tn_batch *b, tn_error *err)
 {
     const tn_sample *s = b->sample;
@@ -90,11 +110,9 @@ static tn_status check_sample(const tn_model *m, const tn_batch *b, tn_error *er
         return TN_OK;
     if (s->top_logprobs > SAMPLE_TOP_MAX)
         return tn_fail(err, TN_E_UNSUPPORTED, "batch: %u top log-probs; %d are kept", s->top_logprobs, SAMPLE_TOP_MAX);
-    if ((s->bias_row && s->bias_row[b->out_count] > m->sizes.list_limit) ||
-        (s->seen_row && s->seen_row[b->out_count] > m->sizes.list_limit))
-        return tn_fail(err, TN_E_UNSUPPORTED, "batch: more than %llu biases or seen tokens",
-                       (unsigned long long)m->sizes.list_limit);
-    return TN_OK;
+    tn_status status = check_list(m, b, "biases", s->bias_row, s->bias_token, m->sizes.bias_limit, err);
+    return status == TN_OK ? check_list(m, b, "seen tokens", s->seen_row, s->seen_token, m->sizes.seen_limit, err)
+                           : status;
 }
 
 tn_status batch_check(tn_model *m, const tn_batch *b, tn_error *err)

@@ -7,6 +7,7 @@
 #include "device_api.h"
 
 typedef struct collective_api {
+    bool ordered; /* all_reduce adds in rank order, whatever the count is and wherever an element stands */
     /* out = sum over ranks of in, count elements of `type` (TN_F32, TN_BF16); the same bits on every rank. in and out
      * differ. */
     tn_status (*all_reduce)(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,

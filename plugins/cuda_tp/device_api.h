@@ -8,6 +8,8 @@
 
 #include "kernels/launch.h"
 
+#include <stdbool.h>
+
 typedef struct collective collective;
 typedef struct device_event device_event;
 
@@ -21,7 +23,7 @@ typedef struct device_api {
     const char *(*link)(uint32_t ordinal, uint32_t peer);
 
     tn_status (*alloc)(uint64_t bytes, void **ret, tn_error *err); /* on the device in use; 256-byte aligned */
-    void (*release)(void *memory);                                 /* NULL is fine */
+    void (*release)(void *memory);                                 /* of the device in use; NULL is fine */
     tn_status (*alloc_host)(uint64_t bytes, void **ret,
                             tn_error *err); /* that copies read and write without a detour */
     void (*release_host)(void *memory);
@@ -35,7 +37,9 @@ typedef struct device_api {
     tn_status (*event_create)(device_event **ret, tn_error *err);
     void (*event_destroy)(device_event *event); /* NULL is fine */
     tn_status (*event_record)(device_event *event, cuda_stream stream, tn_error *err);
-    tn_status (*event_wait)(device_event *event, tn_error *err); /* blocks the thread */
+    /* Whether what was enqueued before the event is done, without waiting; fails where the device has. The device in
+     * use must be the event's. */
+    tn_status (*event_query)(device_event *event, bool *ret_done, tn_error *err);
 
     /* What `world` > 1 ranks on these devices do together, see collective.h. Moved to the caller. [ctl] */
     tn_status (*collective_create)(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err);

@@ -6,7 +6,6 @@
 #include "nccl_collective.h"
 
 #include <cuda_runtime.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,8 +152,7 @@ static tn_status cuda_event_create(device_event **ret, tn_error *err)
     device_event *event = calloc(1, sizeof *event);
     if (!event)
         return tn_fail(err, TN_E_MEMORY, "an event");
-    tn_status status =
-        check(cudaEventCreateWithFlags(&event->event, cudaEventDisableTiming | cudaEventBlockingSync), "an event", err);
+    tn_status status = check(cudaEventCreateWithFlags(&event->event, cudaEventDisableTiming), "an event", err);
     if (status != TN_OK) {
         free(event);
         return status;
@@ -175,9 +173,15 @@ static tn_status cuda_event_record(device_event *event, cuda_stream stream, tn_e
     return check(cudaEventRecord(event->event, stream), "an event", err);
 }
 
-static tn_status cuda_event_wait(device_event *event, tn_error *err)
+static tn_status cuda_event_query(device_event *event, bool *ret_done, tn_error *err)
 {
-    return check(cudaEventSynchronize(event->event), "the device", err);
+    cudaError_t code = cudaEventQuery(event->event);
+
+    *ret_done = code == cudaSuccess;
+    if (code != cudaErrorNotReady)
+        return check(code, "the device", err);
+    cudaGetLastError(); /* no error, but kept like one */
+    return TN_OK;
 }
 
 /* ---- ranks ---- */
@@ -219,7 +223,7 @@ const device_api *device_api_get(void)
         .event_create = cuda_event_create,
         .event_destroy = cuda_event_destroy,
         .event_record = cuda_event_record,
-        .event_wait = cuda_event_wait,
+        .event_query = cuda_event_query,
         .collective_create = cuda_collective_create,
     };
     return &api;

@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
+
+enum { POLL_NS = 20000 }; /* a step takes milliseconds, and the next one is enqueued behind it */
 
 void ranks_fail(tn_model *m, tn_status status, const char *message)
 {
@@ -52,6 +55,14 @@ tn_status ranks_check(tn_model *m, tn_error *err)
     return status;
 }
 
+static void fail_with_rank(const rank *r, tn_status status, const tn_error *err)
+{
+    char message[sizeof err->msg];
+
+    snprintf(message, sizeof message, "rank %u: %.480s", r->index, err->msg);
+    ranks_fail(r->model, status, message);
+}
+
 static void *rank_main(void *argument)
 {
     rank *r = argument;
@@ -62,11 +73,8 @@ static void *rank_main(void *argument)
         ranks_fail(m, TN_E_DEVICE_LOST, err.msg);
     for (const ticket *t = next_ticket(r); t; t = next_ticket(r)) {
         tn_status status = ranks_check(m, NULL) == TN_OK ? run_step(r, t, &err) : TN_OK;
-        if (status != TN_OK) {
-            char message[sizeof err.msg];
-            snprintf(message, sizeof message, "rank %u: %.480s", r->index, err.msg);
-            ranks_fail(m, status, message);
-        }
+        if (status != TN_OK)
+            fail_with_rank(r, status, &err);
         finish_ticket(r);
     }
     return NULL;
@@ -103,22 +111,42 @@ void ranks_post(tn_model *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-static bool all_enqueued(const tn_model *m, uint64_t id)
+static tn_status rank_query(const rank *r, uint64_t id, bool *ret_done, tn_error *err)
 {
-    for (uint32_t i = 0; i < m->p->world; i++)
-        if (m->ranks[i].enqueued < id)
-            return false;
-    return true;
+    tn_model *m = r->model;
+
+    pthread_mutex_lock(&m->lock);
+    bool enqueued = r->enqueued >= id;
+    pthread_mutex_unlock(&m->lock);
+    *ret_done = false;
+    if (!enqueued)
+        return TN_OK;
+    tn_status status = m->dev->api->use(m->dev->ordinal[r->index], err);
+    return status == TN_OK ? m->dev->api->event_query(r->done[id % IN_FLIGHT], ret_done, err) : status;
 }
 
+bool ranks_are_done(tn_model *m, uint64_t id)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < m->p->world; i++) {
+        tn_error err = TN_ERROR_INIT;
+        bool done = false;
+        tn_status status = rank_query(&m->ranks[i], id, &done, &err);
+        if (status != TN_OK)
+            fail_with_rank(&m->ranks[i], status, &err);
+        all = all && done;
+    }
+    return all;
+}
+
+/* A device that has failed says so only to who asks it, and the others wait for it in a collective for ever: so all are
+ * asked in turn, and none is waited for. */
 tn_status ranks_wait(tn_model *m, const ticket *t, tn_error *err)
 {
-    pthread_mutex_lock(&m->lock);
-    while (m->failure == TN_OK && !all_enqueued(m, t->id))
-        pthread_cond_wait(&m->changed, &m->lock);
-    pthread_mutex_unlock(&m->lock);
-    tn_status status = ranks_check(m, err);
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++)
-        status = m->dev->api->event_wait(m->ranks[i].done[t->id % IN_FLIGHT], err);
-    return status == TN_OK ? ranks_check(m, err) : status; /* a wait that an abort ended */
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+
+    while (!ranks_are_done(m, t->id) && ranks_check(m, NULL) == TN_OK)
+        nanosleep(&pause, NULL);
+    return ranks_check(m, err);
 }

@@ -107,6 +107,7 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
     return status;
 }
 
+/* On the rank's device, which is in use. */
 static void free_staging(rank *r)
 {
     const device_api *api = r->model->dev->api;
@@ -179,24 +180,21 @@ tn_status load_seal(tn_model *m, tn_error *err)
         if (m->rows_loaded[id] < m->p->weights[id].rows)
             return tn_fail(err, TN_E_ARGUMENT, "%s has not arrived (%llu of %llu rows)", m->p->weights[id].name,
                            (unsigned long long)m->rows_loaded[id], (unsigned long long)m->p->weights[id].rows);
-    for (uint32_t i = 0; i < m->p->world; i++)
-        free_staging(&m->ranks[i]);
-    m->sealed = true;
-    return TN_OK;
+    tn_status status = TN_OK;
+    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+        status = m->dev->api->use(m->dev->ordinal[i], err);
+        if (status == TN_OK)
+            free_staging(&m->ranks[i]);
+    }
+    m->sealed = status == TN_OK;
+    return status;
 }
 
-tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error *err)
+static tn_status allocate_pages(tn_model *m, uint32_t group, uint64_t bytes, tn_error *err)
 {
     const device_api *api = m->dev->api;
-    uint64_t bytes;
     tn_status status = TN_OK;
 
-    if (group >= m->p->view.api->kv_group_count)
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u of %u", group, m->p->view.api->kv_group_count);
-    if (m->kv[group].pages)
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u is reserved already", group);
-    if (pages == 0 || pages >= UINT32_MAX || !size_mul(pages, m->p->kv[group].page_bytes, &bytes))
-        return tn_fail(err, TN_E_ARGUMENT, "KV group %u: %llu pages", group, (unsigned long long)pages);
     for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
         void *kv = NULL;
         status = api->use(m->dev->ordinal[i], err);
@@ -204,8 +202,35 @@ tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error 
             status = api->alloc(bytes, &kv, err);
         m->ranks[i].kv[group] = kv;
     }
+    return status;
+}
+
+static void release_pages(tn_model *m, uint32_t group)
+{
+    const device_api *api = m->dev->api;
+
+    for (uint32_t i = 0; i < m->p->world; i++) {
+        if (api->use(m->dev->ordinal[i], NULL) == TN_OK)
+            api->release(m->ranks[i].kv[group]);
+        m->ranks[i].kv[group] = NULL;
+    }
+}
+
+tn_status load_kv_reserve(tn_model *m, uint32_t group, uint64_t pages, tn_error *err)
+{
+    uint64_t bytes;
+
+    if (group >= m->p->view.api->kv_group_count)
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u of %u", group, m->p->view.api->kv_group_count);
+    if (m->kv[group].pages)
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u is reserved already", group);
+    if (pages == 0 || pages >= UINT32_MAX || !size_mul(pages, m->p->kv[group].page_bytes, &bytes))
+        return tn_fail(err, TN_E_ARGUMENT, "KV group %u: %llu pages", group, (unsigned long long)pages);
+    tn_status status = allocate_pages(m, group, bytes, err);
     if (status == TN_OK)
         m->kv[group].pages = pages;
+    else
+        release_pages(m, group);
     return status;
 }
 
@@ -217,8 +242,8 @@ void load_free(tn_model *m)
     m->dev->model = NULL;
     pthread_mutex_unlock(&m->dev->lock);
     if (m->ranks) {
-        if (m->dev->ranks && m->posted >= m->next_wait) /* a step that nobody waits for may never end */
-            m->dev->ranks->api->abort(m->dev->ranks);
+        if (m->posted && !ranks_are_done(m, m->posted)) /* a step that nobody waits for may never end */
+            ranks_fail(m, TN_E_CANCELLED, "the model was freed");
         ranks_stop(m);
         for (uint32_t i = 0; i < m->p->world; i++)
             if (m->ranks[i].model)

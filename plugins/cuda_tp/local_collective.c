@@ -2,7 +2,7 @@
  * and takes what it needs from them; nobody goes on before all have taken it. Cost: two meetings of threads per
  * operation.
  */
-#include "collective.h"
+#include "ordered_sum.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -59,25 +59,6 @@ static tn_status part(local_collective *l, cuda_stream stream, tn_error *err)
     return status == TN_OK ? meet(l, err) : status;
 }
 
-static tn_status add(const void *a, const void *b, void *out, uint32_t count, uint32_t type, cuda_stream stream,
-                     tn_error *err)
-{
-    const cuda_add_args args = {.a = a,
-                                .b = b,
-                                .out = out,
-                                .a_type = type,
-                                .b_type = type,
-                                .out_type = type,
-                                .rows = 1,
-                                .columns = count,
-                                .a_stride = count,
-                                .b_stride = count,
-                                .out_stride = count,
-                                .scale = 1};
-    tn_status status = cuda_add(&args, stream);
-    return status == TN_OK ? TN_OK : tn_fail(err, status, "adding up %u elements", count);
-}
-
 static tn_status local_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count,
                                   uint32_t type, cuda_stream stream, tn_error *err)
 {
@@ -86,7 +67,7 @@ static tn_status local_all_reduce(collective *c, uint32_t rank, const void *in, 
 
     tn_status status = show(l, rank, in, stream, err);
     for (uint32_t r = 1; r < l->world && status == TN_OK; r++)
-        status = add(r == 1 ? l->shown[0] : out, l->shown[r], out, (uint32_t)count, type, stream, err);
+        status = ordered_sum_add(r == 1 ? l->shown[0] : out, l->shown[r], out, (uint32_t)count, type, stream, err);
     return status == TN_OK ? part(l, stream, err) : status;
 }
 
@@ -122,6 +103,7 @@ static void local_destroy(collective *c)
 }
 
 static const collective_api local_api = {
+    .ordered = true,
     .all_reduce = local_all_reduce,
     .all_gather = local_all_gather,
     .abort = local_abort,

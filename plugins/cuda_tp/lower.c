@@ -2,6 +2,7 @@
  * that is cut by columns is followed by a sum over ranks, as is an embedding whose table is cut, and logits by a
  * gather.
  */
+#include "ordered_sum.h"
 #include "program.h"
 
 #include <string.h>
@@ -99,6 +100,10 @@ static void add_reduce(builder *b, uint32_t value, uint32_t part)
     s->in[0] = (operand){.buffer = part};
     s->out = out;
     s->columns = columns;
+    if (b->p->world > 2 && b->view->compile->batch_invariant) { /* a + b is b + a */
+        uint64_t count = b->p->buffers[part].bytes / tn_scalar_bytes(type);
+        s->sum = buffer_add_bytes(b, ordered_sum_bytes(b->p->world, count, type));
+    }
     if (columns > b->p->reduce_columns)
         b->p->reduce_columns = columns;
 }

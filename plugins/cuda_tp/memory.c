@@ -15,14 +15,24 @@ static void *carve(carver *c, uint64_t bytes)
     return at;
 }
 
+/* As many as tenon/sampling.h says. */
+static uint64_t seen_limit_of(const program *p)
+{
+    const tn_compile *r = &p->request;
+    uint64_t row = r->max_model_len < p->vocab ? r->max_model_len : p->vocab, all = r->max_seqs * row;
+    uint64_t most = row > TN_SEEN_BATCH_MAX ? row : TN_SEEN_BATCH_MAX;
+
+    return all < most ? all : most;
+}
+
 step_sizes step_sizes_of(const program *p)
 {
     const tn_compile *r = &p->request;
     uint64_t spans = ((uint64_t)r->max_model_len + SPAN_TOKENS - 1) / SPAN_TOKENS;
-    uint64_t seen = r->max_model_len < p->vocab ? r->max_model_len : p->vocab;
     step_sizes sizes = {.partial_limit = (uint32_t)(2 * r->max_seqs + 2 * spans),
                         .mask_words = (p->vocab + 31) / 32,
-                        .list_limit = r->max_outputs * seen};
+                        .bias_limit = (uint64_t)r->max_seqs * TN_BIAS_ROW_MAX,
+                        .seen_limit = seen_limit_of(p)};
 
     /* At worst each row of the batch is a task of its own; beside those, one task per partial result. */
     sizes.task_limit = r->max_tokens + sizes.partial_limit;
@@ -70,11 +80,11 @@ uint64_t step_inputs_carve(const program *p, const step_sizes *sizes, uint8_t *b
     in.score_target = carve(&c, outputs * sizeof *in.score_target);
     in.mask = carve(&c, outputs * sizes->mask_words * sizeof *in.mask);
     in.bias_row = carve(&c, (outputs + 1) * sizeof *in.bias_row);
-    in.bias_token = carve(&c, sizes->list_limit * sizeof *in.bias_token);
-    in.bias_value = carve(&c, sizes->list_limit * sizeof *in.bias_value);
+    in.bias_token = carve(&c, sizes->bias_limit * sizeof *in.bias_token);
+    in.bias_value = carve(&c, sizes->bias_limit * sizeof *in.bias_value);
     in.seen_row = carve(&c, (outputs + 1) * sizeof *in.seen_row);
-    in.seen_token = carve(&c, sizes->list_limit * sizeof *in.seen_token);
-    in.seen_count = carve(&c, sizes->list_limit * sizeof *in.seen_count);
+    in.seen_token = carve(&c, sizes->seen_limit * sizeof *in.seen_token);
+    in.seen_count = carve(&c, sizes->seen_limit * sizeof *in.seen_count);
     if (ret)
         *ret = in;
     return c.used;
@@ -106,6 +116,7 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
     uint64_t begin = c.used;
     ret->activations = carve(&c, p->activation_bytes);
     ret->partial = carve(&c, (uint64_t)sizes->partial_limit * p->heads_max * (p->v_dim_max + 2) * sizeof(float));
+    ret->split = carve(&c, p->split_floats * sizeof(float));
     ret->input_base = carve(&c, sizes->input_bytes);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++)
         ret->table[g] = carve(&c, (uint64_t)r->max_seqs * p->kv[g].table_stride * sizeof(uint32_t));

@@ -37,8 +37,6 @@ typedef struct attention_inputs {
     uint32_t *item, *item_partial; /* [partial_limit], [partial_limit + 1] */
 } attention_inputs;
 
-enum { GROUPS_MAX = 16 };
-
 typedef struct step_inputs {
     int32_t *token, *position;                  /* [max_tokens] */
     uint32_t *row_slot, *kv_position;           /* [max_tokens] */
@@ -53,7 +51,7 @@ typedef struct step_inputs {
     int32_t *score_target;
     uint32_t *mask;                   /* [max_outputs, (V + 31) / 32] */
     uint32_t *bias_row, *seen_row;    /* [max_outputs + 1] */
-    int32_t *bias_token, *seen_token; /* [list_limit] */
+    int32_t *bias_token, *seen_token; /* [bias_limit], [seen_limit] */
     float *bias_value;
     uint32_t *seen_count;
 } step_inputs;
@@ -68,7 +66,7 @@ typedef struct step_outputs {
 
 typedef struct step_sizes {
     uint32_t task_limit, partial_limit, mask_words;
-    uint64_t list_limit; /* biases, or seen tokens, of a batch */
+    uint64_t bias_limit, seen_limit; /* of a batch */
     uint64_t input_bytes, output_bytes;
 } step_sizes;
 
@@ -101,7 +99,7 @@ typedef struct ticket {
 /* Where things are on a rank: one allocation. */
 typedef struct rank_memory {
     uint8_t *weights, *activations;
-    float *partial;
+    float *partial, *split; /* of attention; of products, [split_floats] */
     uint8_t *input_base, *output_base;
     step_inputs in;
     step_outputs out;
@@ -181,6 +179,8 @@ void ranks_stop(tn_model *m);
 tn_status ranks_check(tn_model *m, tn_error *err);
 /* Hands the ticket to all ranks. */
 void ranks_post(tn_model *m);
+/* Whether every rank has done all tickets up to `id`. Remembers, as ranks_fail, a failure that this finds. */
+bool ranks_are_done(tn_model *m, uint64_t id);
 /* Until every rank has done the ticket, one has failed, or the group is aborted. */
 tn_status ranks_wait(tn_model *m, const ticket *t, tn_error *err);
 /* Remembers the first failure and ends all waits. [any] */

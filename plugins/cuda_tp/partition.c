@@ -40,12 +40,12 @@ static tn_status refuse(const weight_view *w, uint64_t extent, const char *what,
                    (unsigned long long)extent, what, (unsigned long long)unit, world);
 }
 
-/* Vocabulary rows: equal numbers of whole panels. */
-static void cut_vocabulary(weight_cut *cut, uint32_t world)
+/* Vocabulary rows: equal numbers of whole panels and scales; the last ranks may have fewer rows, or none. */
+static void cut_vocabulary(const weight_view *w, weight_cut *cut, uint32_t world)
 {
-    uint64_t rows = (cut->run_rows + world - 1) / world;
+    uint64_t rows = (cut->run_rows + world - 1) / world, unit = least_common_multiple(CUDA_PANEL, row_unit(w));
     if (world > 1)
-        cut->rows = (rows + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL;
+        cut->rows = (rows + unit - 1) / unit * unit;
 }
 
 /* Keys and values: whole heads, or the same head for several ranks. */
@@ -98,7 +98,7 @@ tn_status partition_weight(const graph_view *view, uint32_t id, uint32_t world, 
     if (w->roles & ROLE_WHOLE || (w->roles & ROLE_VECTOR && !(w->roles & ROLE_EXPERT_VECTOR)))
         cut.shard = TN_SHARD_NONE;
     if (cut.shard == TN_SHARD_ROWS && w->roles & ROLE_VOCABULARY)
-        cut_vocabulary(&cut, world);
+        cut_vocabulary(w, &cut, world);
     else if (cut.shard == TN_SHARD_ROWS && w->roles & ROLE_KV)
         status = cut_kv(w, &cut, world, err);
     else if (cut.shard == TN_SHARD_ROWS)

@@ -181,7 +181,7 @@ static void place_buffers(program *p)
     }
 }
 
-static void measure_attention(program *p)
+static tn_status measure_attention(program *p, tn_error *err)
 {
     for (uint32_t i = 0; i < p->step_count; i++) {
         const step *s = &p->steps[i];
@@ -192,6 +192,22 @@ static void measure_attention(program *p)
         kv->task_rows = kv->task_rows && kv->task_rows < rows ? kv->task_rows : rows;
         p->heads_max = s->heads > p->heads_max ? s->heads : p->heads_max;
         p->v_dim_max = v_dim > p->v_dim_max ? v_dim : p->v_dim_max;
+    }
+    for (uint32_t g = 0; g < p->view.api->kv_group_count; g++)
+        if (!p->kv[g].task_rows)
+            return tn_fail(err, TN_E_UNSUPPORTED, "KV group %u, which no ATTENTION reads", g);
+    return TN_OK;
+}
+
+static void measure_products(program *p)
+{
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const step *s = &p->steps[i];
+        if (s->kind != STEP_LINEAR)
+            continue;
+        uint32_t rows = s->rows == ROWS_OUTPUTS ? p->request.max_outputs : p->request.max_tokens;
+        uint64_t floats = cuda_linear_split_floats_max(rows, p->weights[s->weight].layout.rows);
+        p->split_floats = floats > p->split_floats ? floats : p->split_floats;
     }
 }
 
@@ -227,6 +243,8 @@ static tn_status create(const tn_compile *compile, uint32_t world, program **ret
     *ret_program = p;
     if (!p)
         return tn_fail(err, TN_E_MEMORY, "the execution plan");
+    if (compile->api->kv_group_count > GROUPS_MAX)
+        return tn_fail(err, TN_E_UNSUPPORTED, "%u KV groups; up to %d run", compile->api->kv_group_count, GROUPS_MAX);
     p->request = *compile;
     p->world = world;
     p->vocab = compile->api->vocab_size;
@@ -256,8 +274,8 @@ static tn_status lower(program *p, tn_error *err)
         return tn_fail(err, TN_E_UNSUPPORTED, "a graph without LOGITS");
     find_lifetimes(p);
     place_buffers(p);
-    measure_attention(p);
-    return TN_OK;
+    measure_products(p);
+    return measure_attention(p, err);
 }
 
 tn_status program_build(const tn_compile *compile, uint32_t world, uint32_t *bad, uint32_t *bad_count,

@@ -17,6 +17,7 @@ enum {
     KV_PAGE_TOKENS = 16,
     SPAN_TOKENS = 512, /* keys of one attention span */
     ALIGNMENT = 256,   /* of every buffer and plane */
+    GROUPS_MAX = 16,   /* of KV */
     SAMPLE_TOP_MAX = CUDA_TOP_MAX
 };
 
@@ -46,7 +47,7 @@ enum {
     STEP_ROPE_KV, /* in: q, k, v; q is turned in place */
     STEP_ATTEND,
     STEP_SELECT,
-    STEP_REDUCE, /* out = sum over ranks of in[0] */
+    STEP_REDUCE, /* out = sum over ranks of in[0]; sum: scratch of ordered_sum, NONE: in any order */
     STEP_ROUTE,  /* MOE, from router logits to sorted choices */
     STEP_EXPERT, /* a product of a mixture */
     STEP_COMBINE,
@@ -125,6 +126,7 @@ typedef struct program {
     uint32_t hidden;                         /* f32 buffer that enters LOGITS */
     uint32_t logits;                         /* f32 buffer [O, V], in the logits arena */
     uint32_t heads_max, v_dim_max;           /* this rank's query heads; Dv */
+    uint64_t split_floats;                   /* scratch of products that split K */
     uint32_t reduce_columns;                 /* widest row that ranks add up or gather */
     uint64_t weight_bytes, activation_bytes; /* of the arenas */
 } program;

@@ -3,6 +3,7 @@
  * the host.
  */
 #include "model.h"
+#include "ordered_sum.h"
 
 typedef struct context {
     rank *r;
@@ -111,7 +112,9 @@ static tn_status run_linear(const context *c, const step *s, uint32_t rows)
                                    .y_type = type_of(c, s->out),
                                    .rows = rows,
                                    .x_stride = stride_of(c, s->in[0].buffer),
-                                   .y_stride = stride_of(c, s->out)};
+                                   .y_stride = stride_of(c, s->out),
+                                   .partial = c->r->memory.split,
+                                   .partial_floats = c->p->split_floats};
     return cuda_linear(&args, c->r->stream);
 }
 
@@ -250,8 +253,14 @@ static tn_status run_select(const context *c, const step *s, uint32_t rows)
 static tn_status run_reduce(const context *c, const step *s, uint32_t rows)
 {
     collective *ranks = c->r->model->dev->ranks;
-    return ranks->api->all_reduce(ranks, c->r->index, buffer_at(c, s->in[0].buffer), buffer_at(c, s->out),
-                                  (uint64_t)rows * stride_of(c, s->out), type_of(c, s->out), c->r->stream, c->err);
+    const void *in = buffer_at(c, s->in[0].buffer);
+    void *out = buffer_at(c, s->out);
+    const uint64_t count = (uint64_t)rows * stride_of(c, s->out);
+
+    if (s->sum != NONE && !ranks->api->ordered)
+        return ordered_sum(ranks, c->r->index, c->p->world, in, out, count, type_of(c, s->out), buffer_at(c, s->sum),
+                           c->r->stream, c->err);
+    return ranks->api->all_reduce(ranks, c->r->index, in, out, count, type_of(c, s->out), c->r->stream, c->err);
 }
 
 static tn_status run_gather(const context *c, const step *s, uint32_t rows)

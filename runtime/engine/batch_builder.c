@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { SEEN_PER_STEP = 1 << 20 };
-
 void batch_builder_layout(batch_builder *builder, const engine_config *config, uint32_t vocab, uint32_t end_token_count,
                           uint64_t delta_capacity, carve *memory)
 {
@@ -16,8 +14,8 @@ void batch_builder_layout(batch_builder *builder, const engine_config *config, u
     uint64_t biases = seqs * ((uint64_t)config->max_bias + end_token_count + config->max_stop_tokens);
     uint64_t seen_row = vocab < config->max_model_len ? vocab : config->max_model_len, seen = seqs * seen_row;
 
-    if (seen > SEEN_PER_STEP)
-        seen = seen_row > SEEN_PER_STEP ? seen_row : SEEN_PER_STEP;
+    if (seen > TN_SEEN_BATCH_MAX)
+        seen = seen_row > TN_SEEN_BATCH_MAX ? seen_row : TN_SEEN_BATCH_MAX;
     builder->seen_capacity = seen;
     builder->mask_words = vocab / 32 + (vocab % 32 > 0);
     builder->token = carve_array(memory, tokens, sizeof *builder->token);

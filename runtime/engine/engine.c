@@ -130,6 +130,19 @@ static void measure_tokens(tn_engine *engine)
     }
 }
 
+/* A row's own biases, and those that forbid it to end. */
+static tn_status check_biases(const tn_engine *engine, tn_error *err)
+{
+    const engine_config *config = &engine->config;
+    uint64_t most = (uint64_t)config->max_bias + config->max_stop_tokens + engine->limits.end_token_count;
+
+    if (most > TN_BIAS_ROW_MAX)
+        return tn_fail(err, TN_E_UNSUPPORTED,
+                       "%u biases, %u stop tokens and %u tokens that end generation; %d together", config->max_bias,
+                       config->max_stop_tokens, engine->limits.end_token_count, TN_BIAS_ROW_MAX);
+    return TN_OK;
+}
+
 static void note_end_tokens(tn_engine *engine)
 {
     int32_t *end_token = (int32_t *)(uintptr_t)engine->limits.end_token;
@@ -179,6 +192,9 @@ static tn_status build(tn_engine *engine, tn_error *err)
     carve memory = {0};
 
     measure_tokens(engine);
+    tn_status status = check_biases(engine, err);
+    if (status != TN_OK)
+        return status;
     engine_layout(engine, &memory);
     memory.base = memory.overflow ? NULL : calloc(1, memory.used);
     if (!memory.base)
@@ -201,7 +217,7 @@ static tn_status build(tn_engine *engine, tn_error *err)
     engine->request_bytes_limit = request_bytes_limit(config, engine->limits.vocab, engine->limits.piece_bytes);
     atomic_store(&engine->next_id, 1);
     stats_init(&engine->stats, config->page_tokens[0], config->kv_pages[0], engine->cache.block_tokens > 0);
-    tn_status status = set_windows(engine, err);
+    status = set_windows(engine, err);
     return status == TN_OK ? draw_secrets(engine, err) : status;
 }
 

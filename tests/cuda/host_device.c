@@ -3,6 +3,8 @@
 
 #include "collective.h"
 
+#include "base/half.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,7 @@ static struct {
     uint64_t bytes[HOST_DEVICES];
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
-    int held[HOST_DEVICES];
+    int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -36,6 +38,13 @@ uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations)
     return bytes;
 }
 
+void host_device_fill(uint32_t ordinal, int full)
+{
+    pthread_mutex_lock(&host.lock);
+    host.full[ordinal] = full;
+    pthread_mutex_unlock(&host.lock);
+}
+
 void host_device_fail_copy(uint32_t ordinal, uint32_t after)
 {
     pthread_mutex_lock(&host.lock);
@@ -47,6 +56,22 @@ void host_device_hold(uint32_t ordinal, int hold)
 {
     pthread_mutex_lock(&host.lock);
     host.held[ordinal] = hold;
+    pthread_cond_broadcast(&host.changed);
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_stall(uint32_t ordinal, int stall)
+{
+    pthread_mutex_lock(&host.lock);
+    host.stalled[ordinal] = stall;
+    pthread_cond_broadcast(&host.changed);
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_fail_work(uint32_t ordinal, int fail)
+{
+    pthread_mutex_lock(&host.lock);
+    host.failing[ordinal] = fail;
     pthread_cond_broadcast(&host.changed);
     pthread_mutex_unlock(&host.lock);
 }
@@ -84,7 +109,10 @@ static const char *host_link(uint32_t ordinal, uint32_t peer)
 
 static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
 {
-    header *h = aligned_alloc(256, sizeof *h + (bytes + 255) / 256 * 256);
+    pthread_mutex_lock(&host.lock);
+    int full = host.full[current];
+    pthread_mutex_unlock(&host.lock);
+    header *h = full ? NULL : aligned_alloc(256, sizeof *h + (bytes + 255) / 256 * 256);
     if (!h)
         return tn_fail(err, TN_E_MEMORY, "host memory");
     memset(h, 0xff, sizeof *h + bytes); /* NaN: whoever reads what nobody wrote shows it */
@@ -103,6 +131,7 @@ static void host_release(void *memory)
     if (!memory)
         return;
     header *h = (header *)memory - 1;
+    TN_ASSERT(h->ordinal == current);
     pthread_mutex_lock(&host.lock);
     host.bytes[h->ordinal] -= h->bytes;
     host.allocations[h->ordinal]--;
@@ -121,10 +150,18 @@ static void host_release_host(void *memory)
     free(memory);
 }
 
+/* Streams and events know where they are. */
+static uint32_t *create_place(void)
+{
+    uint32_t *place = malloc(sizeof *place);
+    if (place)
+        *place = current;
+    return place;
+}
+
 static tn_status host_stream_create(cuda_stream *ret, tn_error *err)
 {
-    (void)err;
-    *ret = malloc(1);
+    *ret = (cuda_stream)create_place();
     return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "a stream");
 }
 
@@ -135,8 +172,14 @@ static void host_stream_destroy(cuda_stream stream)
 
 static tn_status host_stream_wait(cuda_stream stream, tn_error *err)
 {
-    (void)stream, (void)err;
-    return TN_OK;
+    const uint32_t ordinal = *(uint32_t *)stream;
+
+    pthread_mutex_lock(&host.lock);
+    while (host.stalled[ordinal] && !host.failing[ordinal])
+        pthread_cond_wait(&host.changed, &host.lock);
+    int failing = host.failing[ordinal];
+    pthread_mutex_unlock(&host.lock);
+    return failing ? tn_fail(err, TN_E_DEVICE_LOST, "device %u has failed", ordinal) : TN_OK;
 }
 
 /* TN_E_DEVICE_LOST where a failure was asked for. */
@@ -170,7 +213,7 @@ static tn_status host_clear(void *memory, uint64_t bytes, cuda_stream stream, tn
 
 static tn_status host_event_create(device_event **ret, tn_error *err)
 {
-    *ret = malloc(1);
+    *ret = (device_event *)create_place();
     return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "an event");
 }
 
@@ -185,16 +228,113 @@ static tn_status host_event_record(device_event *event, cuda_stream stream, tn_e
     return TN_OK;
 }
 
-static tn_status host_event_wait(device_event *event, tn_error *err)
+static tn_status host_event_query(device_event *event, bool *ret_done, tn_error *err)
 {
-    (void)event, (void)err;
+    const uint32_t ordinal = *(uint32_t *)event;
+
+    TN_ASSERT(ordinal == current);
+    pthread_mutex_lock(&host.lock);
+    *ret_done = !host.stalled[ordinal] && !host.failing[ordinal];
+    int failing = host.failing[ordinal];
+    pthread_mutex_unlock(&host.lock);
+    return failing ? tn_fail(err, TN_E_DEVICE_LOST, "device %u has failed", ordinal) : TN_OK;
+}
+
+/* ---- what ranks do together: on the host, but to who waits for a device as if it were done there ---- */
+
+typedef struct host_collective {
+    collective base;
+    collective *local;
+    uint32_t world;
+} host_collective;
+
+static collective *local_of(collective *c)
+{
+    return ((host_collective *)c)->local;
+}
+
+static float part_at(const void *parts, uint32_t type, uint64_t i)
+{
+    return type == TN_F32 ? ((const float *)parts)[i] : float_from_bf16(((const uint16_t *)parts)[i]);
+}
+
+/* As in a ring: the rank at which an element's sum begins depends on where it stands. */
+static void add_parts(const void *parts, uint32_t world, void *out, uint64_t count, uint32_t type)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t first = i * world / count;
+        float sum = part_at(parts, type, first * count + i);
+        for (uint64_t r = 1; r < world; r++) {
+            sum += part_at(parts, type, (first + r) % world * count + i);
+            sum = type == TN_F32 ? sum : float_from_bf16(bf16_from_float(sum));
+        }
+        if (type == TN_F32)
+            ((float *)out)[i] = sum;
+        else
+            ((uint16_t *)out)[i] = bf16_from_float(sum);
+    }
+}
+
+static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
+                                 cuda_stream stream, tn_error *err)
+{
+    const uint32_t world = ((host_collective *)c)->world;
+    const uint64_t bytes = count * tn_scalar_bytes(type);
+    void *parts = malloc(world * bytes);
+
+    if (!parts)
+        return tn_fail(err, TN_E_MEMORY, "a sum over ranks");
+    tn_status status = local_of(c)->api->all_gather(local_of(c), rank, in, parts, bytes, stream, err);
+    if (status == TN_OK)
+        add_parts(parts, world, out, count, type);
+    free(parts);
+    return status;
+}
+
+static tn_status host_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
+                                 cuda_stream stream, tn_error *err)
+{
+    return local_of(c)->api->all_gather(local_of(c), rank, in, out, bytes, stream, err);
+}
+
+static void host_abort(collective *c)
+{
+    local_of(c)->api->abort(local_of(c));
+    for (uint32_t i = 0; i < HOST_DEVICES; i++)
+        host_device_stall(i, 0);
+}
+
+static void host_destroy(collective *c)
+{
+    local_of(c)->api->destroy(local_of(c));
+    free(c);
+}
+
+static tn_status done_already(cuda_stream stream, tn_error *err)
+{
+    (void)stream, (void)err;
     return TN_OK;
 }
 
 static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
 {
+    static const collective_api api = {
+        .all_reduce = host_all_reduce, .all_gather = host_all_gather, .abort = host_abort, .destroy = host_destroy};
+    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+    host_collective *c = malloc(sizeof *c);
+
     (void)ordinal;
-    return local_collective_create(device_api_get(), world, ret, err);
+    if (!c)
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
+    c->base.api = &api;
+    c->world = world;
+    tn_status status = local_collective_create(&device, world, &c->local, err);
+    if (status != TN_OK) {
+        free(c);
+        return status;
+    }
+    *ret = &c->base;
+    return TN_OK;
 }
 
 const device_api *device_api_get(void)
@@ -216,7 +356,7 @@ const device_api *device_api_get(void)
         .event_create = host_event_create,
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
-        .event_wait = host_event_wait,
+        .event_query = host_event_query,
         .collective_create = host_collective_create,
     };
     return &api;

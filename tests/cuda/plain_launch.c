@@ -348,9 +348,15 @@ static void product_row(const cuda_weight *w, uint64_t row0, uint32_t n, const v
     }
 }
 
+/* Scratch is asked for and overwritten where the kernels would, so that nothing else may lie there. */
 tn_status cuda_linear(const cuda_linear_args *a, cuda_stream stream)
 {
+    uint64_t split = cuda_linear_split_floats(a->rows, a->weight->rows);
+
     (void)stream;
+    TN_ASSERT(a->partial_floats >= split && (a->partial || !split));
+    if (split)
+        memset(a->partial, 0xff, split * sizeof *a->partial);
     for (uint64_t r = 0; r < a->rows; r++)
         product_row(a->weight, 0, a->weight->rows, a->x, r * a->x_stride, a->bias, a->y, a->y_type, r * a->y_stride);
     return TN_OK;

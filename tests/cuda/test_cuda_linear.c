@@ -6,7 +6,7 @@ typedef struct rig_weight {
     tn_enc enc;
     uint32_t rows, columns;
     void *plane[TN_PLANE_LIMIT]; /* canonical */
-    cuda_weight weight;
+    cuda_weight weight;          /* of more rows where it is padded */
     void *memory;
 } rig_weight;
 
@@ -61,7 +61,7 @@ static void repack(rig_weight *w)
     }
 }
 
-static rig_weight make_weight(tn_enc enc, uint32_t rows, uint32_t columns, uint32_t *state)
+static rig_weight make_padded(tn_enc enc, uint32_t rows, uint32_t padded, uint32_t columns, uint32_t *state)
 {
     rig_weight w = {.rows = rows, .columns = columns};
     cuda_weight_size size;
@@ -84,11 +84,18 @@ static rig_weight make_weight(tn_enc enc, uint32_t rows, uint32_t columns, uint3
         for (uint64_t i = 0; p == TN_PLANE_LUT && i < bytes / 4; i++)
             ((float *)w.plane[p])[i] = (float)(int)(rig_random(state) % 255) - 127.0f;
     }
-    assert_int_equal(cuda_weight_layout(&enc, rows, columns, &w.weight, &size), TN_OK);
+    assert_int_equal(cuda_weight_layout(&enc, padded, columns, &w.weight, &size), TN_OK);
     w.memory = rig_alloc(size.total);
+    if (padded > rows)
+        memset(w.memory, 0, size.total);
     cuda_weight_place(&w.weight, &size, w.memory);
     repack(&w);
     return w;
+}
+
+static rig_weight make_weight(tn_enc enc, uint32_t rows, uint32_t columns, uint32_t *state)
+{
+    return make_padded(enc, rows, rows, columns, state);
 }
 
 static void free_weight(rig_weight *w)
@@ -230,6 +237,28 @@ static void test_products_do_not_depend_on_the_batch(void **unused)
     }
 }
 
+/* The last rank's part of a vocabulary: fewer rows than its matrix has, which end within a panel. */
+static void test_rows_that_pad_a_matrix_are_zero(void **unused)
+{
+    (void)unused;
+    enum { N = 34, PADDED = 64, K = 512 };
+    for (uint32_t e = 0; e < ENCODINGS; e++) {
+        uint32_t state = e;
+        rig_weight w = make_padded(encodings[e], N, PADDED, K, &state);
+        uint16_t *x = rig_bf16(K, 1, &state);
+        float *y = rig_alloc(PADDED * sizeof *y);
+        cuda_linear_args args = {&w.weight, x, NULL, y, TN_F32, 1, K, PADDED, NULL, 0};
+
+        assert_int_equal(cuda_linear(&args, NULL), TN_OK);
+        for (uint32_t n = 0; n < PADDED; n++) {
+            double magnitude = 0, sum = n < N ? reference_dot(&w, x, n, &magnitude) : 0;
+            rig_near(y[n], sum, 0, 2e-6 * magnitude);
+        }
+        free(x), free(y);
+        free_weight(&w);
+    }
+}
+
 static void test_embedding_reads_quantized_rows(void **unused)
 {
     (void)unused;
@@ -268,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_repacked_weights_keep_every_value),
         cmocka_unit_test(test_products_equal_the_reference),
         cmocka_unit_test(test_products_do_not_depend_on_the_batch),
+        cmocka_unit_test(test_rows_that_pad_a_matrix_are_zero),
         cmocka_unit_test(test_embedding_reads_quantized_rows),
         cmocka_unit_test(test_encodings_without_a_kernel_are_refused),
     };

@@ -170,6 +170,24 @@ static void test_quantized_weights_stay_small_on_every_rank(void **state)
     close_request(&r);
 }
 
+/* Lists of tokens have room for a batch's, not for a vocabulary a row. */
+static void test_long_sequences_do_not_take_memory_for_lists(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    tn_error err = TN_ERROR_INIT;
+    rank_bytes small, large;
+
+    assert_int_equal(plan_for(&r, 1, &small, &err), TN_OK);
+    r.compile.max_model_len = 131072;
+    assert_int_equal(plan_for(&r, 1, &large, &err), TN_OK);
+    uint64_t tables = 256ull * (131072 - 8192) / 16 * 4, spans = 2ull * (131072 - 8192) / 512;
+    uint64_t partials = spans * 32 * (128 + 2) * 4;
+    uint64_t more = large.plan.activations - small.plan.activations;
+    assert_in_range(more, tables + partials, tables + partials + (1 << 20));
+    close_request(&r);
+}
+
 static void expect_refusal(const request *r, uint32_t world, const char *words)
 {
     tn_error err = TN_ERROR_INIT;
@@ -238,6 +256,40 @@ static void test_ranks_together_hold_every_part(void **state)
     close_request(&r);
 }
 
+/* FP8 in blocks of 128 by 128: a rank must not begin in the middle of one. */
+static void test_vocabulary_rows_that_share_a_scale_stay_together(void **state)
+{
+    (void)state;
+    model_config config = llama_8b;
+    config.vocab = 32002;
+    request r = open_request(&config, NULL);
+    graph_view view;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t heads = 0;
+
+    for (uint32_t id = 0; id < r.compile.api->weight_count; id++)
+        if (strstr(model_graph_weight_name(r.graph, id), "lm_head"))
+            r.enc[id] = (tn_enc){.struct_size = sizeof(tn_enc),
+                                 .family = TN_ENC_AFFINE,
+                                 .qtype = TN_Q_E4M3,
+                                 .bits = 8,
+                                 .group_k = 128,
+                                 .group_n = 128,
+                                 .scale_type = TN_F32};
+    assert_int_equal(graph_view_init(&view, &r.compile, &err), TN_OK);
+    for (uint32_t id = 0; id < view.api->weight_count; id++) {
+        weight_cut cut;
+        if (!strstr(view.weight[id].value.name, "lm_head"))
+            continue;
+        heads++;
+        assert_int_equal(partition_weight(&view, id, 2, &cut, &err), TN_OK);
+        assert_int_equal(cut.rows, 16128); /* of 16001 */
+    }
+    assert_int_equal(heads, 1);
+    graph_view_finish(&view);
+    close_request(&r);
+}
+
 static void test_nodes_that_no_kernel_runs_are_named(void **state)
 {
     (void)state;
@@ -258,13 +310,59 @@ static void test_nodes_that_no_kernel_runs_are_named(void **state)
     close_request(&r);
 }
 
+/* Products of few rows split K over blocks, and none needs more scratch than is planned. */
+static void test_scratch_of_products_is_bounded(void **state)
+{
+    (void)state;
+    const uint64_t outputs[] = {1, 96, 1024, 4096, 14336, 48640, 48641, 128256};
+
+    for (int i = 0; i < 8; i++) {
+        uint64_t n = outputs[i], most = 0;
+        for (uint32_t rows = 1; rows <= 20000; rows++) {
+            uint64_t floats = cuda_linear_split_floats(rows, n);
+            most = floats > most ? floats : most;
+            assert_true(rows % 777 || cuda_linear_split_floats_max(rows, n) == most);
+        }
+        assert_true(most * sizeof(float) <= 100 << 20);
+    }
+    assert_int_equal(cuda_linear_split_floats(16, 4096), 0);
+    assert_int_equal(cuda_linear_split_floats(17, 4096), 8 * 17 * 4096);
+    assert_int_equal(cuda_linear_split_floats(64 * 11, 4096), 8 * 64 * 11 * 4096);
+    assert_int_equal(cuda_linear_split_floats(64 * 11 + 1, 4096), 0);
+}
+
+static tn_status same_group(const tn_graph *graph, uint32_t index, tn_kv_group *ret_group)
+{
+    (void)index;
+    return model_graph_api(graph)->kv_group(graph, 0, ret_group);
+}
+
+static void test_groups_that_there_is_no_room_or_reader_for_are_refused(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    tn_graph_api api = *r.compile.api;
+
+    r.compile.api = &api;
+    api.kv_group = same_group;
+    api.kv_group_count = 17;
+    expect_refusal(&r, 1, "17 KV groups; up to 16 run");
+    api.kv_group_count = 2;
+    expect_refusal(&r, 1, "KV group 1, which no ATTENTION reads");
+    close_request(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_and_pages_of_known_models),
         cmocka_unit_test(test_quantized_weights_stay_small_on_every_rank),
+        cmocka_unit_test(test_long_sequences_do_not_take_memory_for_lists),
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
+        cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),
+        cmocka_unit_test(test_groups_that_there_is_no_room_or_reader_for_are_refused),
+        cmocka_unit_test(test_scratch_of_products_is_bounded),
         cmocka_unit_test(test_nodes_that_no_kernel_runs_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

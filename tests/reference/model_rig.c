@@ -22,7 +22,7 @@ static tn_compile compile_request(const model_rig *rig)
                         .api = rig->api,
                         .weight_enc = rig->enc,
                         .weight_enc_stride = sizeof *rig->enc,
-                        .batch_invariant = 1,
+                        .batch_invariant = !rig->limits.batch_varies,
                         .max_tokens = rig->limits.max_tokens,
                         .max_seqs = rig->limits.max_seqs,
                         .max_outputs = rig->limits.max_outputs,

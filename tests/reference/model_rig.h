@@ -16,6 +16,7 @@ typedef struct rig_limits {
     void (*edit)(model_config *config); /* NULL, or changes what was read */
     uint32_t world;                     /* ranks, on devices 0..; 0: one */
     bool one_device;                    /* all ranks on device 0 */
+    bool batch_varies;                  /* compiled without batch_invariant */
     uint32_t float_type;                /* as weight_source.float_type */
     bool dummy;                         /* made-up weights: the directory has a config.json alone */
 } rig_limits;

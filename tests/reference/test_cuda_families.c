@@ -145,7 +145,7 @@ static void run_ranks(const char *path, uint32_t world, bool dummy, float *logit
 
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(world, dummy));
     run_prompt(&rig, logits);
-    if (!dummy)
+    if (!dummy || world > 2)
         check_pieces(&rig, logits);
     rig_close(&rig);
 }
@@ -247,6 +247,24 @@ static void test_more_ranks_give_one_ranks_argmax(void **state)
     assert_int_equal(wrong, 0);
     assert_true(compared > rows / 50);
     assert_int_equal(differing, 0);
+}
+
+/* Where nobody asks for the same bits in every batch, ranks add up as is fastest. */
+static void test_ranks_may_add_in_any_order(void **state)
+{
+    (void)state;
+    rig_limits limits = limits_of(4, true);
+    char path[256];
+    model_rig rig;
+
+    family_directory_make("llama", "{\"num_attention_heads\": 8, \"num_key_value_heads\": 2, \"head_dim\": 16}", path);
+    run_interpreter(path, true, exact);
+    limits.batch_varies = true;
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+    run_prompt(&rig, found);
+    rig_close(&rig);
+    assert_true(compare_rows(found, exact).worst <= 2 * bound);
+    family_directory_remove(path);
 }
 
 #ifdef SPANS_RUN
@@ -384,6 +402,50 @@ static void test_a_step_may_feed_on_the_one_before_it(void **state)
     family_directory_remove(path);
 }
 
+/* ---- lists of the sampler ---- */
+
+/* The most that the core sends: more than the tiny vocabulary and the sequence have tokens. */
+static void test_a_row_may_have_as_many_biases_as_the_core_sends(void **state)
+{
+    (void)state;
+    enum { CHOSEN = 7 };
+    static int32_t token[TN_BIAS_ROW_MAX + 1];
+    static float value[TN_BIAS_ROW_MAX + 1];
+    uint32_t row[] = {0, TN_BIAS_ROW_MAX};
+    rig_limits limits = limits_of(2, false);
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+    uint64_t ticket;
+
+    family_directory_make("llama", NULL, path);
+    limits.max_seqs = limits.max_outputs = 1;
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+    for (uint32_t i = 0; i < TN_BIAS_ROW_MAX; i++)
+        token[i] = (int32_t)(i % FAMILY_VOCAB);
+    token[TN_BIAS_ROW_MAX - 1] = CHOSEN;
+    value[TN_BIAS_ROW_MAX - 1] = 1e6f;
+    const tn_sample sample = {.struct_size = sizeof sample, .bias_row = row, .bias_token = token, .bias_value = value};
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    batch.sample = &sample;
+    batch.need |= TN_NEED_BIAS;
+    assert_int_equal(collect(&rig, submit(&rig, &batch)), CHOSEN);
+
+    token[3] = FAMILY_VOCAB;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    token[3] = -1;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    token[3] = 0;
+    row[0] = TN_BIAS_ROW_MAX + 1;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    row[0] = 0;
+    row[1]++;
+    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_UNSUPPORTED);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
 /* ---- memory ---- */
 
 #ifdef ON_DEVICE
@@ -451,6 +513,41 @@ static void test_memory_is_as_planned_in_one_reservation(void **state)
     }
 }
 
+/* The first rank's pages are given back if the second gets none. */
+static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    tn_model *model;
+    tn_error err = TN_ERROR_INIT;
+    uint32_t before, after;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    const tn_compile compile = {.struct_size = sizeof compile,
+                                .graph = rig.graph,
+                                .api = rig.api,
+                                .weight_enc = rig.enc,
+                                .weight_enc_stride = sizeof *rig.enc,
+                                .batch_invariant = 1,
+                                .max_tokens = 1,
+                                .max_seqs = 1,
+                                .max_outputs = 1,
+                                .max_model_len = FAMILY_PROMPT};
+    assert_int_equal(rig.backend->compile(rig.dev, &compile, &model, &err), TN_OK);
+    uint64_t bytes = host_device_bytes(0, &before);
+    host_device_fill(1, 1);
+    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_E_MEMORY);
+    assert_int_equal(host_device_bytes(0, &after), bytes);
+    assert_int_equal(after, before);
+    host_device_fill(1, 0);
+    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_OK);
+    rig.backend->model_free(model);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
 /* ---- failure ---- */
 
 static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err)
@@ -480,6 +577,54 @@ static void test_a_rank_that_fails_ends_every_wait(void **state)
     assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_DEVICE_LOST);
     host_device_fail_copy(1, 0);
     rig_close(&rig);
+    family_directory_remove(path);
+}
+
+/* One device fails at what it was given while the others wait for it in a collective. Whoever fails, every wait ends,
+ * and so does freeing the model. */
+static void test_a_device_that_fails_later_ends_every_wait(void **state)
+{
+    (void)state;
+    for (uint32_t failing = 0; failing < 2; failing++) {
+        char path[256], words[32];
+        model_rig rig;
+        decode_batch d;
+        tn_error err = TN_ERROR_INIT;
+
+        family_directory_make("llama", NULL, path);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+        tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+        collect(&rig, submit(&rig, &batch));
+        host_device_stall(1 - failing, 1);
+        host_device_fail_work(failing, 1);
+        batch = decode_step(&rig, &d, 2, 1, 0);
+        uint64_t ticket = submit(&rig, &batch);
+        assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
+        snprintf(words, sizeof words, "rank %u: device %u has failed", failing, failing);
+        assert_string_equal(err.msg, words);
+        assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_DEVICE_LOST);
+        rig_close(&rig);
+        host_device_stall(1 - failing, 0);
+        host_device_fail_work(failing, 0);
+        family_directory_remove(path);
+    }
+}
+
+/* Of two ranks one is done with its step, the other never will be. */
+static void test_a_model_is_freed_whose_step_never_ends(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    host_device_stall(1, 1);
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    submit(&rig, &batch);
+    rig_close(&rig);
+    host_device_stall(1, 0);
     family_directory_remove(path);
 }
 
@@ -523,15 +668,20 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
         cmocka_unit_test(test_more_ranks_give_one_ranks_argmax),
+        cmocka_unit_test(test_ranks_may_add_in_any_order),
 #ifdef SPANS_RUN
         cmocka_unit_test(test_rows_beyond_one_span_agree_however_they_come),
 #endif
         cmocka_unit_test(test_a_step_may_feed_on_the_one_before_it),
+        cmocka_unit_test(test_a_row_may_have_as_many_biases_as_the_core_sends),
 #ifdef ON_DEVICE
         cmocka_unit_test(test_memory_is_as_planned),
 #else
         cmocka_unit_test(test_memory_is_as_planned_in_one_reservation),
+        cmocka_unit_test(test_pages_that_not_all_ranks_get_are_given_back),
         cmocka_unit_test(test_a_rank_that_fails_ends_every_wait),
+        cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
+        cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
 #endif
     };

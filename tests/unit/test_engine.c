@@ -722,6 +722,12 @@ static void test_a_config_that_cannot_work_is_refused(void **state)
                                    (tn_model *)bench.model, &fake_tokenizer, NULL, &engine, &error),
                      TN_E_ARGUMENT);
     assert_non_null(strstr(error.msg, "max_num_batched_tokens is 4"));
+    config = bench.config;
+    config.max_bias = TN_BIAS_ROW_MAX; /* and as many stop tokens as by default, and those of the vocabulary */
+    assert_int_equal(engine_create(&config, (const tn_graph *)bench.model, &bench.graph_api, bench.backend,
+                                   (tn_model *)bench.model, &fake_tokenizer, NULL, &engine, &error),
+                     TN_E_UNSUPPORTED);
+    assert_non_null(strstr(error.msg, "2048 biases"));
     assert_null(engine);
     uint64_t requests;
     assert_true(engine_host_bytes(&bench.config, FAKE_VOCAB, &requests) > 30000);

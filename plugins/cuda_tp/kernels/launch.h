@@ -13,8 +13,8 @@
  *
  * Batch invariance: the bits of an output row depend on that row's inputs alone, for every kernel here, always:
  * sums over K are cut into CUDA_K_SLICES fixed slices at any row count, attention spans begin at absolute positions,
- * experts add up in the order of choice, ranks add up in rank order, and no float is added atomically. Only the choice
- * of cuBLASLt for a product breaks it.
+ * experts add up in the order of choice, the one-shot all-reduce in rank order, and no float is added atomically. Only
+ * the choice of cuBLASLt for a product breaks it.
  *
  * Glossary: T token rows, O output rows, M model width, H query heads, G key/value heads, D head width, F feed-forward
  * width, V vocabulary, E experts, N x K a weight's outputs x inputs.
@@ -34,6 +34,9 @@ enum {
     CUDA_K_SLICES = 8,       /* parts of K that are summed on their own, then added in order */
     CUDA_PANEL = 16,         /* outputs of a quantized panel */
     CUDA_K_BLOCK = 64,       /* inputs of one storage block of codes; K is padded to a multiple of it */
+    CUDA_FEW_ROWS = 16,      /* rows that are multiplied by bytes; more by tiles of */
+    CUDA_TILE_TOKENS = 64,   /* rows, times */
+    CUDA_TILE_OUTPUTS = 256, /* outputs */
     CUDA_HEAD_DIM_MAX = 256, /* D and Dv */
     CUDA_TASK_QUERIES = 64,  /* query vectors (rows x heads of one kv head) of one attention task */
     CUDA_EXPERTS_MAX = 1024,
@@ -86,10 +89,11 @@ tn_status cuda_weight_layout(const tn_enc *enc, uint64_t rows, uint64_t columns,
 void cuda_weight_place(cuda_weight *weight, const cuda_weight_size *size, void *base);
 
 /* Moves one canonical block (tn_planes, here in device memory) into a placed weight.
- * row0 % 16 == 0 and n_rows % 16 == 0 or at the end; k0 % 64 == 0 and n_k % 64 == 0 or at the end, and both on whole
- * groups (of either level, or at the end). With group_n > 1: row0 on a multiple of it. plane[]: device pointers by
- * TN_PLANE_*, of any alignment; PERM is not touched, LUT is copied. FLOAT weights: rows are copied, padding zeroed; any
- * row0, k0. Codes of the same panel must not be repacked concurrently. */
+ * row0 % 16 == 0, and n_rows % 16 == 0 unless no other block has rows of the last panel (the rest of which becomes
+ * zero); k0 % 64 == 0 and n_k % 64 == 0 or at the end, and both on whole groups (of either level, or at the end). With
+ * group_n > 1: row0 on a multiple of it. plane[]: device pointers by TN_PLANE_*, of any alignment; PERM is not touched,
+ * LUT is copied. FLOAT weights: rows are copied, padding zeroed; any row0, k0. Codes of the same panel must not be
+ * repacked concurrently. */
 typedef struct cuda_repack_args {
     const cuda_weight *weight;
     uint64_t row0, n_rows, k0, n_k;
@@ -301,7 +305,7 @@ tn_status cuda_kv_copy(const cuda_kv_copy_args *args, cuda_stream stream);
 /* LINEAR: y = x W^T + bias. x: bf16 [rows, K], x_stride % 8 == 0, 16-byte aligned; elements beyond K in the last 64 may
  * be anything finite or not: they are never read. y: [rows, N] of y_type F32 or BF16. bias: f32 [N] or NULL.
  * Quantized weights and bf16 FLOAT weights, one to thousands of rows. partial: scratch of partial_floats f32, or NULL;
- * with CUDA_K_SLICES * rows * N of them, batches of a few tens of rows spread over the whole device. Same bits. */
+ * with cuda_linear_split_floats of them, batches of a few tens of rows spread over the whole device. Same bits. */
 typedef struct cuda_linear_args {
     const cuda_weight *weight;
     const void *x;
@@ -312,6 +316,11 @@ typedef struct cuda_linear_args {
     uint64_t partial_floats;
 } cuda_linear_args;
 tn_status cuda_linear(const cuda_linear_args *args, cuda_stream stream);
+
+/* Floats of scratch with which a product of `rows` rows and n outputs splits K over blocks; 0: it has blocks enough, or
+ * rows too few. _max: of all batches of up to `rows` rows, at most 100 MiB. Host arithmetic. [any] */
+uint64_t cuda_linear_split_floats(uint32_t rows, uint64_t n);
+uint64_t cuda_linear_split_floats_max(uint32_t rows, uint64_t n);
 
 /* The products of a mixture of experts. weight has E * N rows; expert e's are e*N.. . Places [expert_start[e],
  * expert_start[e + 1]) belong to expert e; place i multiplies row place_row[i] of x (NULL: row i) and writes row i of

@@ -3,8 +3,6 @@
  */
 #include "kernels/product.cuh"
 
-enum { BLOCKS_WANTED = 192 }; /* fewer than this leave multiprocessors idle: split K over blocks */
-
 static bool weight_fits(const cuda_weight *w, const void *x, uint32_t x_stride)
 {
     const bool readable = w->enc.family != TN_ENC_FLOAT || (w->enc.qtype == TN_BF16 && w->stride % 8 == 0);
@@ -44,8 +42,8 @@ extern "C" tn_status cuda_linear(const cuda_linear_args *args, cuda_stream strea
     const uint32_t tiles = ceil_div(args->rows, TILE_TOKENS);
     if (tiles > 65535)
         return TN_E_ARGUMENT;
-    const bool room = args->partial_floats >= (uint64_t)CUDA_K_SLICES * args->rows * w->rows;
-    if (args->partial && room && tiles * ceil_div(w->rows, TILE_OUTPUTS) < BLOCKS_WANTED)
+    const uint64_t split = cuda_linear_split_floats(args->rows, w->rows);
+    if (args->partial && split && args->partial_floats >= split)
         call.partial = args->partial;
     return product_tile(&call, tiles, stream);
 }

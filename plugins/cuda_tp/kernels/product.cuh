@@ -177,7 +177,7 @@ template <int CODE> static __device__ __forceinline__ void load_lut(const cuda_w
 }
 
 /* Launchers of the two kernels; tiles: blocks over rows, or tasks. call->partial: K is split over blocks. */
-enum { FEW_ROWS = 16, TILE_TOKENS = 64, TILE_OUTPUTS = 256 };
+enum { FEW_ROWS = CUDA_FEW_ROWS, TILE_TOKENS = CUDA_TILE_TOKENS, TILE_OUTPUTS = CUDA_TILE_OUTPUTS };
 tn_status product_few(const product_call *call, uint32_t rows_max, uint32_t tiles, cuda_stream stream);
 tn_status product_tile(const product_call *call, uint32_t tiles, cuda_stream stream);
 

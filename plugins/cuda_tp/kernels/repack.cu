@@ -146,6 +146,7 @@ static bool on_multiple(uint64_t first, uint64_t count, uint64_t unit, uint64_t 
     return first % unit == 0 && (count % unit == 0 || first + count == total);
 }
 
+/* The last panel may be short anywhere: w's rows may be padded, so that they do not say where the matrix ends. */
 static bool block_fits(const cuda_weight *w, const cuda_repack_args *a)
 {
     const tn_enc *e = &w->enc;
@@ -153,12 +154,11 @@ static bool block_fits(const cuda_weight *w, const cuda_repack_args *a)
         return false;
     if (e->family == TN_ENC_FLOAT)
         return true;
-    return on_multiple(a->row0, a->n_rows, CUDA_PANEL, w->rows) &&
-           on_multiple(a->k0, a->n_k, CUDA_K_BLOCK, w->columns) && on_multiple(a->k0, a->n_k, e->group_k, w->columns) &&
-           a->plane[TN_PLANE_SCALE] &&
+    return a->row0 % CUDA_PANEL == 0 && on_multiple(a->k0, a->n_k, CUDA_K_BLOCK, w->columns) &&
+           on_multiple(a->k0, a->n_k, e->group_k, w->columns) && a->plane[TN_PLANE_SCALE] &&
            (!e->group2_k || (on_multiple(a->k0, a->n_k, e->group2_k, w->columns) && a->plane[TN_PLANE_SCALE2])) &&
-           (e->group_n <= 1 || on_multiple(a->row0, a->n_rows, e->group_n, w->rows)) &&
-           (!e->zero_type || a->plane[TN_PLANE_MIN]) && (e->family != TN_ENC_LUT || a->plane[TN_PLANE_LUT]);
+           (e->group_n <= 1 || a->row0 % e->group_n == 0) && (!e->zero_type || a->plane[TN_PLANE_MIN]) &&
+           (e->family != TN_ENC_LUT || a->plane[TN_PLANE_LUT]);
 }
 
 extern "C" tn_status cuda_repack(const cuda_repack_args *args, cuda_stream stream)

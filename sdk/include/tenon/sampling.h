@@ -31,6 +31,12 @@
 
 TN_BEGIN_DECLS
 
+/* A batch has lists for at most one row per sequence, with no more than this in them; a backend has room for as much. */
+enum {
+    TN_BIAS_ROW_MAX = 2048,      /* biases of a row */
+    TN_SEEN_BATCH_MAX = 1 << 20 /* seen tokens of all rows; one row, whose tokens are distinct, may have more */
+};
+
 /* Sampling of a whole batch, one element per output row (n_out). A NULL member means "neutral for all rows":
  * temperature 0, top_p 1, min_p 0, repetition 1, presence 0, frequency 0, top_k 0, seed 0, choice 0, no mask,
  * no bias, nothing seen, no score target. Borrowed for the submit call. */
