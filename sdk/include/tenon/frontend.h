@@ -2,7 +2,9 @@
 #ifndef TENON_FRONTEND_H
 #define TENON_FRONTEND_H
 
+#include "tenon/admin.h"
 #include "tenon/chat.h"
+#include "tenon/models.h"
 #include "tenon/stats.h"
 
 TN_BEGIN_DECLS
@@ -15,12 +17,16 @@ typedef struct tn_front tn_front;
 typedef struct tn_frontend_args {
     uint32_t struct_size, flags;
     const tn_host *host;
-    tn_engine *engine;
+    tn_engine *engine; /* the model, where there is one; NULL in the daemon */
     const tn_engine_table *engine_api;
     const tn_chat_table *chat;
     const tn_stats_table *stats;
+    tn_models *models;
+    const tn_models_table *models_api;
+    tn_admin *admin; /* NULL: this process has nothing to administrate */
+    const tn_admin_table *admin_api;
 } tn_frontend_args;
-TN_SEALED(tn_frontend_args, stats);
+TN_SEALED(tn_frontend_args, admin_api);
 
 typedef struct tn_frontend_table {
     uint32_t struct_size, flags;

@@ -2,11 +2,13 @@
 #ifndef TENON_TENON_H
 #define TENON_TENON_H
 
+#include "tenon/admin.h"
 #include "tenon/backend.h"
 #include "tenon/chat.h"
 #include "tenon/embed.h"
 #include "tenon/engine.h"
 #include "tenon/frontend.h"
+#include "tenon/models.h"
 #include "tenon/ops.h"
 #include "tenon/plugin.h"
 #include "tenon/quant.h"
