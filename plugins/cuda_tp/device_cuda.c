@@ -198,8 +198,11 @@ static bool are_distinct(uint32_t world, const uint32_t *ordinal)
 /* Several ranks on one device are for tests; NCCL does not take them. */
 static tn_status cuda_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
 {
-    if (are_distinct(world, ordinal))
-        return nccl_collective_create(world, ordinal, ret, err);
+    if (are_distinct(world, ordinal)) {
+        nccl_members members = {.world = world, .local_count = world, .ordinal = ordinal};
+        tn_status status = nccl_id_create(&members.id, err);
+        return status == TN_OK ? nccl_collective_create(device_api_get(), &members, ret, err) : status;
+    }
     host_log(TN_LOG_WARNING, "several ranks share a device: they meet on the host");
     return local_collective_create(device_api_get(), world, ret, err);
 }

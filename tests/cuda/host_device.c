@@ -1,9 +1,8 @@
 /* host_device.c: see host_device.h. Everything is done at once, in the thread that asks. */
 #include "host_device.h"
 
-#include "collective.h"
-
-#include "base/half.h"
+#include "nccl_collective.h"
+#include "ring_sum.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@ static struct {
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
     int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
+    int over_nccl; /* set before there are threads */
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -74,6 +74,11 @@ void host_device_fail_work(uint32_t ordinal, int fail)
     host.failing[ordinal] = fail;
     pthread_cond_broadcast(&host.changed);
     pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_use_nccl(void)
+{
+    host.over_nccl = 1;
 }
 
 static tn_status host_count(uint32_t *ret_count, tn_error *err)
@@ -244,35 +249,13 @@ static tn_status host_event_query(device_event *event, bool *ret_done, tn_error 
 
 typedef struct host_collective {
     collective base;
-    collective *local;
+    collective *inner; /* over NCCL, or local */
     uint32_t world;
 } host_collective;
 
-static collective *local_of(collective *c)
+static collective *inner_of(collective *c)
 {
-    return ((host_collective *)c)->local;
-}
-
-static float part_at(const void *parts, uint32_t type, uint64_t i)
-{
-    return type == TN_F32 ? ((const float *)parts)[i] : float_from_bf16(((const uint16_t *)parts)[i]);
-}
-
-/* As in a ring: the rank at which an element's sum begins depends on where it stands. */
-static void add_parts(const void *parts, uint32_t world, void *out, uint64_t count, uint32_t type)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t first = i * world / count;
-        float sum = part_at(parts, type, first * count + i);
-        for (uint64_t r = 1; r < world; r++) {
-            sum += part_at(parts, type, (first + r) % world * count + i);
-            sum = type == TN_F32 ? sum : float_from_bf16(bf16_from_float(sum));
-        }
-        if (type == TN_F32)
-            ((float *)out)[i] = sum;
-        else
-            ((uint16_t *)out)[i] = bf16_from_float(sum);
-    }
+    return ((host_collective *)c)->inner;
 }
 
 static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
@@ -280,13 +263,16 @@ static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, v
 {
     const uint32_t world = ((host_collective *)c)->world;
     const uint64_t bytes = count * tn_scalar_bytes(type);
-    void *parts = malloc(world * bytes);
+    const void *part[HOST_DEVICES];
+    uint8_t *parts = malloc(world * bytes);
 
     if (!parts)
         return tn_fail(err, TN_E_MEMORY, "a sum over ranks");
-    tn_status status = local_of(c)->api->all_gather(local_of(c), rank, in, parts, bytes, stream, err);
+    tn_status status = inner_of(c)->api->all_gather(inner_of(c), rank, in, parts, bytes, stream, err);
+    for (uint32_t r = 0; r < world; r++)
+        part[r] = parts + r * bytes;
     if (status == TN_OK)
-        add_parts(parts, world, out, count, type);
+        ring_sum(part, world, out, count, type);
     free(parts);
     return status;
 }
@@ -294,20 +280,31 @@ static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, v
 static tn_status host_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
                                  cuda_stream stream, tn_error *err)
 {
-    return local_of(c)->api->all_gather(local_of(c), rank, in, out, bytes, stream, err);
+    return inner_of(c)->api->all_gather(inner_of(c), rank, in, out, bytes, stream, err);
 }
 
 static void host_abort(collective *c)
 {
-    local_of(c)->api->abort(local_of(c));
+    inner_of(c)->api->abort(inner_of(c));
     for (uint32_t i = 0; i < HOST_DEVICES; i++)
         host_device_stall(i, 0);
 }
 
 static void host_destroy(collective *c)
 {
-    local_of(c)->api->destroy(local_of(c));
+    inner_of(c)->api->destroy(inner_of(c));
     free(c);
+}
+
+static tn_status host_check(collective *c, uint32_t rank, tn_error *err)
+{
+    return inner_of(c)->api->check(inner_of(c), rank, err);
+}
+
+static tn_status nccl_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
+                                 cuda_stream stream, tn_error *err)
+{
+    return inner_of(c)->api->all_reduce(inner_of(c), rank, in, out, count, type, stream, err);
 }
 
 static tn_status done_already(cuda_stream stream, tn_error *err)
@@ -316,19 +313,36 @@ static tn_status done_already(cuda_stream stream, tn_error *err)
     return TN_OK;
 }
 
+static tn_status create_inner(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+{
+    static const device_api local = {.stream_wait = done_already, .copy = host_copy};
+    nccl_members members = {.world = world, .local_count = world, .ordinal = ordinal};
+
+    if (!host.over_nccl)
+        return local_collective_create(&local, world, ret, err);
+    tn_status status = nccl_id_create(&members.id, err);
+    return status == TN_OK ? nccl_collective_create(device_api_get(), &members, ret, err) : status;
+}
+
 static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
 {
-    static const collective_api api = {
-        .all_reduce = host_all_reduce, .all_gather = host_all_gather, .abort = host_abort, .destroy = host_destroy};
-    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+    static const collective_api over_local = {.all_reduce = host_all_reduce,
+                                              .all_gather = host_all_gather,
+                                              .check = host_check,
+                                              .abort = host_abort,
+                                              .destroy = host_destroy};
+    static const collective_api over_nccl = {.all_reduce = nccl_all_reduce,
+                                             .all_gather = host_all_gather,
+                                             .check = host_check,
+                                             .abort = host_abort,
+                                             .destroy = host_destroy};
     host_collective *c = malloc(sizeof *c);
 
-    (void)ordinal;
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
-    c->base.api = &api;
+    c->base.api = host.over_nccl ? &over_nccl : &over_local;
     c->world = world;
-    tn_status status = local_collective_create(&device, world, &c->local, err);
+    tn_status status = create_inner(world, ordinal, &c->inner, err);
     if (status != TN_OK) {
         free(c);
         return status;

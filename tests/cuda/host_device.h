@@ -21,5 +21,7 @@ void host_device_hold(uint32_t ordinal, int hold);
 void host_device_stall(uint32_t ordinal, int stall);
 /* What device `ordinal` is given fails there, after it was enqueued. */
 void host_device_fail_work(uint32_t ordinal, int fail);
+/* Ranks meet in NCCL from now on, or what the settings say it is. */
+void host_device_use_nccl(void);
 
 #endif

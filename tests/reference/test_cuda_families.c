@@ -1,5 +1,6 @@
 /* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels
- * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one: tiny models of every family give the logits
+ * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one, or (OVER_NCCL) with a stand-in for the NCCL
+ * library: tiny models of every family give the logits
  * of transformers, on one rank and on two; two and four ranks, teacher-forced, give one rank's argmax outside
  * near-ties; steps overlap; memory is as planned; a rank that fails and an abort end every wait.
  *
@@ -18,6 +19,12 @@
 #include "device_api.h"
 #else
 #include "host_device.h"
+#endif
+#ifdef OVER_NCCL
+#include "fake_nccl.h"
+#include "plugin_options.h"
+
+#include <dlfcn.h>
 #endif
 
 #include "cuda_tp/backend.h"
@@ -550,6 +557,12 @@ static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
 
 /* ---- failure ---- */
 
+#ifdef OVER_NCCL
+enum { COPY_THAT_FAILS = 1 }; /* gathers are no copies then */
+#else
+enum { COPY_THAT_FAILS = 3 }; /* in the middle of a step */
+#endif
+
 static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err)
 {
     int32_t id;
@@ -568,7 +581,7 @@ static void test_a_rank_that_fails_ends_every_wait(void **state)
 
     family_directory_make("mixtral", NULL, path);
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    host_device_fail_copy(1, 3); /* in the middle of a step, while the other rank waits for this one */
+    host_device_fail_copy(1, COPY_THAT_FAILS); /* while the other rank waits for this one */
     tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
     ticket = submit(&rig, &batch);
     assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
@@ -657,6 +670,47 @@ static void test_abort_ends_a_wait_for_a_rank_that_never_comes(void **state)
     family_directory_remove(path);
 }
 
+#ifdef OVER_NCCL
+static const fake_nccl_control *fake;
+
+static void use_nccl(void)
+{
+    tn_error err = TN_ERROR_INIT;
+
+    host_device_use_nccl();
+    assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
+    void *library = dlopen(FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    fake = dlsym(library, "fake_nccl_controls");
+}
+
+/* NCCL tells of a peer that is gone only to who asks, while the devices wait for it. */
+static void test_what_nccl_reports_later_ends_every_wait(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch));
+    host_device_stall(0, 1);
+    host_device_stall(1, 1);
+    batch = decode_step(&rig, &d, 2, 1, 0);
+    uint64_t ticket = submit(&rig, &batch);
+    fake->report(1, FAKE_NCCL_REMOTE_ERROR);
+    assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
+    assert_non_null(strstr(err.msg, "rank 1: NCCL"));
+    assert_non_null(strstr(err.msg, "remote process exited"));
+    rig_close(&rig);
+    fake->report(1, 0);
+    assert_int_equal(fake->live(), 0);
+    family_directory_remove(path);
+}
+#endif
 #endif
 
 int main(void)
@@ -664,6 +718,9 @@ int main(void)
 #ifdef ON_DEVICE
     if (!has_device())
         return 77;
+#endif
+#ifdef OVER_NCCL
+    use_nccl();
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
@@ -683,6 +740,9 @@ int main(void)
         cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
         cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
+#ifdef OVER_NCCL
+        cmocka_unit_test(test_what_nccl_reports_later_ends_every_wait),
+#endif
 #endif
     };
     return cmocka_run_group_tests(tests, family_golden_load, family_golden_drop);

@@ -1,0 +1,16 @@
+/* plugins/cuda_tp/options.h: the settings of section [cuda_tp]. */
+#ifndef CUDA_TP_OPTIONS_H
+#define CUDA_TP_OPTIONS_H
+
+#include "tenon/plugin.h"
+
+enum { OPTION_COUNT = 1 };
+
+/* For the handshake: OPTION_COUNT entries. */
+extern const tn_option options_table[];
+/* Reads all settings once. [ctl] */
+tn_status options_read(const tn_host *host, tn_error *err);
+/* What dlopen is given for NCCL. */
+const char *options_nccl_library(void);
+
+#endif
