@@ -85,6 +85,22 @@ static const char *cuda_link(uint32_t ordinal, uint32_t peer)
     return probed.status == TN_OK ? device_probe_link(&probed.probe, ordinal, peer) : "";
 }
 
+static tn_status cuda_peer_enable(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err)
+{
+    int can = 0;
+    tn_status status = check(cudaDeviceCanAccessPeer(&can, (int)ordinal, (int)peer), "access to a peer", err);
+
+    *ret_reached = false;
+    if (status != TN_OK || !can)
+        return status;
+    cudaError_t code = cudaDeviceEnablePeerAccess((int)peer, 0);
+    *ret_reached = code == cudaSuccess || code == cudaErrorPeerAccessAlreadyEnabled;
+    if (code != cudaErrorPeerAccessAlreadyEnabled)
+        return check(code, "access to a peer", err);
+    cudaGetLastError();
+    return TN_OK;
+}
+
 /* ---- memory ---- */
 
 static tn_status cuda_alloc(uint64_t bytes, void **ret, tn_error *err)
@@ -101,7 +117,8 @@ static void cuda_release(void *memory)
 
 static tn_status cuda_alloc_host(uint64_t bytes, void **ret, tn_error *err)
 {
-    tn_status status = check(cudaHostAlloc(ret, bytes, cudaHostAllocPortable), "pinned host memory", err);
+    tn_status status =
+        check(cudaHostAlloc(ret, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "pinned host memory", err);
     if (status == TN_OK)
         memset(*ret, 0, bytes);
     return status;
@@ -207,6 +224,7 @@ const device_api *device_api_get(void)
         .describe = cuda_describe,
         .use = cuda_use,
         .link = cuda_link,
+        .peer_enable = cuda_peer_enable,
         .alloc = cuda_alloc,
         .release = cuda_release,
         .alloc_host = cuda_alloc_host,

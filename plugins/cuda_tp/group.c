@@ -18,6 +18,7 @@ void ranks_fail(tn_model *m, tn_status status, const char *message)
     }
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
+    one_shot_abort(&m->one_shot);
     if (m->dev->ranks)
         m->dev->ranks->api->abort(m->dev->ranks);
 }

@@ -107,6 +107,17 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
     return status;
 }
 
+static tn_status connect_ranks(tn_model *m, tn_error *err)
+{
+    const rank_memory *first = &m->ranks[0].memory;
+    uint8_t *base[RANKS_MAX];
+
+    for (uint32_t i = 0; i < m->p->world; i++)
+        base[i] = m->ranks[i].base;
+    return one_shot_open(&m->one_shot, m->dev->api, m->p->world, m->dev->ordinal, base,
+                         (uint64_t)(first->comms - m->ranks[0].base), err);
+}
+
 /* On the rank's device, which is in use. */
 static void free_staging(rank *r)
 {
@@ -117,13 +128,20 @@ static void free_staging(rank *r)
     r->staging = r->host_staging = NULL;
 }
 
+/* Until no kernel of the rank reads memory of its own, or of another rank. */
+static void drain_rank(const rank *r)
+{
+    const device_api *api = r->model->dev->api;
+
+    if (r->stream && api->use(r->model->dev->ordinal[r->index], NULL) == TN_OK)
+        api->stream_wait(r->stream, NULL);
+}
+
 static void free_rank(rank *r)
 {
     const device_api *api = r->model->dev->api;
 
     if (api->use(r->model->dev->ordinal[r->index], NULL) == TN_OK) {
-        if (r->stream)
-            api->stream_wait(r->stream, NULL);
         free_staging(r);
         for (uint32_t g = 0; g < GROUPS_MAX; g++)
             api->release(r->kv[g]);
@@ -161,6 +179,8 @@ tn_status load_compile(tn_dev *dev, const tn_compile *compile, tn_model **ret_mo
         status = allocate_host(m, err);
     if (status == TN_OK)
         status = create_ranks(m, err);
+    if (status == TN_OK)
+        status = connect_ranks(m, err);
     if (status == TN_OK)
         status = ranks_start(m, err);
     if (status != TN_OK) {
@@ -247,6 +267,9 @@ void load_free(tn_model *m)
         ranks_stop(m);
         for (uint32_t i = 0; i < m->p->world; i++)
             if (m->ranks[i].model)
+                drain_rank(&m->ranks[i]);
+        for (uint32_t i = 0; i < m->p->world; i++)
+            if (m->ranks[i].model)
                 free_rank(&m->ranks[i]);
     }
     for (uint32_t i = 0; i < IN_FLIGHT; i++) {
@@ -255,6 +278,7 @@ void load_free(tn_model *m)
         free(m->tickets[i].hidden);
         free(m->tickets[i].logits);
     }
+    one_shot_close(&m->one_shot);
     free(m->ranks);
     free(m->rows_loaded);
     free(m->slot_mark);

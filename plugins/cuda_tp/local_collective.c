@@ -63,11 +63,10 @@ static tn_status local_all_reduce(collective *c, uint32_t rank, const void *in, 
                                   uint32_t type, cuda_stream stream, tn_error *err)
 {
     local_collective *l = local_of(c);
-    TN_ASSERT(count <= UINT32_MAX);
 
     tn_status status = show(l, rank, in, stream, err);
-    for (uint32_t r = 1; r < l->world && status == TN_OK; r++)
-        status = ordered_sum_add(r == 1 ? l->shown[0] : out, l->shown[r], out, (uint32_t)count, type, stream, err);
+    if (status == TN_OK)
+        status = ordered_sum_parts(l->shown, l->world, out, count, type, stream, err);
     return status == TN_OK ? part(l, stream, err) : status;
 }
 

@@ -126,6 +126,9 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
     ret->work = carve(&c, p->buffers[p->logits].bytes);
     ret->output_base = carve(&c, sizes->output_bytes);
     ret->logits_total = c.used - begin;
+    begin = c.used;
+    ret->comms = carve(&c, one_shot_bytes(p->world));
+    ret->comms_total = c.used - begin;
     ret->bytes = c.used;
     if (base) {
         step_inputs_carve(p, sizes, ret->input_base, &ret->in);

@@ -9,6 +9,7 @@
 
 #include "collective.h"
 #include "device_api.h"
+#include "one_shot.h"
 #include "program.h"
 
 #include <pthread.h>
@@ -105,7 +106,8 @@ typedef struct rank_memory {
     step_outputs out;
     uint32_t *table[GROUPS_MAX]; /* [max_seqs, table_stride] */
     float *logits, *work;
-    uint64_t activation_total, logits_total; /* bytes by line of the plan */
+    uint8_t *comms;                                       /* of one_shot.h */
+    uint64_t activation_total, logits_total, comms_total; /* bytes by line of the plan */
     uint64_t bytes;
 } rank_memory;
 
@@ -139,6 +141,7 @@ struct tn_model {
     program *p;
     step_sizes sizes;
     rank *ranks; /* [world] */
+    one_shot one_shot;
     uint64_t staging_bytes;
     uint64_t *rows_loaded; /* [weight_count] */
     bool sealed;

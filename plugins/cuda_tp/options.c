@@ -1,7 +1,14 @@
 /* plugins/cuda_tp/options.c: see options.h. */
 #include "options.h"
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
 static const char *nccl_library = "libnccl.so.2";
+static bool one_shot_is_set;
+static uint64_t one_shot_bytes;
 
 const tn_option options_table[] = {
     {.struct_size = sizeof(tn_option),
@@ -9,6 +16,11 @@ const tn_option options_table[] = {
      .type = "string",
      .default_value = "libnccl.so.2",
      .help = "NCCL, which ranks on several GPUs need: a name that the loader finds, or an absolute path."},
+    {.struct_size = sizeof(tn_option),
+     .key = "one_shot_bytes",
+     .type = "auto|integer",
+     .default_value = "auto",
+     .help = "Sums over ranks of up to this many bytes read the other devices' memory in one step, 0 for none."},
 };
 _Static_assert(sizeof options_table / sizeof *options_table == OPTION_COUNT, "the handshake counts them");
 
@@ -24,12 +36,34 @@ static tn_status read_library(const tn_host *host, const char *key, const char *
     return TN_OK;
 }
 
+static tn_status read_one_shot(const tn_host *host, tn_error *err)
+{
+    const char *value = host->config(host, "one_shot_bytes");
+    char *end = NULL;
+
+    one_shot_is_set = value && strcmp(value, "auto") != 0;
+    if (!one_shot_is_set)
+        return TN_OK;
+    errno = 0;
+    unsigned long long bytes = strtoull(value, &end, 10);
+    if (errno || end == value || *end || value[0] == '-')
+        return tn_fail(err, TN_E_ARGUMENT, "[cuda_tp] one_shot_bytes = %.40s: auto, or a number of bytes", value);
+    one_shot_bytes = bytes;
+    return TN_OK;
+}
+
 tn_status options_read(const tn_host *host, tn_error *err)
 {
-    return read_library(host, "nccl_library", &nccl_library, err);
+    tn_status status = read_library(host, "nccl_library", &nccl_library, err);
+    return status == TN_OK ? read_one_shot(host, err) : status;
 }
 
 const char *options_nccl_library(void)
 {
     return nccl_library;
+}
+
+uint64_t options_one_shot_bytes(uint64_t automatic)
+{
+    return one_shot_is_set ? one_shot_bytes : automatic;
 }

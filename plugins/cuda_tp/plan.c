@@ -30,7 +30,7 @@ static void fill(const program *p, tn_memplan *plan)
     plan->load_peak = plan_staging_bytes(p);
     plan->activations = memory.activation_total;
     plan->logits = memory.logits_total;
-    plan->comms = 0;
+    plan->comms = memory.comms_total;
     plan->reserve = RESERVE_CONTEXT + (p->world > 1 ? RESERVE_RANKS : 0);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++) {
         plan->page_tokens[g] = KV_PAGE_TOKENS;

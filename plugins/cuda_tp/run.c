@@ -255,8 +255,11 @@ static tn_status run_reduce(const context *c, const step *s, uint32_t rows)
     collective *ranks = c->r->model->dev->ranks;
     const void *in = buffer_at(c, s->in[0].buffer);
     void *out = buffer_at(c, s->out);
+    const one_shot *peers = &c->r->model->one_shot;
     const uint64_t count = (uint64_t)rows * stride_of(c, s->out);
 
+    if (one_shot_takes(peers, count * tn_scalar_bytes(type_of(c, s->out))))
+        return one_shot_sum(peers, c->r->index, in, out, count, type_of(c, s->out), c->r->stream);
     if (s->sum != NONE && !ranks->api->ordered)
         return ordered_sum(ranks, c->r->index, c->p->world, in, out, count, type_of(c, s->out), buffer_at(c, s->sum),
                            c->r->stream, c->err);

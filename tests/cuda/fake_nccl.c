@@ -39,7 +39,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* under lock: */
 static group *groups;
 static int hanging[WORLD_MAX], refused[WORLD_MAX], reported[WORLD_MAX];
-static uint32_t ids, live, aborted;
+static uint32_t ids, live, operations, aborted;
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -235,6 +235,7 @@ static int enqueue(nccl_comm comm, const void *in, void *out, size_t count, int 
     }
     if (g->arrived == g->world && !g->broken) {
         run(g);
+        operations++;
         g->arrived = 0;
         settle_all(g);
     }
@@ -293,9 +294,14 @@ static uint32_t count_live(void)
     return get(&live);
 }
 
+static uint32_t count_operations(void)
+{
+    return get(&operations);
+}
+
 static uint32_t count_aborted(void)
 {
     return get(&aborted);
 }
 
-EXPORT const fake_nccl_control fake_nccl_controls = {hang, refuse, report, count_live, count_aborted};
+EXPORT const fake_nccl_control fake_nccl_controls = {hang, refuse, report, count_live, count_operations, count_aborted};

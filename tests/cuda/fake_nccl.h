@@ -15,6 +15,7 @@ typedef struct fake_nccl_control {
     void (*refuse)(int rank, int code); /* calls of the rank fail at once; 0: they do not */
     void (*report)(int rank, int code); /* the rank's communicators have failed after they were asked; 0: not */
     uint32_t (*live)(void);             /* communicators */
+    uint32_t (*operations)(void);       /* of all ranks together that were done so far */
     uint32_t (*aborted)(void);          /* so far */
 } fake_nccl_control;
 

@@ -16,7 +16,7 @@ static struct {
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
     int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
-    int over_nccl; /* set before there are threads */
+    int over_nccl, connected; /* set while there are no threads */
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -81,6 +81,11 @@ void host_device_use_nccl(void)
     host.over_nccl = 1;
 }
 
+void host_device_connect(int connected)
+{
+    host.connected = connected;
+}
+
 static tn_status host_count(uint32_t *ret_count, tn_error *err)
 {
     (void)err;
@@ -108,8 +113,15 @@ static tn_status host_use(uint32_t ordinal, tn_error *err)
 
 static const char *host_link(uint32_t ordinal, uint32_t peer)
 {
-    (void)ordinal, (void)peer;
-    return "";
+    return ordinal == peer ? "" : "NVLink";
+}
+
+static tn_status host_peer_enable(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err)
+{
+    (void)err;
+    TN_ASSERT(ordinal == current && ordinal != peer);
+    *ret_reached = host.connected;
+    return TN_OK;
 }
 
 static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
@@ -358,6 +370,7 @@ const device_api *device_api_get(void)
         .describe = host_describe,
         .use = host_use,
         .link = host_link,
+        .peer_enable = host_peer_enable,
         .alloc = host_alloc,
         .release = host_release,
         .alloc_host = host_alloc_host,

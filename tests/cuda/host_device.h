@@ -21,6 +21,8 @@ void host_device_hold(uint32_t ordinal, int hold);
 void host_device_stall(uint32_t ordinal, int stall);
 /* What device `ordinal` is given fails there, after it was enqueued. */
 void host_device_fail_work(uint32_t ordinal, int fail);
+/* Devices reach each other's memory from now on, or do not. */
+void host_device_connect(int connected);
 /* Ranks meet in NCCL from now on, or what the settings say it is. */
 void host_device_use_nccl(void);
 

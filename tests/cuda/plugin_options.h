@@ -4,7 +4,7 @@
 
 #include "tenon/plugin.h"
 
-/* Reads the settings again with `key` = `value` and the others unset. value is borrowed for good. */
+/* Reads the settings with `key` = `value` and no other. value is borrowed for good. */
 tn_status plugin_option_set(const char *key, const char *value, tn_error *err);
 
 #endif

@@ -20,11 +20,15 @@
 #else
 #include "host_device.h"
 #endif
-#ifdef OVER_NCCL
+#ifdef OVER_NCCL /* where rows of more than a few tokens are summed; fewer are read from the other devices' memory */
+#define PEERS_CONNECTED 1
+#define ONE_SHOT_LIMIT  "2048"
 #include "fake_nccl.h"
 #include "plugin_options.h"
 
 #include <dlfcn.h>
+#else
+#define PEERS_CONNECTED 0
 #endif
 
 #include "cuda_tp/backend.h"
@@ -273,6 +277,31 @@ static void test_ranks_may_add_in_any_order(void **state)
     assert_true(compare_rows(found, exact).worst <= 2 * bound);
     family_directory_remove(path);
 }
+
+#ifndef ON_DEVICE
+/* Small sums taken from the other devices' memory are the bits of those that are gathered and added in order. */
+static void test_ranks_that_reach_each_other_give_the_same_bits(void **state)
+{
+    (void)state;
+    char path[256];
+
+    family_directory_make("llama", "{\"num_attention_heads\": 8, \"num_key_value_heads\": 2, \"head_dim\": 16}", path);
+    for (uint32_t world = 2; world <= 4; world *= 2) {
+        model_rig rig;
+        host_device_connect(0);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(world, true));
+        run_prompt(&rig, expected);
+        rig_close(&rig);
+        host_device_connect(1);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(world, true));
+        run_prompt(&rig, found);
+        rig_close(&rig);
+        assert_memory_equal(found, expected, (size_t)TOKENS * FAMILY_VOCAB * sizeof *found);
+    }
+    host_device_connect(PEERS_CONNECTED);
+    family_directory_remove(path);
+}
+#endif
 
 #ifdef SPANS_RUN
 /* Single rows of a long sequence are split by span, rows of a chunk are not. */
@@ -678,10 +707,43 @@ static void use_nccl(void)
     tn_error err = TN_ERROR_INIT;
 
     host_device_use_nccl();
+    host_device_connect(PEERS_CONNECTED);
     assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
+    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
     void *library = dlopen(FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
     assert_non_null(library);
     fake = dlsym(library, "fake_nccl_controls");
+}
+
+static uint32_t operations_of_a_step(const char *one_shot_limit)
+{
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(plugin_option_set("one_shot_bytes", one_shot_limit, &err), TN_OK);
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    uint32_t before = fake->operations();
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch));
+    uint32_t done = fake->operations() - before;
+    rig_close(&rig);
+    family_directory_remove(path);
+    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
+    return done;
+}
+
+/* The embedding and two sums a layer; logits are gathered. */
+static void test_small_sums_do_not_go_over_nccl(void **state)
+{
+    (void)state;
+    const uint32_t gathered = operations_of_a_step("auto"), all = operations_of_a_step("0");
+
+    assert_int_equal(gathered, 1);
+    assert_int_equal(all % 2, 0);
+    assert_true(all >= 1 + 1 + 2);
 }
 
 /* NCCL tells of a peer that is gone only to who asks, while the devices wait for it. */
@@ -726,6 +788,9 @@ int main(void)
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
         cmocka_unit_test(test_more_ranks_give_one_ranks_argmax),
         cmocka_unit_test(test_ranks_may_add_in_any_order),
+#ifndef ON_DEVICE
+        cmocka_unit_test(test_ranks_that_reach_each_other_give_the_same_bits),
+#endif
 #ifdef SPANS_RUN
         cmocka_unit_test(test_rows_beyond_one_span_agree_however_they_come),
 #endif
@@ -741,6 +806,7 @@ int main(void)
         cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
 #ifdef OVER_NCCL
+        cmocka_unit_test(test_small_sums_do_not_go_over_nccl),
         cmocka_unit_test(test_what_nccl_reports_later_ends_every_wait),
 #endif
 #endif
