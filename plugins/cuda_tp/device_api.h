@@ -6,6 +6,7 @@
 #ifndef CUDA_TP_DEVICE_API_H
 #define CUDA_TP_DEVICE_API_H
 
+#include "cublaslt_library.h"
 #include "kernels/launch.h"
 
 #include <stdbool.h>
@@ -44,6 +45,8 @@ typedef struct device_api {
      * use must be the event's. */
     tn_status (*event_query)(device_event *event, bool *ret_done, tn_error *err);
 
+    /* What multiplies dense matrices beside our kernels; TN_E_NOT_FOUND: nothing. [ctl] */
+    tn_status (*cublaslt)(const cublaslt_library **ret, tn_error *err);
     /* What `world` > 1 ranks on these devices do together, see collective.h. Moved to the caller. [ctl] */
     tn_status (*collective_create)(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err);
 } device_api;

@@ -238,6 +238,7 @@ const device_api *device_api_get(void)
         .event_destroy = cuda_event_destroy,
         .event_record = cuda_event_record,
         .event_query = cuda_event_query,
+        .cublaslt = cublaslt_library_get,
         .collective_create = cuda_collective_create,
     };
     return &api;

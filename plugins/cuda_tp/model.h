@@ -107,6 +107,7 @@ typedef struct rank_memory {
     uint32_t *table[GROUPS_MAX]; /* [max_seqs, table_stride] */
     float *logits, *work;
     uint8_t *comms;                                       /* of one_shot.h */
+    uint8_t *matmul;                                      /* its workspace */
     uint64_t activation_total, logits_total, comms_total; /* bytes by line of the plan */
     uint64_t bytes;
 } rank_memory;
@@ -124,6 +125,7 @@ typedef struct rank {
     rank_memory memory;
     uint8_t *kv[GROUPS_MAX];
     device_event *done[IN_FLIGHT];
+    matmul *matmul; /* NULL: our kernels alone */
     /* Loading: */
     pthread_mutex_t load_lock;
     cuda_stream load_stream;
@@ -171,6 +173,8 @@ tn_status batch_check(tn_model *m, const tn_batch *batch, tn_error *err);
 void batch_pack(tn_model *m, const tn_batch *batch, ticket *t);
 
 /* ---- run.c ---- */
+/* Where a LINEAR step's matrices are on the rank. */
+matmul_place run_product_place(rank *r, const step *s);
 /* Enqueues a packed batch on the rank's stream: copies, steps, sampling, results. [device thread] */
 tn_status run_step(rank *r, const ticket *t, tn_error *err);
 

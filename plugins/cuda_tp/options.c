@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *nccl_library = "libnccl.so.2";
+static const char *nccl_library = "libnccl.so.2", *cublaslt_library;
 static bool one_shot_is_set;
 static uint64_t one_shot_bytes;
 
@@ -16,6 +16,11 @@ const tn_option options_table[] = {
      .type = "string",
      .default_value = "libnccl.so.2",
      .help = "NCCL, which ranks on several GPUs need: a name that the loader finds, or an absolute path."},
+    {.struct_size = sizeof(tn_option),
+     .key = "cublaslt_library",
+     .type = "string",
+     .help =
+         "cuBLASLt, for products of many rows where engine.batch_invariant is off; unset: libcublasLt.so.13 or 12."},
     {.struct_size = sizeof(tn_option),
      .key = "one_shot_bytes",
      .type = "auto|integer",
@@ -55,12 +60,19 @@ static tn_status read_one_shot(const tn_host *host, tn_error *err)
 tn_status options_read(const tn_host *host, tn_error *err)
 {
     tn_status status = read_library(host, "nccl_library", &nccl_library, err);
+    if (status == TN_OK)
+        status = read_library(host, "cublaslt_library", &cublaslt_library, err);
     return status == TN_OK ? read_one_shot(host, err) : status;
 }
 
 const char *options_nccl_library(void)
 {
     return nccl_library;
+}
+
+const char *options_cublaslt_library(void)
+{
+    return cublaslt_library;
 }
 
 uint64_t options_one_shot_bytes(uint64_t automatic)

@@ -102,8 +102,20 @@ static tn_status run_embed(const context *c, const step *s, uint32_t rows)
     return cuda_embed(&args, c->r->stream);
 }
 
+matmul_place run_product_place(rank *r, const step *s)
+{
+    const context c = {.r = r, .p = r->model->p};
+
+    return (matmul_place){
+        .w = weight_at(&c, s->weight).codes, .x = operand_at(&c, s->in[0]), .y = buffer_at(&c, s->out)};
+}
+
 static tn_status run_linear(const context *c, const step *s, uint32_t rows)
 {
+    if (matmul_takes(c->r->matmul, s->shape, rows)) {
+        matmul_place place = run_product_place(c->r, s);
+        return matmul_run(c->r->matmul, s->shape, &place, rows, c->r->stream, c->err);
+    }
     cuda_weight weight = weight_at(c, s->weight);
     const cuda_linear_args args = {.weight = &weight,
                                    .x = operand_at(c, s->in[0]),
@@ -391,8 +403,8 @@ static tn_status run_steps(const context *c)
         tn_status status = kinds[s->kind].run(c, s, rows);
         if (status == TN_OK)
             continue;
-        /* Collectives have written a sentence of their own. */
-        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER;
+        /* Libraries are quoted in a sentence of their own. */
+        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER || s->kind == STEP_LINEAR;
         return said && c->err && c->err->msg[0] ? status
                                                 : tn_fail(c->err, status, "the %s of step %u was refused: %s",
                                                           kinds[s->kind].name, i, tn_status_text(status));

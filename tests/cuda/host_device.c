@@ -16,7 +16,7 @@ static struct {
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
     int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
-    int over_nccl, connected; /* set while there are no threads */
+    int over_libraries, connected; /* set while there are no threads */
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -76,9 +76,9 @@ void host_device_fail_work(uint32_t ordinal, int fail)
     pthread_mutex_unlock(&host.lock);
 }
 
-void host_device_use_nccl(void)
+void host_device_use_libraries(void)
 {
-    host.over_nccl = 1;
+    host.over_libraries = 1;
 }
 
 void host_device_connect(int connected)
@@ -330,7 +330,7 @@ static tn_status create_inner(uint32_t world, const uint32_t *ordinal, collectiv
     static const device_api local = {.stream_wait = done_already, .copy = host_copy};
     nccl_members members = {.world = world, .local_count = world, .ordinal = ordinal};
 
-    if (!host.over_nccl)
+    if (!host.over_libraries)
         return local_collective_create(&local, world, ret, err);
     tn_status status = nccl_id_create(&members.id, err);
     return status == TN_OK ? nccl_collective_create(device_api_get(), &members, ret, err) : status;
@@ -352,7 +352,7 @@ static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal,
 
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
-    c->base.api = host.over_nccl ? &over_nccl : &over_local;
+    c->base.api = host.over_libraries ? &over_nccl : &over_local;
     c->world = world;
     tn_status status = create_inner(world, ordinal, &c->inner, err);
     if (status != TN_OK) {
@@ -361,6 +361,11 @@ static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal,
     }
     *ret = &c->base;
     return TN_OK;
+}
+
+static tn_status host_cublaslt(const cublaslt_library **ret, tn_error *err)
+{
+    return host.over_libraries ? cublaslt_library_get(ret, err) : tn_fail(err, TN_E_NOT_FOUND, "this is a test");
 }
 
 const device_api *device_api_get(void)
@@ -384,6 +389,7 @@ const device_api *device_api_get(void)
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
         .event_query = host_event_query,
+        .cublaslt = host_cublaslt,
         .collective_create = host_collective_create,
     };
     return &api;

@@ -23,7 +23,7 @@ void host_device_stall(uint32_t ordinal, int stall);
 void host_device_fail_work(uint32_t ordinal, int fail);
 /* Devices reach each other's memory from now on, or do not. */
 void host_device_connect(int connected);
-/* Ranks meet in NCCL from now on, or what the settings say it is. */
-void host_device_use_nccl(void);
+/* From now on ranks meet in NCCL and cuBLASLt multiplies, or what the settings say they are. */
+void host_device_use_libraries(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels
- * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one, or (OVER_NCCL) with a stand-in for the NCCL
- * library: tiny models of every family give the logits
- * of transformers, on one rank and on two; two and four ranks, teacher-forced, give one rank's argmax outside
- * near-ties; steps overlap; memory is as planned; a rank that fails and an abort end every wait.
+ * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one, or (OVER_LIBRARIES) with stand-ins for NCCL
+ * and cuBLASLt: tiny models of every family give the logits of transformers, on one rank and on two; two and four
+ * ranks, teacher-forced, give one rank's argmax outside near-ties; steps overlap; memory is as planned; a rank that
+ * fails and an abort end every wait.
  *
  * Tolerance: what enters products, keys, values and attention are bf16 here, as in transformers run in bfloat16. So
  * golden positions must be within 2e-2 of float32, as tests/reference asks of bfloat16 everywhere, or where
@@ -20,9 +20,11 @@
 #else
 #include "host_device.h"
 #endif
-#ifdef OVER_NCCL /* where rows of more than a few tokens are summed; fewer are read from the other devices' memory */
+#ifdef OVER_LIBRARIES /* where rows of more than a few tokens are summed; fewer are read from the other devices' \
+                         memory */
 #define PEERS_CONNECTED 1
 #define ONE_SHOT_LIMIT  "2048"
+#include "fake_cublaslt.h"
 #include "fake_nccl.h"
 #include "plugin_options.h"
 
@@ -586,7 +588,7 @@ static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
 
 /* ---- failure ---- */
 
-#ifdef OVER_NCCL
+#ifdef OVER_LIBRARIES
 enum { COPY_THAT_FAILS = 1 }; /* gathers are no copies then */
 #else
 enum { COPY_THAT_FAILS = 3 }; /* in the middle of a step */
@@ -699,20 +701,93 @@ static void test_abort_ends_a_wait_for_a_rank_that_never_comes(void **state)
     family_directory_remove(path);
 }
 
-#ifdef OVER_NCCL
+#ifdef OVER_LIBRARIES
 static const fake_nccl_control *fake;
+static const fake_cublaslt_control *fake_cublaslt;
 
-static void use_nccl(void)
+static const void *controls_of(const char *path, const char *name)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const void *controls = library ? dlsym(library, name) : NULL;
+
+    assert_non_null(controls);
+    return controls;
+}
+
+static void use_libraries(void)
 {
     tn_error err = TN_ERROR_INIT;
 
-    host_device_use_nccl();
+    host_device_use_libraries();
     host_device_connect(PEERS_CONNECTED);
     assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
     assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
-    void *library = dlopen(FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(library);
-    fake = dlsym(library, "fake_nccl_controls");
+    assert_int_equal(plugin_option_set("cublaslt_library", FAKE_CUBLASLT, &err), TN_OK);
+    fake = controls_of(FAKE_NCCL, "fake_nccl_controls");
+    fake_cublaslt = controls_of(FAKE_CUBLASLT, "fake_cublaslt_controls");
+}
+
+/* Products of many rows, and none with batch_invariant; logits are right either way. */
+static void test_cublaslt_multiplies_where_bits_may_vary(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < family_count(); i++) {
+        char path[256];
+        const char *name = family_name(i);
+        if (!is_run(name))
+            continue;
+        family_directory_make(name, NULL, path);
+        run_interpreter(path, false, exact);
+        for (uint32_t varies = 0; varies < 2; varies++) {
+            model_rig rig;
+            rig_limits limits = limits_of(2, false);
+            uint32_t before = fake_cublaslt->products();
+
+            limits.batch_varies = varies;
+            rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+            uint32_t tried = fake_cublaslt->products() - before;
+            run_prompt(&rig, found);
+            uint32_t done = fake_cublaslt->products() - before - tried;
+            rig_close(&rig);
+            assert_true(is_golden(name, 2, found));
+            if (varies)
+                assert_true(tried > 0 && done > 0);
+            else
+                assert_int_equal(tried + done, 0);
+        }
+        family_directory_remove(path);
+    }
+    assert_int_equal(fake_cublaslt->objects(), 0);
+}
+
+static void test_a_product_that_fails_ends_every_wait(void **state)
+{
+    (void)state;
+    enum { ROWS = 20 };
+    char path[256];
+    model_rig rig;
+    rig_limits limits = limits_of(2, false);
+    tn_error err = TN_ERROR_INIT;
+    decode_batch d;
+    int32_t position[ROWS];
+
+    family_directory_make("gemma2", NULL, path); /* its products have no bias */
+    limits.batch_varies = true;
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+    run_prompt(&rig, found); /* slot 0 has its pages now */
+    fake_cublaslt->break_with(13);
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch)); /* few rows are our kernels' */
+    for (int32_t i = 0; i < ROWS; i++)
+        position[i] = i;
+    batch.token = family_prompt();
+    batch.position = position;
+    batch.token_count = d.seq_start[1] = ROWS;
+    assert_int_equal(wait_for(&rig, submit(&rig, &batch), &err), TN_E_DEVICE_LOST);
+    assert_non_null(strstr(err.msg, "cuBLASLt product: the execution failed"));
+    fake_cublaslt->break_with(0);
+    rig_close(&rig);
+    family_directory_remove(path);
 }
 
 static uint32_t operations_of_a_step(const char *one_shot_limit)
@@ -781,8 +856,8 @@ int main(void)
     if (!has_device())
         return 77;
 #endif
-#ifdef OVER_NCCL
-    use_nccl();
+#ifdef OVER_LIBRARIES
+    use_libraries();
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
@@ -805,7 +880,9 @@ int main(void)
         cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
         cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
-#ifdef OVER_NCCL
+#ifdef OVER_LIBRARIES
+        cmocka_unit_test(test_cublaslt_multiplies_where_bits_may_vary),
+        cmocka_unit_test(test_a_product_that_fails_ends_every_wait),
         cmocka_unit_test(test_small_sums_do_not_go_over_nccl),
         cmocka_unit_test(test_what_nccl_reports_later_ends_every_wait),
 #endif
