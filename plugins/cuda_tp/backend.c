@@ -81,7 +81,7 @@ static void log_links(const tn_dev *dev)
     char line[448];
     uint32_t level;
 
-    if (links_describe(dev->api, dev->world, dev->ordinal, line, sizeof line, &level))
+    if (links_describe(dev->api, dev->count, dev->ordinal, line, sizeof line, &level))
         host_log(level, "%s", line);
 }
 
@@ -95,6 +95,13 @@ static tn_status check_open(const tn_open *open, tn_error *err)
     return TN_OK;
 }
 
+static tn_status join_ranks(tn_dev *dev, tn_error *err)
+{
+    const collective_place place = {
+        .world = dev->world, .first = dev->first, .count = dev->count, .ordinal = dev->ordinal};
+    return dev->api->collective_create(&place, &dev->ranks, err);
+}
+
 static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *err)
 {
     uint32_t present;
@@ -106,14 +113,18 @@ static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *e
     tn_dev *dev = calloc(1, sizeof *dev);
     if (!dev)
         return tn_fail(err, TN_E_MEMORY, "the device group");
-    *dev = (tn_dev){.api = device_api_get(), .world = open->world, .lock = PTHREAD_MUTEX_INITIALIZER};
+    *dev = (tn_dev){.api = device_api_get(),
+                    .world = open->world,
+                    .first = open->rank,
+                    .count = open->device_count,
+                    .lock = PTHREAD_MUTEX_INITIALIZER};
     for (uint32_t i = 0; i < open->world && status == TN_OK; i++) {
         dev->ordinal[i] = open->ordinal[i];
         if (dev->ordinal[i] >= present)
             status = tn_fail(err, TN_E_NOT_FOUND, "there is no CUDA device %u; %u are here", dev->ordinal[i], present);
     }
     if (status == TN_OK && dev->world > 1)
-        status = dev->api->collective_create(dev->world, dev->ordinal, &dev->ranks, err);
+        status = join_ranks(dev, err);
     if (status != TN_OK) {
         cuda_tp_close(dev);
         return status;

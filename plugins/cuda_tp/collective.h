@@ -1,5 +1,5 @@
 /* plugins/cuda_tp/collective.h: what ranks do together. Every rank calls the same operations in the same order, each
- * from its own thread and on its own stream.
+ * from its own thread and on its own stream. Ranks are numbered over all processes.
  */
 #ifndef CUDA_TP_COLLECTIVE_H
 #define CUDA_TP_COLLECTIVE_H
@@ -7,8 +7,8 @@
 #include "device_api.h"
 
 typedef struct collective_api {
-    bool ordered;    /* all_reduce adds in rank order, whatever the count is and wherever an element stands */
-    bool capturable; /* both operations only enqueue, so that a stream may be captured into a CUDA graph with them */
+    bool ordered;  /* all_reduce adds as ordered_sum.h does */
+    bool captured; /* operations may become part of a graph: they only enqueue */
     /* out = sum over ranks of in, count elements of `type` (TN_F32, TN_BF16); the same bits on every rank. in and out
      * differ. */
     tn_status (*all_reduce)(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,

@@ -108,27 +108,29 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
     return status;
 }
 
+/* Ranks of other processes have memory that is not mapped here. */
 static tn_status connect_ranks(tn_model *m, tn_error *err)
 {
-    const rank_memory *first = &m->ranks[0].memory;
+    const rank *first = &m->ranks[0];
     uint8_t *base[RANKS_MAX];
 
-    for (uint32_t i = 0; i < m->p->world; i++)
+    if (m->dev->count != m->dev->world)
+        return TN_OK;
+    for (uint32_t i = 0; i < m->dev->count; i++)
         base[i] = m->ranks[i].base;
-    return one_shot_open(&m->one_shot, m->dev->api, m->p->world, m->dev->ordinal, base,
-                         (uint64_t)(first->comms - m->ranks[0].base), err);
+    return one_shot_open(&m->one_shot, m->dev->api, m->dev->count, m->dev->ordinal, base,
+                         (uint64_t)(first->memory.comms - first->base), err);
 }
 
 /* Runs products on memory that nobody has written yet; what they give is overwritten before it is read. */
-static tn_status choose_products(rank *r, const cublaslt_library *library, tn_error *err)
+static tn_status choose_products(rank *r, uint32_t ordinal, const cublaslt_library *library, tn_error *err)
 {
     const program *p = r->model->p;
     const device_api *api = r->model->dev->api;
     matmul_shape *shapes = calloc(p->shape_count, sizeof *shapes);
     matmul_place *places = calloc(p->shape_count, sizeof *places);
 
-    tn_status status = shapes && places ? api->use(r->model->dev->ordinal[r->index], err)
-                                        : tn_fail(err, TN_E_MEMORY, "the choice of products");
+    tn_status status = shapes && places ? api->use(ordinal, err) : tn_fail(err, TN_E_MEMORY, "the choice of products");
     for (uint32_t i = 0; i < p->shape_count && status == TN_OK; i++) {
         shapes[i] = p->shapes[i].shape;
         places[i] = run_product_place(r, &p->steps[p->shapes[i].step]);
@@ -156,8 +158,8 @@ static tn_status choose_all_products(tn_model *m, tn_error *err)
                  missing.msg);
         return TN_OK;
     }
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++)
-        status = choose_products(&m->ranks[i], library, err);
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++)
+        status = choose_products(&m->ranks[i], m->dev->ordinal[i], library, err);
     return status;
 }
 
@@ -172,11 +174,11 @@ static void free_staging(rank *r)
 }
 
 /* Until no kernel of the rank reads memory of its own, or of another rank. */
-static void drain_rank(const rank *r)
+static void drain_rank(const rank *r, uint32_t ordinal)
 {
     const device_api *api = r->model->dev->api;
 
-    if (r->stream && api->use(r->model->dev->ordinal[r->index], NULL) == TN_OK)
+    if (r->stream && api->use(ordinal, NULL) == TN_OK)
         api->stream_wait(r->stream, NULL);
 }
 
@@ -311,9 +313,9 @@ void load_free(tn_model *m)
         if (m->posted && !ranks_are_done(m, m->posted)) /* a step that nobody waits for may never end */
             ranks_fail(m, TN_E_CANCELLED, "the model was freed");
         ranks_stop(m);
-        for (uint32_t i = 0; i < m->p->world; i++)
+        for (uint32_t i = 0; i < m->dev->count; i++)
             if (m->ranks[i].model)
-                drain_rank(&m->ranks[i]);
+                drain_rank(&m->ranks[i], m->dev->ordinal[i]);
         for (uint32_t i = 0; i < m->p->world; i++)
             if (m->ranks[i].model)
                 free_rank(&m->ranks[i]);

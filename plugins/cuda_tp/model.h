@@ -22,9 +22,9 @@ enum { RANKS_MAX = 64, IN_FLIGHT = 2, STAGING_BYTES = 4 << 20 };
 
 struct tn_dev {
     const device_api *api;
-    collective *ranks; /* NULL: one rank */
-    uint32_t world;
-    uint32_t ordinal[RANKS_MAX];
+    collective *ranks;            /* NULL: one rank */
+    uint32_t world, first, count; /* ranks; this process has `count` of them, the first of which is `first` */
+    uint32_t ordinal[RANKS_MAX];  /* [count] */
     pthread_mutex_t lock;
     /* under lock: */
     tn_model *model; /* whose waits abort must end; one at a time */

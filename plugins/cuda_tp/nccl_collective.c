@@ -5,8 +5,11 @@
  */
 #include "nccl_collective.h"
 
+#include "nccl_library.h"
+
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define NCCL_MAGIC 0xcafebeefu
@@ -26,11 +29,11 @@ typedef struct member {
 typedef struct nccl_collective {
     collective base;
     const nccl_library *nccl;
-    uint32_t first_rank, local_count;
+    uint32_t first, count;
     pthread_mutex_t lock;
     /* under lock: */
     bool aborted;
-    member *members; /* [local_count] */
+    member *members; /* [count] */
 } nccl_collective;
 
 static nccl_collective *nccl_of(collective *c)
@@ -97,7 +100,7 @@ static bool settle(nccl_collective *n, nccl_comm comm, time_t seconds, int *code
 /* The rank's communicator, which is its thread's until `leave`; NULL: aborted. */
 static nccl_comm enter(nccl_collective *n, uint32_t rank)
 {
-    member *m = &n->members[rank - n->first_rank];
+    member *m = &n->members[rank - n->first];
 
     pthread_mutex_lock(&n->lock);
     TN_ASSERT(!m->inside);
@@ -109,7 +112,7 @@ static nccl_comm enter(nccl_collective *n, uint32_t rank)
 
 static void leave(nccl_collective *n, uint32_t rank)
 {
-    member *m = &n->members[rank - n->first_rank];
+    member *m = &n->members[rank - n->first];
     nccl_comm left = NULL;
 
     pthread_mutex_lock(&n->lock);
@@ -163,7 +166,7 @@ static tn_status nccl_all_gather(collective *c, uint32_t rank, const void *in, v
 static tn_status nccl_check(collective *c, uint32_t rank, tn_error *err)
 {
     nccl_collective *n = nccl_of(c);
-    const member *m = &n->members[rank - n->first_rank];
+    const member *m = &n->members[rank - n->first];
     int code = NCCL_SUCCESS, asked = NCCL_SUCCESS;
 
     pthread_mutex_lock(&n->lock);
@@ -186,7 +189,7 @@ static void nccl_abort(collective *c)
     pthread_mutex_lock(&n->lock);
     n->aborted = true;
     pthread_mutex_unlock(&n->lock);
-    for (uint32_t i = 0; i < n->local_count; i++) {
+    for (uint32_t i = 0; i < n->count; i++) {
         pthread_mutex_lock(&n->lock);
         nccl_comm left = n->members[i].inside ? NULL : n->members[i].comm;
         if (left)
@@ -202,10 +205,10 @@ static void nccl_abort(collective *c)
 /* All at once, since they wait for each other. What does not end in time is aborted. */
 static void end_communicators(nccl_collective *n)
 {
-    for (uint32_t i = 0; i < n->local_count; i++)
+    for (uint32_t i = 0; i < n->count; i++)
         if (n->members[i].comm)
             n->nccl->comm_finalize(n->members[i].comm);
-    for (uint32_t i = 0; i < n->local_count; i++) {
+    for (uint32_t i = 0; i < n->count; i++) {
         int code = NCCL_IN_PROGRESS;
         nccl_comm comm = n->members[i].comm;
         if (comm && settle(n, comm, END_SECONDS, &code) && code == NCCL_SUCCESS)
@@ -226,7 +229,7 @@ static void nccl_destroy(collective *c)
 }
 
 static const collective_api nccl_api = {
-    .capturable = true,
+    .captured = true,
     .all_reduce = nccl_all_reduce,
     .all_gather = nccl_all_gather,
     .check = nccl_check,
@@ -234,27 +237,26 @@ static const collective_api nccl_api = {
     .destroy = nccl_destroy,
 };
 
-static tn_status begin_communicators(nccl_collective *n, const device_api *device, const nccl_members *members,
-                                     tn_error *err)
+static tn_status begin_communicators(nccl_collective *n, const collective_place *place, nccl_id id, tn_error *err)
 {
     nccl_config config = {sizeof config, NCCL_MAGIC, CONFIG_VERSION, 0, NCCL_UNSET};
     tn_status status = TN_OK;
     int code = n->nccl->group_start();
 
-    for (uint32_t i = 0; i < n->local_count && status == TN_OK && code == NCCL_SUCCESS; i++) {
-        status = device->use(members->ordinal[i], err);
+    for (uint32_t i = 0; i < n->count && status == TN_OK && code == NCCL_SUCCESS; i++) {
+        status = device_api_get()->use(place->ordinal[i], err);
         if (status == TN_OK)
-            code = n->nccl->comm_init_rank_config(&n->members[i].comm, (int)members->world, members->id,
-                                                  (int)(members->first_rank + i), &config);
+            code = n->nccl->comm_init_rank_config(&n->members[i].comm, (int)place->world, id, (int)(place->first + i),
+                                                  &config);
         code = code == NCCL_IN_PROGRESS ? NCCL_SUCCESS : code;
     }
     int ended = n->nccl->group_end();
     code = code == NCCL_SUCCESS ? ended : code;
-    for (uint32_t i = 0; i < n->local_count && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < n->count && status == TN_OK; i++) {
         int own = code == NCCL_SUCCESS ? NCCL_IN_PROGRESS : code;
         if (!settle(n, n->members[i].comm, START_SECONDS, &own))
             return tn_fail(err, TN_E_DEVICE_LOST, "NCCL start: not all of %u ranks came within %d seconds",
-                           members->world, START_SECONDS);
+                           place->world, START_SECONDS);
         if (own != NCCL_SUCCESS)
             status = fail(n->nccl, own, "start", err);
     }
@@ -264,39 +266,55 @@ static tn_status begin_communicators(nccl_collective *n, const device_api *devic
 /* Half-made groups are aborted: there is nobody to finish with. */
 static void drop(nccl_collective *n)
 {
-    if (n && n->members)
-        nccl_abort(&n->base);
-    if (n)
-        nccl_destroy(&n->base);
+    nccl_abort(&n->base);
+    nccl_destroy(&n->base);
 }
 
-tn_status nccl_id_create(nccl_id *ret, tn_error *err)
+tn_status nccl_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err)
 {
     const nccl_library *nccl;
-    tn_status status = nccl_library_get(&nccl, err);
-    int code = status == TN_OK ? nccl->get_unique_id(ret) : NCCL_SUCCESS;
-    return code == NCCL_SUCCESS ? status : fail(nccl, code, "name of a group", err);
-}
-
-tn_status nccl_collective_create(const device_api *device, const nccl_members *members, collective **ret, tn_error *err)
-{
-    const nccl_library *nccl;
+    nccl_id id = {{0}};
     tn_status status = nccl_library_get(&nccl, err);
     if (status != TN_OK)
         return status;
+    int code = nccl->get_unique_id(&id);
+    if (code != NCCL_SUCCESS)
+        return fail(nccl, code, "id", err);
+    memcpy(ret_id, &id, sizeof id);
+    return TN_OK;
+}
+
+static tn_status create(const nccl_library *nccl, const collective_place *place, nccl_id id, collective **ret,
+                        tn_error *err)
+{
     nccl_collective *n = calloc(1, sizeof *n);
-    if (n) {
-        *n = (nccl_collective){
-            .base.api = &nccl_api, .nccl = nccl, .first_rank = members->first_rank, .lock = PTHREAD_MUTEX_INITIALIZER};
-        n->members = calloc(members->local_count, sizeof *n->members);
-        n->local_count = n->members ? members->local_count : 0;
-    }
-    status = n && n->members ? begin_communicators(n, device, members, err)
-                             : tn_fail(err, TN_E_MEMORY, "a group of %u ranks", members->world);
+    if (!n)
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
+    *n = (nccl_collective){
+        .base.api = &nccl_api, .nccl = nccl, .first = place->first, .lock = PTHREAD_MUTEX_INITIALIZER};
+    n->members = calloc(place->count, sizeof *n->members);
+    n->count = n->members ? place->count : 0;
+    tn_status status = n->members ? begin_communicators(n, place, id, err)
+                                  : tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
     if (status != TN_OK) {
         drop(n);
         return status;
     }
     *ret = &n->base;
     return TN_OK;
+}
+
+tn_status nccl_collective_create(const collective_place *place, collective **ret, tn_error *err)
+{
+    const nccl_library *nccl;
+    uint8_t own[COLLECTIVE_ID_BYTES];
+    nccl_id id;
+    tn_status status = nccl_library_get(&nccl, err);
+
+    if (status == TN_OK && !place->id)
+        status = nccl_collective_id(own, err);
+    if (status != TN_OK)
+        return status;
+    memcpy(&id, place->id ? place->id : own, sizeof id);
+    return create(nccl, place, id, ret, err);
 }

@@ -5,25 +5,17 @@
 #ifndef CUDA_TP_NCCL_LIBRARY_H
 #define CUDA_TP_NCCL_LIBRARY_H
 
-#include "kernels/launch.h"
+#include "device_api.h"
 
 #include <stddef.h>
 
 typedef struct ncclComm *nccl_comm;
 
-enum {
-    NCCL_SUCCESS = 0,
-    NCCL_IN_PROGRESS = 7,
-    NCCL_INT8 = 0,
-    NCCL_FLOAT32 = 7,
-    NCCL_BFLOAT16 = 9,
-    NCCL_SUM = 0,
-    NCCL_ID_BYTES = 128
-};
+enum { NCCL_SUCCESS = 0, NCCL_IN_PROGRESS = 7, NCCL_INT8 = 0, NCCL_FLOAT32 = 7, NCCL_BFLOAT16 = 9, NCCL_SUM = 0 };
 
-/* Names a group of ranks; one process makes it, all of them are given it. */
+/* ncclUniqueId */
 typedef struct nccl_id {
-    char bytes[NCCL_ID_BYTES];
+    char bytes[COLLECTIVE_ID_BYTES];
 } nccl_id;
 
 /* ncclConfig_t as it was in 2.14: NCCL goes by size and version, and fills in what came later. */

@@ -308,7 +308,14 @@ static void host_destroy(collective *c)
     free(c);
 }
 
+/* All that may fail says so at once. */
 static tn_status host_check(collective *c, uint32_t rank, tn_error *err)
+{
+    (void)c, (void)rank, (void)err;
+    return TN_OK;
+}
+
+static tn_status nccl_check(collective *c, uint32_t rank, tn_error *err)
 {
     return inner_of(c)->api->check(inner_of(c), rank, err);
 }
@@ -325,18 +332,7 @@ static tn_status done_already(cuda_stream stream, tn_error *err)
     return TN_OK;
 }
 
-static tn_status create_inner(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
-{
-    static const device_api local = {.stream_wait = done_already, .copy = host_copy};
-    nccl_members members = {.world = world, .local_count = world, .ordinal = ordinal};
-
-    if (!host.over_libraries)
-        return local_collective_create(&local, world, ret, err);
-    tn_status status = nccl_id_create(&members.id, err);
-    return status == TN_OK ? nccl_collective_create(device_api_get(), &members, ret, err) : status;
-}
-
-static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+static tn_status host_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
     static const collective_api over_local = {.all_reduce = host_all_reduce,
                                               .all_gather = host_all_gather,
@@ -345,16 +341,18 @@ static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal,
                                               .destroy = host_destroy};
     static const collective_api over_nccl = {.all_reduce = nccl_all_reduce,
                                              .all_gather = host_all_gather,
-                                             .check = host_check,
+                                             .check = nccl_check,
                                              .abort = host_abort,
                                              .destroy = host_destroy};
+    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
     host_collective *c = malloc(sizeof *c);
 
     if (!c)
-        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
     c->base.api = host.over_libraries ? &over_nccl : &over_local;
-    c->world = world;
-    tn_status status = create_inner(world, ordinal, &c->inner, err);
+    c->world = place->world;
+    tn_status status = host.over_libraries ? nccl_collective_create(place, &c->inner, err)
+                                           : local_collective_create(&device, place->world, &c->inner, err);
     if (status != TN_OK) {
         free(c);
         return status;
@@ -390,6 +388,7 @@ const device_api *device_api_get(void)
         .event_record = host_event_record,
         .event_query = host_event_query,
         .cublaslt = host_cublaslt,
+        .collective_id = nccl_collective_id,
         .collective_create = host_collective_create,
     };
     return &api;

@@ -17,13 +17,6 @@ enum { WORLD_MAX = 4, COUNT = 96, ROUNDS = 5 };
 
 static const fake_nccl_control *fake;
 
-static tn_status use_any(uint32_t ordinal, tn_error *err)
-{
-    (void)ordinal, (void)err;
-    return TN_OK;
-}
-
-static const device_api device = {.use = use_any};
 static const uint32_t ordinals[WORLD_MAX] = {0, 1, 2, 3};
 
 #define ASSERT_OK(call)                         \
@@ -35,11 +28,10 @@ static const uint32_t ordinals[WORLD_MAX] = {0, 1, 2, 3};
 
 static collective *create(uint32_t world)
 {
-    nccl_members members = {.world = world, .local_count = world, .ordinal = ordinals};
+    const collective_place place = {.world = world, .count = world, .ordinal = ordinals};
     collective *c = NULL;
 
-    ASSERT_OK(nccl_id_create(&members.id, &err));
-    ASSERT_OK(nccl_collective_create(&device, &members, &c, &err));
+    ASSERT_OK(nccl_collective_create(&place, &c, &err));
     return c;
 }
 
@@ -159,7 +151,7 @@ static void test_ranks_add_and_gather(void **state)
             for (uint32_t r = 0; r < world; r++)
                 assert_int_equal(t.seats[r].status, TN_OK);
         }
-        assert_true(ranks->api->capturable);
+        assert_true(ranks->api->captured);
         assert_int_equal(fake->live(), world);
         ranks->api->destroy(ranks);
         assert_int_equal(fake->live(), 0);
@@ -168,14 +160,14 @@ static void test_ranks_add_and_gather(void **state)
 }
 
 typedef struct process {
-    nccl_members members;
+    collective_place place;
     collective *ranks;
 } process;
 
 static void *open_process(void *context)
 {
     process *p = context;
-    ASSERT_OK(nccl_collective_create(&device, &p->members, &p->ranks, &err));
+    ASSERT_OK(nccl_collective_create(&p->place, &p->ranks, &err));
     return NULL;
 }
 
@@ -183,13 +175,13 @@ static void test_two_processes_make_one_group(void **state)
 {
     (void)state;
     process p[2];
+    uint8_t id[COLLECTIVE_ID_BYTES];
     pthread_t thread;
     table t = {.world = 4};
 
+    ASSERT_OK(nccl_collective_id(id, &err));
     for (uint32_t i = 0; i < 2; i++)
-        p[i] = (process){.members = {.world = 4, .first_rank = 2 * i, .local_count = 2, .ordinal = ordinals}};
-    ASSERT_OK(nccl_id_create(&p[0].members.id, &err));
-    p[1].members.id = p[0].members.id;
+        p[i] = (process){.place = {.world = 4, .first = 2 * i, .count = 2, .ordinal = ordinals + 2 * i, .id = id}};
     assert_int_equal(pthread_create(&thread, NULL, open_process, &p[0]), 0);
     open_process(&p[1]); /* each waits for the other */
     pthread_join(thread, NULL);
@@ -291,13 +283,12 @@ static void test_an_abort_may_come_at_any_moment(void **state)
 static void test_a_group_that_does_not_begin_leaves_nothing(void **state)
 {
     (void)state;
-    nccl_members members = {.world = 2, .local_count = 2, .ordinal = ordinals};
+    const collective_place place = {.world = 2, .count = 2, .ordinal = ordinals};
     collective *ranks = NULL;
     tn_error err = TN_ERROR_INIT;
 
-    assert_int_equal(nccl_id_create(&members.id, &err), TN_OK);
     fake->refuse(1, FAKE_NCCL_REMOTE_ERROR);
-    assert_int_equal(nccl_collective_create(&device, &members, &ranks, &err), TN_E_DEVICE_LOST);
+    assert_int_equal(nccl_collective_create(&place, &ranks, &err), TN_E_DEVICE_LOST);
     assert_non_null(strstr(err.msg, "NCCL start: remote process exited"));
     fake->refuse(1, 0);
     assert_int_equal(fake->live(), 0);
@@ -309,17 +300,17 @@ static void test_a_group_that_does_not_begin_leaves_nothing(void **state)
 static int open_fake(void **state)
 {
     (void)state;
-    nccl_id id;
+    uint8_t id[COLLECTIVE_ID_BYTES];
     tn_error err = TN_ERROR_INIT;
 
     /* What is not NCCL is refused with its name, and asked for again the next time. */
     assert_int_equal(plugin_option_set("nccl_library", "", &err), TN_E_ARGUMENT);
     assert_int_equal(plugin_option_set("nccl_library", "/nowhere/libnccl.so.2", &err), TN_OK);
-    assert_int_equal(nccl_id_create(&id, &err), TN_E_NOT_FOUND);
+    assert_int_equal(nccl_collective_id(id, &err), TN_E_NOT_FOUND);
     assert_non_null(strstr(err.msg, "/nowhere/libnccl.so.2"));
     assert_non_null(strstr(err.msg, "[cuda_tp] nccl_library"));
     assert_int_equal(plugin_option_set("nccl_library", NOT_NCCL, &err), TN_OK);
-    assert_int_equal(nccl_id_create(&id, &err), TN_E_NOT_FOUND);
+    assert_int_equal(nccl_collective_id(id, &err), TN_E_NOT_FOUND);
     assert_non_null(strstr(err.msg, "has no ncclGetVersion"));
     assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
     void *library = dlopen(FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
