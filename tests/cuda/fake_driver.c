@@ -1,9 +1,9 @@
 /* fake_driver.c: a library with names of the NVIDIA driver and of NVML, for device_probe.c: three GPUs, of which NVML
- * knows the first two, in another order. Devices 0 and 1 have NVLink by NVML's word, and 0 and 2 by the driver's.
+ * knows the first two, the second as a part of a card. Devices 0 and 1 have NVLink by NVML's word, and 0 and 2 by the
+ * driver's.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "device_probe.h"
+
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -11,7 +11,10 @@
 enum { DEVICES = 3, FAILED = 100, MULTIPROCESSORS = 16, MAJOR = 75, MINOR = 76, ATOMICS = 3, NVLINK = 2 };
 
 static int is_ready, nvml_is_ready;
-static const int handle[2] = {1, 0}; /* NVML's numbers to the driver's */
+struct nvml_device {
+    int device;
+};
+static struct nvml_device shown[2] = {{0}, {1}};
 
 EXPORT int cuInit(unsigned flags)
 {
@@ -50,10 +53,10 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
     return 0;
 }
 
-EXPORT int cuDeviceGetUuid_v2(uint8_t *uuid, int device)
+EXPORT int cuDeviceGetUuid_v2(device_uuid *uuid, int device)
 {
     for (int i = 0; i < 16; i++)
-        uuid[i] = (uint8_t)(16 * (device - 10) + i);
+        uuid->bytes[i] = (uint8_t)(16 * (device - 10) + i);
     return 0;
 }
 
@@ -69,29 +72,27 @@ EXPORT int nvmlInit_v2(void)
     return 0;
 }
 
-EXPORT int nvmlDeviceGetHandleByUUID(const char *uuid, const void **device)
+EXPORT int nvmlDeviceGetHandleByUUID(const char *uuid, nvml_device *device)
 {
     if (!nvml_is_ready)
         return FAILED;
     if (strcmp(uuid, "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f") == 0)
-        *device = &handle[1];
+        *device = &shown[0];
     else if (strcmp(uuid, "MIG-10111213-1415-1617-1819-1a1b1c1d1e1f") == 0)
-        *device = &handle[0];
+        *device = &shown[1];
     else
         return FAILED;
     return 0;
 }
 
-EXPORT int nvmlDeviceGetMemoryInfo(const int *device, unsigned long long *memory)
+EXPORT int nvmlDeviceGetMemoryInfo(nvml_device device, nvml_memory *memory)
 {
-    memory[0] = 1ull << 34;
-    memory[1] = (1ull << 33) + (unsigned)*device;
-    memory[2] = 1;
+    *memory = (nvml_memory){.total = 1ull << 34, .available = (1ull << 33) + (unsigned)device->device, .used = 1};
     return 0;
 }
 
-EXPORT int nvmlDeviceGetP2PStatus(const int *device, const int *peer, int what, int *status)
+EXPORT int nvmlDeviceGetP2PStatus(nvml_device device, nvml_device peer, int what, int *status)
 {
-    *status = what == NVLINK && *device != *peer ? 0 : 1;
+    *status = what == NVLINK && device != peer ? 0 : 1;
     return 0;
 }
