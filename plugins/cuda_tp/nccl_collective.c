@@ -8,6 +8,7 @@
 #include "nccl_library.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +17,7 @@
 enum {
     NCCL_UNSET = -2147483647 - 1,
     CONFIG_VERSION = 21400,
+    SPIN_TURNS = 2000, /* about a millisecond: most is done within microseconds, and a step has many operations */
     POLL_NS = 20000,
     START_SECONDS = 300, /* other processes load their libraries, networks are probed */
     END_SECONDS = 10     /* nothing is in progress any more */
@@ -76,8 +78,8 @@ static time_t seconds_now(void)
     return now.tv_sec;
 }
 
-/* Until `comm` is done with what it answered `code` to; *code is then its own answer. seconds: 0 for no limit. Asked a
- * few times without a pause first, since most is done at once. False: aborted, or out of time. */
+/* Until `comm` is done with what it answered `code` to; *code is then its own answer. seconds: 0 for no limit. False:
+ * aborted, or out of time. */
 static bool settle(nccl_collective *n, nccl_comm comm, time_t seconds, int *code)
 {
     const time_t end = seconds ? seconds_now() + seconds : 0;
@@ -86,8 +88,12 @@ static bool settle(nccl_collective *n, nccl_comm comm, time_t seconds, int *code
         int asked = n->nccl->comm_get_async_error(comm, code);
         if (asked != NCCL_SUCCESS)
             *code = asked;
-        if (*code != NCCL_IN_PROGRESS || turn < 100)
+        if (*code != NCCL_IN_PROGRESS)
+            break;
+        if (turn < SPIN_TURNS) {
+            sched_yield();
             continue;
+        }
         if (is_aborted(n) || (end && seconds_now() > end))
             return false;
         pause_briefly();
