@@ -183,7 +183,7 @@ static tn_status nccl_check(collective *c, uint32_t rank, tn_error *err)
     if (aborted)
         return fail_aborted(err);
     code = asked == NCCL_SUCCESS ? code : asked;
-    return code == NCCL_SUCCESS || code == NCCL_IN_PROGRESS ? TN_OK : fail(n->nccl, code, "of the rank", err);
+    return code == NCCL_SUCCESS || code == NCCL_IN_PROGRESS ? TN_OK : fail(n->nccl, code, "in the background", err);
 }
 
 /* Kernels that wait for other ranks end; the communicators are gone afterwards, but for those of ranks that are inside.
