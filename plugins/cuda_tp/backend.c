@@ -118,7 +118,7 @@ static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *e
                     .first = open->rank,
                     .count = open->device_count,
                     .lock = PTHREAD_MUTEX_INITIALIZER};
-    for (uint32_t i = 0; i < open->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < dev->count && status == TN_OK; i++) {
         dev->ordinal[i] = open->ordinal[i];
         if (dev->ordinal[i] >= present)
             status = tn_fail(err, TN_E_NOT_FOUND, "there is no CUDA device %u; %u are here", dev->ordinal[i], present);

@@ -33,6 +33,8 @@ typedef struct device_api {
     /* Lets kernels on device `ordinal`, which is in use, read and write what alloc gave on `peer`; *ret_reached: false
      * where they cannot. [ctl] */
     tn_status (*peer_enable)(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err);
+    /* What multiplies dense matrices beside our kernels; TN_E_NOT_FOUND: nothing. [ctl] */
+    tn_status (*cublaslt)(const cublaslt_library **ret, tn_error *err);
 
     tn_status (*alloc)(uint64_t bytes, void **ret, tn_error *err); /* on the device in use; 256-byte aligned */
     void (*release)(void *memory);                                 /* of the device in use; NULL is fine */
@@ -53,8 +55,6 @@ typedef struct device_api {
      * use must be the event's. */
     tn_status (*event_query)(device_event *event, bool *ret_done, tn_error *err);
 
-    /* What multiplies dense matrices beside our kernels; TN_E_NOT_FOUND: nothing. [ctl] */
-    tn_status (*cublaslt)(const cublaslt_library **ret, tn_error *err);
     /* What names the ranks of several processes: made by one of them and given to all, for one collective. [ctl] */
     tn_status (*collective_id)(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err);
     /* What `world` > 1 ranks do together, see collective.h. Moved to the caller. [ctl] */

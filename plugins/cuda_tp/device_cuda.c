@@ -224,6 +224,7 @@ const device_api *device_api_get(void)
         .use = cuda_use,
         .link = cuda_link,
         .peer_enable = cuda_peer_enable,
+        .cublaslt = cublaslt_library_get,
         .alloc = cuda_alloc,
         .release = cuda_release,
         .alloc_host = cuda_alloc_host,
@@ -237,7 +238,6 @@ const device_api *device_api_get(void)
         .event_destroy = cuda_event_destroy,
         .event_record = cuda_event_record,
         .event_query = cuda_event_query,
-        .cublaslt = cublaslt_library_get,
         .collective_id = nccl_collective_id,
         .collective_create = cuda_collective_create,
     };

@@ -124,6 +124,11 @@ static tn_status host_peer_enable(uint32_t ordinal, uint32_t peer, bool *ret_rea
     return TN_OK;
 }
 
+static tn_status host_cublaslt(const cublaslt_library **ret, tn_error *err)
+{
+    return host.over_libraries ? cublaslt_library_get(ret, err) : tn_fail(err, TN_E_NOT_FOUND, "this is a test");
+}
+
 static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
 {
     pthread_mutex_lock(&host.lock);
@@ -361,11 +366,6 @@ static tn_status host_collective_create(const collective_place *place, collectiv
     return TN_OK;
 }
 
-static tn_status host_cublaslt(const cublaslt_library **ret, tn_error *err)
-{
-    return host.over_libraries ? cublaslt_library_get(ret, err) : tn_fail(err, TN_E_NOT_FOUND, "this is a test");
-}
-
 const device_api *device_api_get(void)
 {
     static const device_api api = {
@@ -374,6 +374,7 @@ const device_api *device_api_get(void)
         .use = host_use,
         .link = host_link,
         .peer_enable = host_peer_enable,
+        .cublaslt = host_cublaslt,
         .alloc = host_alloc,
         .release = host_release,
         .alloc_host = host_alloc_host,
@@ -387,7 +388,6 @@ const device_api *device_api_get(void)
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
         .event_query = host_event_query,
-        .cublaslt = host_cublaslt,
         .collective_id = nccl_collective_id,
         .collective_create = host_collective_create,
     };
