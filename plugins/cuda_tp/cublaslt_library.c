@@ -3,8 +3,8 @@
 
 #include "host_log.h"
 #include "options.h"
+#include "symbols.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -12,10 +12,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *library;
 static cublaslt_library functions; /* all there once library is set */
 
-static const struct {
-    const char *name;
-    size_t at;
-} symbols[] = {
+static const symbol symbols[] = {
     {"cublasLtGetVersion", offsetof(cublaslt_library, get_version)},
     {"cublasLtGetStatusString", offsetof(cublaslt_library, status_string)},
     {"cublasLtCreate", offsetof(cublaslt_library, create)},
@@ -33,18 +30,6 @@ static const struct {
     {"cublasLtMatmulAlgoCheck", offsetof(cublaslt_library, check)},
     {"cublasLtMatmul", offsetof(cublaslt_library, multiply)},
 };
-
-static tn_status find_functions(void *opened, const char *name, tn_error *err)
-{
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        void *symbol = dlsym(opened, symbols[i].name);
-        if (!symbol)
-            return tn_fail(err, TN_E_NOT_FOUND, "%.200s has no %s: it is no cuBLASLt of CUDA 12 or 13", name,
-                           symbols[i].name);
-        *(void **)((char *)&functions + symbols[i].at) = symbol;
-    }
-    return TN_OK;
-}
 
 static void log_library(const char *name)
 {
@@ -66,10 +51,10 @@ static tn_status open_library(tn_error *err)
         opened = dlopen(name = names[i], RTLD_NOW | RTLD_LOCAL);
     if (!opened)
         return tn_fail(err, TN_E_NOT_FOUND, "%.300s; install it, or name it in [cuda_tp] cublaslt_library", dlerror());
-    tn_status status = find_functions(opened, name, err);
-    if (status != TN_OK) {
+    const char *missing = symbols_find(opened, symbols, sizeof symbols / sizeof *symbols, &functions);
+    if (missing) {
         dlclose(opened);
-        return status;
+        return tn_fail(err, TN_E_NOT_FOUND, "%.200s has no %s: it is no cuBLASLt of CUDA 12 or 13", name, missing);
     }
     library = opened;
     log_library(name);

@@ -4,10 +4,10 @@
 #include "device_probe.h"
 
 #include "host_log.h"
+#include "symbols.h"
 
 #include "base/hex.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 enum {
@@ -17,11 +17,6 @@ enum {
     PEER_ATTRIBUTE_ATOMICS = 3, /* on each other's memory: over NVLink, not over PCIe */
     NVML_PEER_NVLINK = 2
 };
-
-typedef struct symbol {
-    const char *name;
-    size_t at;
-} symbol;
 
 static const symbol driver_symbols[] = {
     {"cuInit", offsetof(device_probe, init)},
@@ -44,18 +39,6 @@ enum {
     NVML_SYMBOLS = sizeof nvml_symbols / sizeof *nvml_symbols
 };
 
-/* The name of the first that is not there, NULL if all are. */
-static const char *find_symbols(device_probe *probe, void *library, const symbol *symbols, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        void *found = dlsym(library, symbols[i].name);
-        if (!found)
-            return symbols[i].name;
-        *(void **)((char *)probe + symbols[i].at) = found;
-    }
-    return NULL;
-}
-
 static tn_status check(const device_probe *probe, int code, const char *what, tn_error *err)
 {
     const char *text = NULL;
@@ -76,7 +59,7 @@ static void open_management(device_probe *probe, const char *management)
 
     if (!library)
         why = "is not here";
-    else if (find_symbols(probe, library, nvml_symbols, NVML_SYMBOLS))
+    else if (symbols_find(library, nvml_symbols, NVML_SYMBOLS, probe))
         why = "is too old";
     else if (probe->nvml_init() == 0)
         return;
@@ -92,7 +75,7 @@ tn_status device_probe_open(device_probe *probe, const char *driver, const char 
     *probe = (device_probe){0};
     if (!library)
         return tn_fail(err, TN_E_NOT_FOUND, "the NVIDIA driver: %.300s", dlerror());
-    const char *missing = find_symbols(probe, library, driver_symbols, DRIVER_SYMBOLS);
+    const char *missing = symbols_find(library, driver_symbols, DRIVER_SYMBOLS, probe);
     if (missing)
         return tn_fail(err, TN_E_NOT_FOUND, "the NVIDIA driver (%.200s) has no %s: it is too old, update it", driver,
                        missing);

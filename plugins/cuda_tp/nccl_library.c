@@ -3,8 +3,8 @@
 
 #include "host_log.h"
 #include "options.h"
+#include "symbols.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 
 enum { OLDEST = 21400 };
@@ -14,10 +14,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *library;
 static nccl_library functions; /* all there once library is set */
 
-static const struct {
-    const char *name;
-    size_t at;
-} symbols[] = {
+static const symbol symbols[] = {
     {"ncclGetVersion", offsetof(nccl_library, get_version)},
     {"ncclGetErrorString", offsetof(nccl_library, error_string)},
     {"ncclGetUniqueId", offsetof(nccl_library, get_unique_id)},
@@ -31,18 +28,6 @@ static const struct {
     {"ncclAllReduce", offsetof(nccl_library, all_reduce)},
     {"ncclAllGather", offsetof(nccl_library, all_gather)},
 };
-
-static tn_status find_functions(void *opened, tn_error *err)
-{
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        void *symbol = dlsym(opened, symbols[i].name);
-        if (!symbol)
-            return tn_fail(err, TN_E_NOT_FOUND, "%.200s has no %s: it is no NCCL of 2.14 or newer; install a newer one",
-                           options_nccl_library(), symbols[i].name);
-        *(void **)((char *)&functions + symbols[i].at) = symbol;
-    }
-    return TN_OK;
-}
 
 static tn_status check_version(tn_error *err)
 {
@@ -66,9 +51,11 @@ static tn_status open_library(tn_error *err)
                        "tensor parallelism over several GPUs needs NCCL: %.300s; install it (libnccl2) or name it in "
                        "[cuda_tp] nccl_library",
                        dlerror());
-    tn_status status = find_functions(opened, err);
-    if (status == TN_OK)
-        status = check_version(err);
+    const char *missing = symbols_find(opened, symbols, sizeof symbols / sizeof *symbols, &functions);
+    tn_status status =
+        missing ? tn_fail(err, TN_E_NOT_FOUND, "%.200s has no %s: it is no NCCL of 2.14 or newer; install a newer one",
+                          options_nccl_library(), missing)
+                : check_version(err);
     if (status == TN_OK)
         library = opened;
     else

@@ -259,9 +259,12 @@ static tn_status find_shapes(program *p, tn_error *err)
         while (s->shape < p->shape_count && !same_shape(&p->shapes[s->shape].shape, &shape))
             s->shape++;
         if (s->shape == p->shape_count)
-            p->shapes[p->shape_count++] = (product_shape){.shape = shape, .step = i};
-        uint32_t *most = &p->shapes[s->shape].shape.rows_max;
-        *most = rows_max(p, s) > *most ? rows_max(p, s) : *most;
+            p->shapes[p->shape_count++].shape = shape;
+        product_shape *of = &p->shapes[s->shape];
+        if (rows_max(p, s) > of->shape.rows_max) {
+            of->shape.rows_max = rows_max(p, s);
+            of->step = i;
+        }
     }
     return TN_OK;
 }

@@ -104,7 +104,7 @@ typedef struct kv_layout {
     uint64_t layer_page_bytes, page_bytes;
 } kv_layout;
 
-/* A shape of dense products, with the first step that has it. */
+/* A shape of dense products, with a step that has it and has room for the most rows. */
 typedef struct product_shape {
     matmul_shape shape;
     uint32_t step;
