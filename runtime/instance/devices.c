@@ -66,7 +66,7 @@ static tn_status find_first(const instance *in, uint32_t found, uint32_t own, ui
     if (!group || group->local_world <= 1 || found == own) /* own: the launcher shows each process its share */
         return TN_OK;
     *ret_first = group->local_rank * own;
-    if (*ret_first + own <= found)
+    if (*ret_first + own <= found && (uint64_t)group->local_world * own <= found)
         return TN_OK;
     return tn_fail(err, TN_E_NOT_FOUND,
                    "%u processes of the group on this machine need %u devices each, but %u are here: start fewer, or "

@@ -49,8 +49,9 @@ static void notify(const workers *w)
     TN_ASSERT(n == sizeof(uint64_t));
 }
 
-/* The first reason is the one that stands, here and in the store. */
-static void set_failure(workers *w, tn_status status, const char *reason)
+/* The first reason is the one that stands, here and for the others, who are told. Whoever sends or receives wakes;
+ * descriptors stay open until all threads are done. */
+static void end_group(workers *w, tn_status status, const char *reason)
 {
     pthread_mutex_lock(&w->lock);
     bool first = w->failure == TN_OK;
@@ -60,8 +61,13 @@ static void set_failure(workers *w, tn_status status, const char *reason)
     }
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
-    if (first)
-        notify(w);
+    if (!first)
+        return;
+    rendezvous_table.abort(NULL, reason);
+    for (uint32_t i = 0; i < w->group.world; i++)
+        if (w->fd[i] >= 0)
+            shutdown(w->fd[i], SHUT_RDWR);
+    notify(w);
 }
 
 static void abort_device(workers *w)
@@ -70,14 +76,6 @@ static void abort_device(workers *w)
     if (w->dev && w->backend->abort)
         w->backend->abort(w->dev);
     pthread_mutex_unlock(&w->device_lock);
-}
-
-/* Wakes whoever sends or receives; descriptors stay open until all threads are done. */
-static void cut_links(const workers *w)
-{
-    for (uint32_t i = 0; i < w->group.world; i++)
-        if (w->fd[i] >= 0)
-            shutdown(w->fd[i], SHUT_RDWR);
 }
 
 /* The connection to `rank` has ended. Whoever left with a reason has put it into the store first. */
@@ -98,9 +96,7 @@ static void lose(workers *w, uint32_t rank)
     } else {
         snprintf(sentence, sizeof sentence, "%.*s", STORE_REASON_MAX, why.msg);
     }
-    set_failure(w, status, sentence);
-    rendezvous_table.abort(NULL, sentence);
-    cut_links(w);
+    end_group(w, status, sentence);
 }
 
 tn_status workers_check(workers *w, tn_error *err)
@@ -131,9 +127,7 @@ tn_status workers_fail(workers *w, tn_status status, const char *reason, tn_erro
 
     snprintf(sentence, sizeof sentence, "%.*s", STORE_REASON_MAX, reason);
     await_failure(w, ELSEWHERE_MS);
-    set_failure(w, status, sentence);
-    rendezvous_table.abort(NULL, sentence);
-    cut_links(w);
+    end_group(w, status, sentence);
     return workers_check(w, err);
 }
 
