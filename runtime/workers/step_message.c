@@ -300,8 +300,8 @@ static tn_status place_arrays(const batch_head *head, const uint8_t *payload, si
         if (bytes > n - at)
             return corrupt("ends within an array", err);
         const void *pointer = payload + at;
-        char *owner = form->owner == IN_BATCH ? (char *)&batch->batch : (char *)&batch->sample;
-        memcpy(owner + form->offset, &pointer, sizeof pointer);
+        size_t owner = form->owner == IN_BATCH ? offsetof(step_batch, batch) : offsetof(step_batch, sample);
+        memcpy((char *)batch + owner + form->offset, &pointer, sizeof pointer);
         at += bytes;
     }
     return at == n ? TN_OK : corrupt("has bytes behind its last array", err);

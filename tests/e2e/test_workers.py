@@ -305,6 +305,52 @@ def test_slurm():
         group.stop()
 
 
+SRUN = """#!/bin/sh
+# As many processes on this machine as the real one starts on as many nodes.
+nodes=${1#--nodes=}; [ "$2" = --ntasks-per-node=1 ] || exit 9; shift 2
+trap 'kill $jobs; wait $jobs' TERM
+export SLURM_NTASKS=$nodes SLURM_JOB_ID=7 SLURM_STEP_ID=1 SLURM_STEP_NODELIST=localhost
+for rank in $(seq 0 $((nodes - 1))); do
+    SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" 2> log.$rank & jobs="$jobs $!"
+done
+wait $jobs
+"""
+
+
+def test_planned_launch():
+    """The command that `tenon plan` prints for several nodes is one that works."""
+    with Group("tcp", 2, 4) as group:
+        pool = ["pool=toy", "device=toy", "memory=4GiB", f"backend={PLUGIN}", "count=2", "nodes=2"]
+        command = [os.environ["TENON"], "plan", group.model, "--pool", "toy", "--strategy", "nodes", "--json"]
+        for setting in ["plugins.path=" + os.environ["TENON_PLUGINS"], *("pool toy." + key for key in pool[1:])]:
+            command += ["--set", setting]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOW)
+        assert done.returncode == 0, done.stderr
+        launch = json.loads(done.stdout)["launch"]
+        assert launch.startswith("srun --nodes=2 --ntasks-per-node=1 tenon serve FILE.ini --set group.launcher=slurm "), launch
+        with open(f"{group.folder}/srun", "w") as srun:
+            srun.write(SRUN)
+        os.chmod(f"{group.folder}/srun", 0o755)
+        os.symlink(os.environ["TENON"], f"{group.folder}/tenon")
+        sections = {}
+        for setting in [*group.settings, f"group.port={free_port()}"]:
+            name, value = setting.split("=", 1)
+            if not name.startswith("backend."):  # these are the launch line's
+                sections.setdefault(name.split(".")[0], []).append(f"{name.split('.')[1]} = {value}")
+        with open(f"{group.folder}/FILE.ini", "w") as ini:
+            ini.write("\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in sections.items()) + "\n")
+        job = subprocess.Popen(launch.split(), cwd=group.folder, env={**os.environ, "TENON_GROUP_SECRET": SECRET,
+                                                                       "PATH": group.folder + ":" + os.environ["PATH"]})
+        group.members.append(job)
+        while not os.path.exists(f"{group.folder}/log.0"):
+            time.sleep(0.05)
+        group.wait_ready()
+        assert answers(group) == expected(4)
+        job.terminate()
+        job.wait(30 * SLOW)
+        check_clean(group)
+
+
 def test_mpirun(kind):
     """The real one, which passes SIGTERM on to all."""
     with Group(kind, 2, 4) as group:
@@ -346,6 +392,7 @@ def main():
     test_devices(PART)
     if PART == "tcp":
         test_slurm()
+        test_planned_launch()
 
 
 main()
