@@ -56,13 +56,13 @@ class Group:
         with open(f"{self.folder}/log.{rank}") as log:
             return log.read()
 
-    def start(self, rank, *settings, variables=None):
+    def start(self, rank, *settings, variables=None, environment=()):
         place = [f"group.rank={rank}", f"group.world_size={self.processes}"] if self.processes > 1 and variables is None else []
         command = [os.environ["TENON"], "serve"]
         for setting in [*self.settings, *self.meeting, *place, *settings]:
             command += ["--set", setting]
         with open(f"{self.folder}/log.{rank}", "w") as log:
-            member = subprocess.Popen(command, stderr=log, env={**os.environ, "TENON_GROUP_SECRET": SECRET, **(variables or {})})
+            member = subprocess.Popen(command, stderr=log, env={**os.environ, "TENON_GROUP_SECRET": SECRET, **(variables or {}), **dict(environment)})
         self.members.append(member)
         return member
 
@@ -211,9 +211,9 @@ def test_killed_worker(kind, busy):
     with Group(kind, 4, 4).start_all() as group:
         begin = time.time()
         if busy:
-            with contextlib.suppress(OSError), long_request(group) as answer:  # the server may be gone before it can tell
+            with long_request(group) as answer:
                 group.members[2].kill()
-            assert not answer or answer[0][0] >= 500 and f"rank 2 on {HOST}" in json.dumps(answer[0][2]), answer
+            assert answer[0][0] >= 500 and f"rank 2 on {HOST}" in json.dumps(answer[0][2]), answer
         else:
             group.members[2].kill()
         for rank in (0, 1, 3):
@@ -236,11 +236,35 @@ def test_killed_rank_0(kind, busy):
 def test_stopped_then_killed(kind):
     """A worker that stands still keeps a step waiting; when it goes, the step ends."""
     with Group(kind, 2, 2).start_all() as group:
-        with contextlib.suppress(OSError), long_request(group):
+        with long_request(group) as answer:
             group.members[1].send_signal(signal.SIGSTOP)
             time.sleep(0.5)
             assert group.request("GET", "/health")[0] in (200, 503)
             group.members[1].kill()
+        assert answer[0][0] >= 500 and f"rank 1 on {HOST}" in json.dumps(answer[0][2]), answer
+        group.end(0, 1, f"rank 1 on {HOST}", "gone")
+
+
+def test_failed_step(kind, rank):
+    """A device fails within a step, at rank 0 or at a worker."""
+    with Group(kind, 2, 4) as group:
+        for member in range(2):  # far behind the copies of loading
+            group.start(member, environment={"TENON_TEST_FAIL_COPY": f"{2 * rank}:4000"} if member == rank else {})
+        group.wait_ready()
+        reason = f"rank {2 * rank}: device {2 * rank} is gone"
+        status, _, body = group.complete(max_tokens=480, ignore_eos=True)
+        assert status >= 500 and reason in json.dumps(body), body
+        group.end(rank, 1, reason)
+        group.end(1 - rank, 1, f"rank {rank} on {HOST} ended the group: {reason}")
+
+
+def test_killed_while_draining(kind):
+    with Group(kind, 2, 2).start_all() as group:
+        with long_request(group) as answer:
+            group.members[0].send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+            group.members[1].kill()
+        assert answer[0][0] >= 500, answer
         group.end(0, 1, f"rank 1 on {HOST}", "gone")
 
 
@@ -385,7 +409,9 @@ def main():
     for busy in (False, True):
         test_killed_worker(PART, busy)
         test_killed_rank_0(PART, busy)
+        test_failed_step(PART, int(busy))
     test_stopped_then_killed(PART)
+    test_killed_while_draining(PART)
     test_other_model(PART)
     test_missing_worker(PART)
     test_failed_load(PART)
