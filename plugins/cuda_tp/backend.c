@@ -5,6 +5,7 @@
 
 #include "host_log.h"
 #include "load.h"
+#include "meeting.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static void cuda_tp_close(tn_dev *dev)
 
 static void log_links(const tn_dev *dev)
 {
-    for (uint32_t i = 1; i < dev->world; i++) {
+    for (uint32_t i = 1; i < dev->count; i++) {
         const char *link = dev->api->link(dev->ordinal[0], dev->ordinal[i]);
         uint32_t level = strcmp(link, "PCIe") == 0 ? TN_LOG_WARNING : TN_LOG_INFO;
         if (link[0])
@@ -90,10 +91,28 @@ static tn_status check_open(const tn_open *open, tn_error *err)
 {
     if (open->world == 0 || open->world > RANKS_MAX)
         return tn_fail(err, TN_E_ARGUMENT, "a group of %u ranks; 1 to %d", open->world, RANKS_MAX);
-    if (open->device_count != open->world)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%u devices for %u ranks: all ranks run in one process",
+    if (open->device_count == 0 || open->rank >= open->world || open->device_count > open->world - open->rank)
+        return tn_fail(err, TN_E_ARGUMENT, "%u devices from rank %u on, in a group of %u ranks", open->device_count,
+                       open->rank, open->world);
+    if (open->device_count != open->world && !open->group_id)
+        return tn_fail(err, TN_E_ARGUMENT, "%u devices for %u ranks, and no group of processes has the others",
                        open->device_count, open->world);
     return TN_OK;
+}
+
+/* Ranks of several processes meet under an id that the first of them makes. */
+static tn_status join_ranks(tn_dev *dev, const char *group_id, tn_error *err)
+{
+    uint8_t id[COLLECTIVE_ID_BYTES];
+    const bool alone = dev->count == dev->world;
+    const collective_place place = {.world = dev->world,
+                                    .first = dev->first,
+                                    .count = dev->count,
+                                    .ordinal = dev->ordinal,
+                                    .id = alone ? NULL : id};
+
+    tn_status status = alone ? TN_OK : meeting_share_id(dev->api, group_id, dev->first, id, err);
+    return status == TN_OK ? dev->api->collective_create(&place, &dev->ranks, err) : status;
 }
 
 static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *err)
@@ -107,14 +126,18 @@ static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *e
     tn_dev *dev = calloc(1, sizeof *dev);
     if (!dev)
         return tn_fail(err, TN_E_MEMORY, "the device group");
-    *dev = (tn_dev){.api = device_api_get(), .world = open->world, .lock = PTHREAD_MUTEX_INITIALIZER};
-    for (uint32_t i = 0; i < open->world && status == TN_OK; i++) {
+    *dev = (tn_dev){.api = device_api_get(),
+                    .world = open->world,
+                    .first = open->rank,
+                    .count = open->device_count,
+                    .lock = PTHREAD_MUTEX_INITIALIZER};
+    for (uint32_t i = 0; i < dev->count && status == TN_OK; i++) {
         dev->ordinal[i] = open->ordinal[i];
         if (dev->ordinal[i] >= present)
             status = tn_fail(err, TN_E_NOT_FOUND, "there is no CUDA device %u; %u are here", dev->ordinal[i], present);
     }
     if (status == TN_OK && dev->world > 1)
-        status = dev->api->collective_create(dev->world, dev->ordinal, &dev->ranks, err);
+        status = join_ranks(dev, open->group_id, err);
     if (status != TN_OK) {
         cuda_tp_close(dev);
         return status;
@@ -202,6 +225,8 @@ static void cuda_tp_abort(tn_dev *dev)
     tn_model *m = dev->model;
     if (m)
         ranks_fail(m, TN_E_CANCELLED, "the device group was aborted");
+    else if (dev->ranks)
+        dev->ranks->api->abort(dev->ranks);
     pthread_mutex_unlock(&dev->lock);
 }
 

@@ -1,5 +1,5 @@
 /* plugins/cuda_tp/collective.h: what ranks do together. Every rank calls the same operations in the same order, each
- * from its own thread and on its own stream.
+ * from its own thread and on its own stream. Ranks are numbered over all processes.
  */
 #ifndef CUDA_TP_COLLECTIVE_H
 #define CUDA_TP_COLLECTIVE_H

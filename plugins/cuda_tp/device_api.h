@@ -13,6 +13,14 @@
 typedef struct collective collective;
 typedef struct device_event device_event;
 
+/* Which ranks there are and which of them this process has. */
+typedef struct collective_place {
+    uint32_t world, first, count; /* ranks; this process: first to first + count - 1 */
+    const uint32_t *ordinal;      /* [count] */
+    const uint8_t *id;            /* [COLLECTIVE_ID_BYTES] the same in every process; NULL: there is one */
+} collective_place;
+enum { COLLECTIVE_ID_BYTES = 128 };
+
 typedef struct device_api {
     /* TN_E_NOT_FOUND, with the reason and what to do, where there is no driver or no device. [probe] */
     tn_status (*count)(uint32_t *ret_count, tn_error *err);
@@ -41,8 +49,10 @@ typedef struct device_api {
      * use must be the event's. */
     tn_status (*event_query)(device_event *event, bool *ret_done, tn_error *err);
 
-    /* What `world` > 1 ranks on these devices do together, see collective.h. Moved to the caller. [ctl] */
-    tn_status (*collective_create)(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err);
+    /* What names the ranks of several processes: made by one of them and given to all, for one collective. [ctl] */
+    tn_status (*collective_id)(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err);
+    /* What `world` > 1 ranks do together, see collective.h. Moved to the caller. [ctl] */
+    tn_status (*collective_create)(const collective_place *place, collective **ret, tn_error *err);
 } device_api;
 
 /* The runtime that this library was built for. */

@@ -186,9 +186,9 @@ static tn_status cuda_event_query(device_event *event, bool *ret_done, tn_error 
 
 /* ---- ranks ---- */
 
-static bool are_distinct(uint32_t world, const uint32_t *ordinal)
+static bool are_distinct(uint32_t count, const uint32_t *ordinal)
 {
-    for (uint32_t i = 0; i < world; i++)
+    for (uint32_t i = 0; i < count; i++)
         for (uint32_t j = 0; j < i; j++)
             if (ordinal[i] == ordinal[j])
                 return false;
@@ -196,12 +196,14 @@ static bool are_distinct(uint32_t world, const uint32_t *ordinal)
 }
 
 /* Several ranks on one device are for tests; NCCL does not take them. */
-static tn_status cuda_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+static tn_status cuda_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
-    if (are_distinct(world, ordinal))
-        return nccl_collective_create(world, ordinal, ret, err);
+    if (are_distinct(place->count, place->ordinal))
+        return nccl_collective_create(place, ret, err);
+    if (place->id)
+        return tn_fail(err, TN_E_UNSUPPORTED, "ranks of several processes each need a device of their own");
     host_log(TN_LOG_WARNING, "several ranks share a device: they meet on the host");
-    return local_collective_create(device_api_get(), world, ret, err);
+    return local_collective_create(device_api_get(), place->world, ret, err);
 }
 
 const device_api *device_api_get(void)
@@ -224,6 +226,7 @@ const device_api *device_api_get(void)
         .event_destroy = cuda_event_destroy,
         .event_record = cuda_event_record,
         .event_query = cuda_event_query,
+        .collective_id = nccl_collective_id,
         .collective_create = cuda_collective_create,
     };
     return &api;

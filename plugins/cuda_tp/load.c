@@ -36,7 +36,7 @@ static tn_status allocate_host(tn_model *m, tn_error *err)
 
     for (uint32_t g = 0; g < m->p->view.api->kv_group_count; g++)
         m->delta_limit += (uint64_t)r->max_seqs * m->p->kv[g].table_stride;
-    m->ranks = calloc(m->p->world, sizeof *m->ranks);
+    m->ranks = calloc(m->dev->count, sizeof *m->ranks);
     m->rows_loaded = calloc(m->p->view.api->weight_count + 1, sizeof *m->rows_loaded);
     m->slot_mark = calloc(r->max_seqs, sizeof *m->slot_mark);
     if (!m->ranks || !m->rows_loaded || !m->slot_mark)
@@ -68,7 +68,7 @@ static tn_status allocate_rank(rank *r, tn_error *err)
     const device_api *api = m->dev->api;
     void *base = NULL, *staging = NULL, *host_staging = NULL;
 
-    tn_status status = api->use(m->dev->ordinal[r->index], err);
+    tn_status status = api->use(r->ordinal, err);
     if (status == TN_OK)
         status = api->stream_create(&r->stream, err);
     if (status == TN_OK)
@@ -98,11 +98,11 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
 {
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < m->p->world; i++) {
-        m->ranks[i] = (rank){.model = m, .index = i};
+    for (uint32_t i = 0; i < m->dev->count; i++) {
+        m->ranks[i] = (rank){.model = m, .index = m->dev->first + i, .ordinal = m->dev->ordinal[i]};
         pthread_mutex_init(&m->ranks[i].load_lock, NULL);
     }
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++)
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++)
         status = allocate_rank(&m->ranks[i], err);
     return status;
 }
@@ -121,7 +121,7 @@ static void free_rank(rank *r)
 {
     const device_api *api = r->model->dev->api;
 
-    if (api->use(r->model->dev->ordinal[r->index], NULL) == TN_OK) {
+    if (api->use(r->ordinal, NULL) == TN_OK) {
         if (r->stream)
             api->stream_wait(r->stream, NULL);
         free_staging(r);
@@ -181,7 +181,7 @@ tn_status load_seal(tn_model *m, tn_error *err)
             return tn_fail(err, TN_E_ARGUMENT, "%s has not arrived (%llu of %llu rows)", m->p->weights[id].name,
                            (unsigned long long)m->rows_loaded[id], (unsigned long long)m->p->weights[id].rows);
     tn_status status = TN_OK;
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         status = m->dev->api->use(m->dev->ordinal[i], err);
         if (status == TN_OK)
             free_staging(&m->ranks[i]);
@@ -195,7 +195,7 @@ static tn_status allocate_pages(tn_model *m, uint32_t group, uint64_t bytes, tn_
     const device_api *api = m->dev->api;
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         void *kv = NULL;
         status = api->use(m->dev->ordinal[i], err);
         if (status == TN_OK)
@@ -209,7 +209,7 @@ static void release_pages(tn_model *m, uint32_t group)
 {
     const device_api *api = m->dev->api;
 
-    for (uint32_t i = 0; i < m->p->world; i++) {
+    for (uint32_t i = 0; i < m->dev->count; i++) {
         if (api->use(m->dev->ordinal[i], NULL) == TN_OK)
             api->release(m->ranks[i].kv[group]);
         m->ranks[i].kv[group] = NULL;
@@ -245,7 +245,7 @@ void load_free(tn_model *m)
         if (m->posted && !ranks_are_done(m, m->posted)) /* a step that nobody waits for may never end */
             ranks_fail(m, TN_E_CANCELLED, "the model was freed");
         ranks_stop(m);
-        for (uint32_t i = 0; i < m->p->world; i++)
+        for (uint32_t i = 0; i < m->dev->count; i++)
             if (m->ranks[i].model)
                 free_rank(&m->ranks[i]);
     }

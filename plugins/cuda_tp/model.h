@@ -22,8 +22,8 @@ enum { RANKS_MAX = 64, IN_FLIGHT = 2, STAGING_BYTES = 4 << 20 };
 struct tn_dev {
     const device_api *api;
     collective *ranks; /* NULL: one rank */
-    uint32_t world;
-    uint32_t ordinal[RANKS_MAX];
+    uint32_t world, first, count; /* ranks; this process has `count` of them, the first of which is `first` */
+    uint32_t ordinal[RANKS_MAX];  /* [count] */
     pthread_mutex_t lock;
     /* under lock: */
     tn_model *model; /* whose waits abort must end; one at a time */
@@ -114,7 +114,7 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
 
 typedef struct rank {
     tn_model *model;
-    uint32_t index;
+    uint32_t index, ordinal; /* among all ranks, those of other processes included; its device */
     pthread_t thread;
     bool started;
     cuda_stream stream;
@@ -138,7 +138,7 @@ struct tn_model {
     tn_dev *dev;
     program *p;
     step_sizes sizes;
-    rank *ranks; /* [world] */
+    rank *ranks; /* [dev->count] */
     uint64_t staging_bytes;
     uint64_t *rows_loaded; /* [weight_count] */
     bool sealed;

@@ -4,7 +4,10 @@
 
 #include "collective.h"
 
-/* One communicator per rank of this process. TN_E_NOT_FOUND: libnccl.so.2 is not here. Moved to the caller. [ctl] */
-tn_status nccl_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err);
+/* device_api.collective_id. TN_E_NOT_FOUND: libnccl.so.2 is not here. [ctl] */
+tn_status nccl_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err);
+/* One communicator per rank of this process. With an id, all processes must be in this call. Moved to the caller. [ctl]
+ */
+tn_status nccl_collective_create(const collective_place *place, collective **ret, tn_error *err);
 
 #endif

@@ -1,13 +1,14 @@
 /* host_device.c: see host_device.h. Everything is done at once, in the thread that asks. */
 #include "host_device.h"
 
-#include "collective.h"
+#include "shared_collective.h"
 
 #include "base/half.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static struct {
     pthread_mutex_t lock;
@@ -88,7 +89,7 @@ static tn_status host_describe(uint32_t ordinal, tn_devinfo *info, tn_error *err
     (void)err;
     info->ordinal = ordinal;
     info->score = 1;
-    info->mem_total = info->mem_free = 1ull << 30;
+    info->mem_total = info->mem_free = 4ull << 30;
     snprintf(info->name, sizeof info->name, "host memory %u", ordinal);
     snprintf(info->mem_domain, sizeof info->mem_domain, "test%u", ordinal);
     return TN_OK;
@@ -316,19 +317,25 @@ static tn_status done_already(cuda_stream stream, tn_error *err)
     return TN_OK;
 }
 
-static tn_status host_collective_create(uint32_t world, const uint32_t *ordinal, collective **ret, tn_error *err)
+static tn_status host_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err)
+{
+    memset(ret_id, 0, COLLECTIVE_ID_BYTES);
+    return getrandom(ret_id, 16, 0) == 16 ? TN_OK : tn_fail(err, TN_E_INTERNAL, "no random bytes");
+}
+
+static tn_status host_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
     static const collective_api api = {
         .all_reduce = host_all_reduce, .all_gather = host_all_gather, .abort = host_abort, .destroy = host_destroy};
     static const device_api device = {.stream_wait = done_already, .copy = host_copy};
     host_collective *c = malloc(sizeof *c);
 
-    (void)ordinal;
     if (!c)
-        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", world);
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
     c->base.api = &api;
-    c->world = world;
-    tn_status status = local_collective_create(&device, world, &c->local, err);
+    c->world = place->world;
+    tn_status status = place->id ? shared_collective_create(place, &c->local, err)
+                                 : local_collective_create(&device, place->world, &c->local, err);
     if (status != TN_OK) {
         free(c);
         return status;
@@ -357,6 +364,7 @@ const device_api *device_api_get(void)
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
         .event_query = host_event_query,
+        .collective_id = host_collective_id,
         .collective_create = host_collective_create,
     };
     return &api;
