@@ -6,6 +6,7 @@
 #include "host_log.h"
 #include "links.h"
 #include "load.h"
+#include "meeting.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -89,17 +90,28 @@ static tn_status check_open(const tn_open *open, tn_error *err)
 {
     if (open->world == 0 || open->world > RANKS_MAX)
         return tn_fail(err, TN_E_ARGUMENT, "a group of %u ranks; 1 to %d", open->world, RANKS_MAX);
-    if (open->device_count != open->world)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%u devices for %u ranks: all ranks run in one process",
+    if (open->device_count == 0 || open->rank >= open->world || open->device_count > open->world - open->rank)
+        return tn_fail(err, TN_E_ARGUMENT, "%u devices from rank %u on, in a group of %u ranks", open->device_count,
+                       open->rank, open->world);
+    if (open->device_count != open->world && !open->group_id)
+        return tn_fail(err, TN_E_ARGUMENT, "%u devices for %u ranks, and no group of processes has the others",
                        open->device_count, open->world);
     return TN_OK;
 }
 
-static tn_status join_ranks(tn_dev *dev, tn_error *err)
+/* Ranks of several processes meet under an id that the first of them makes. */
+static tn_status join_ranks(tn_dev *dev, const char *group_id, tn_error *err)
 {
-    const collective_place place = {
-        .world = dev->world, .first = dev->first, .count = dev->count, .ordinal = dev->ordinal};
-    return dev->api->collective_create(&place, &dev->ranks, err);
+    uint8_t id[COLLECTIVE_ID_BYTES];
+    const bool alone = dev->count == dev->world;
+    const collective_place place = {.world = dev->world,
+                                    .first = dev->first,
+                                    .count = dev->count,
+                                    .ordinal = dev->ordinal,
+                                    .id = alone ? NULL : id};
+
+    tn_status status = alone ? TN_OK : meeting_share_id(dev->api, group_id, dev->first, id, err);
+    return status == TN_OK ? dev->api->collective_create(&place, &dev->ranks, err) : status;
 }
 
 static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *err)
@@ -124,7 +136,7 @@ static tn_status cuda_tp_open(const tn_open *open, tn_dev **ret_dev, tn_error *e
             status = tn_fail(err, TN_E_NOT_FOUND, "there is no CUDA device %u; %u are here", dev->ordinal[i], present);
     }
     if (status == TN_OK && dev->world > 1)
-        status = join_ranks(dev, err);
+        status = join_ranks(dev, open->group_id, err);
     if (status != TN_OK) {
         cuda_tp_close(dev);
         return status;
@@ -212,6 +224,8 @@ static void cuda_tp_abort(tn_dev *dev)
     tn_model *m = dev->model;
     if (m)
         ranks_fail(m, TN_E_CANCELLED, "the device group was aborted");
+    else if (dev->ranks)
+        dev->ranks->api->abort(dev->ranks);
     pthread_mutex_unlock(&dev->lock);
 }
 

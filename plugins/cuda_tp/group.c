@@ -70,7 +70,7 @@ static void *rank_main(void *argument)
     tn_model *m = r->model;
     tn_error err = TN_ERROR_INIT;
 
-    if (m->dev->api->use(m->dev->ordinal[r->index], &err) != TN_OK)
+    if (m->dev->api->use(r->ordinal, &err) != TN_OK)
         ranks_fail(m, TN_E_DEVICE_LOST, err.msg);
     for (const ticket *t = next_ticket(r); t; t = next_ticket(r)) {
         tn_status status = ranks_check(m, NULL) == TN_OK ? run_step(r, t, &err) : TN_OK;
@@ -83,11 +83,11 @@ static void *rank_main(void *argument)
 
 tn_status ranks_start(tn_model *m, tn_error *err)
 {
-    for (uint32_t i = 0; i < m->p->world; i++) {
+    for (uint32_t i = 0; i < m->dev->count; i++) {
         rank *r = &m->ranks[i];
         int code = pthread_create(&r->thread, NULL, rank_main, r);
         if (code)
-            return tn_fail(err, TN_E_INTERNAL, "cannot start the thread of rank %u: %s", i, strerror(code));
+            return tn_fail(err, TN_E_INTERNAL, "cannot start the thread of rank %u: %s", r->index, strerror(code));
         r->started = true;
     }
     return TN_OK;
@@ -99,7 +99,7 @@ void ranks_stop(tn_model *m)
     m->stopping = true;
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
-    for (uint32_t i = 0; i < m->p->world; i++)
+    for (uint32_t i = 0; i < m->dev->count; i++)
         if (m->ranks[i].started)
             pthread_join(m->ranks[i].thread, NULL);
 }
@@ -122,7 +122,7 @@ static tn_status rank_query(const rank *r, uint64_t id, bool *ret_done, tn_error
     *ret_done = false;
     if (!enqueued)
         return TN_OK; /* its thread sees what fails */
-    tn_status status = m->dev->api->use(m->dev->ordinal[r->index], err);
+    tn_status status = m->dev->api->use(r->ordinal, err);
     if (status == TN_OK)
         status = m->dev->api->event_query(r->done[id % IN_FLIGHT], ret_done, err);
     if (status == TN_OK && !*ret_done && m->dev->ranks)
@@ -134,7 +134,7 @@ bool ranks_are_done(tn_model *m, uint64_t id)
 {
     bool all = true;
 
-    for (uint32_t i = 0; i < m->p->world; i++) {
+    for (uint32_t i = 0; i < m->dev->count; i++) {
         tn_error err = TN_ERROR_INIT;
         bool done = false;
         tn_status status = rank_query(&m->ranks[i], id, &done, &err);

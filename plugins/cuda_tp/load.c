@@ -37,7 +37,7 @@ static tn_status allocate_host(tn_model *m, tn_error *err)
 
     for (uint32_t g = 0; g < m->p->view.api->kv_group_count; g++)
         m->delta_limit += (uint64_t)r->max_seqs * m->p->kv[g].table_stride;
-    m->ranks = calloc(m->p->world, sizeof *m->ranks);
+    m->ranks = calloc(m->dev->count, sizeof *m->ranks);
     m->rows_loaded = calloc(m->p->view.api->weight_count + 1, sizeof *m->rows_loaded);
     m->slot_mark = calloc(r->max_seqs, sizeof *m->slot_mark);
     if (!m->ranks || !m->rows_loaded || !m->slot_mark)
@@ -69,7 +69,7 @@ static tn_status allocate_rank(rank *r, tn_error *err)
     const device_api *api = m->dev->api;
     void *base = NULL, *staging = NULL, *host_staging = NULL;
 
-    tn_status status = api->use(m->dev->ordinal[r->index], err);
+    tn_status status = api->use(r->ordinal, err);
     if (status == TN_OK)
         status = api->stream_create(&r->stream, err);
     if (status == TN_OK)
@@ -99,11 +99,11 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
 {
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < m->p->world; i++) {
-        m->ranks[i] = (rank){.model = m, .index = i};
+    for (uint32_t i = 0; i < m->dev->count; i++) {
+        m->ranks[i] = (rank){.model = m, .index = m->dev->first + i, .ordinal = m->dev->ordinal[i]};
         pthread_mutex_init(&m->ranks[i].load_lock, NULL);
     }
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++)
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++)
         status = allocate_rank(&m->ranks[i], err);
     return status;
 }
@@ -123,14 +123,15 @@ static tn_status connect_ranks(tn_model *m, tn_error *err)
 }
 
 /* Runs products on memory that nobody has written yet; what they give is overwritten before it is read. */
-static tn_status choose_products(rank *r, uint32_t ordinal, const cublaslt_library *library, tn_error *err)
+static tn_status choose_products(rank *r, const cublaslt_library *library, tn_error *err)
 {
     const program *p = r->model->p;
     const device_api *api = r->model->dev->api;
     matmul_shape *shapes = calloc(p->shape_count, sizeof *shapes);
     matmul_place *places = calloc(p->shape_count, sizeof *places);
 
-    tn_status status = shapes && places ? api->use(ordinal, err) : tn_fail(err, TN_E_MEMORY, "the choice of products");
+    tn_status status =
+        shapes && places ? api->use(r->ordinal, err) : tn_fail(err, TN_E_MEMORY, "the choice of products");
     for (uint32_t i = 0; i < p->shape_count && status == TN_OK; i++) {
         shapes[i] = p->shapes[i].shape;
         places[i] = run_product_place(r, &p->steps[p->shapes[i].step]);
@@ -159,7 +160,7 @@ static tn_status choose_all_products(tn_model *m, tn_error *err)
         return TN_OK;
     }
     for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++)
-        status = choose_products(&m->ranks[i], m->dev->ordinal[i], library, err);
+        status = choose_products(&m->ranks[i], library, err);
     return status;
 }
 
@@ -174,11 +175,11 @@ static void free_staging(rank *r)
 }
 
 /* Until no kernel of the rank reads memory of its own, or of another rank. */
-static void drain_rank(const rank *r, uint32_t ordinal)
+static void drain_rank(const rank *r)
 {
     const device_api *api = r->model->dev->api;
 
-    if (r->stream && api->use(ordinal, NULL) == TN_OK)
+    if (r->stream && api->use(r->ordinal, NULL) == TN_OK)
         api->stream_wait(r->stream, NULL);
 }
 
@@ -186,7 +187,7 @@ static void free_rank(rank *r)
 {
     const device_api *api = r->model->dev->api;
 
-    if (api->use(r->model->dev->ordinal[r->index], NULL) == TN_OK) {
+    if (api->use(r->ordinal, NULL) == TN_OK) {
         free_staging(r);
         matmul_destroy(r->matmul);
         for (uint32_t g = 0; g < GROUPS_MAX; g++)
@@ -249,7 +250,7 @@ tn_status load_seal(tn_model *m, tn_error *err)
             return tn_fail(err, TN_E_ARGUMENT, "%s has not arrived (%llu of %llu rows)", m->p->weights[id].name,
                            (unsigned long long)m->rows_loaded[id], (unsigned long long)m->p->weights[id].rows);
     tn_status status = TN_OK;
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         status = m->dev->api->use(m->dev->ordinal[i], err);
         if (status == TN_OK)
             free_staging(&m->ranks[i]);
@@ -263,7 +264,7 @@ static tn_status allocate_pages(tn_model *m, uint32_t group, uint64_t bytes, tn_
     const device_api *api = m->dev->api;
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         void *kv = NULL;
         status = api->use(m->dev->ordinal[i], err);
         if (status == TN_OK)
@@ -277,7 +278,7 @@ static void release_pages(tn_model *m, uint32_t group)
 {
     const device_api *api = m->dev->api;
 
-    for (uint32_t i = 0; i < m->p->world; i++) {
+    for (uint32_t i = 0; i < m->dev->count; i++) {
         if (api->use(m->dev->ordinal[i], NULL) == TN_OK)
             api->release(m->ranks[i].kv[group]);
         m->ranks[i].kv[group] = NULL;
@@ -315,8 +316,8 @@ void load_free(tn_model *m)
         ranks_stop(m);
         for (uint32_t i = 0; i < m->dev->count; i++)
             if (m->ranks[i].model)
-                drain_rank(&m->ranks[i], m->dev->ordinal[i]);
-        for (uint32_t i = 0; i < m->p->world; i++)
+                drain_rank(&m->ranks[i]);
+        for (uint32_t i = 0; i < m->dev->count; i++)
             if (m->ranks[i].model)
                 free_rank(&m->ranks[i]);
     }

@@ -117,7 +117,7 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
 
 typedef struct rank {
     tn_model *model;
-    uint32_t index;
+    uint32_t index, ordinal; /* among all ranks, those of other processes included; its device */
     pthread_t thread;
     bool started;
     cuda_stream stream;
@@ -142,7 +142,7 @@ struct tn_model {
     tn_dev *dev;
     program *p;
     step_sizes sizes;
-    rank *ranks; /* [world] */
+    rank *ranks; /* [dev->count] */
     one_shot one_shot;
     uint64_t staging_bytes;
     uint64_t *rows_loaded; /* [weight_count] */

@@ -1,12 +1,14 @@
 /* plugins/cuda_tp/plugin.c: the handshake. */
 #include "backend.h"
 #include "host_log.h"
+#include "meeting.h"
 #include "options.h"
 #include "tenon/entry.h"
 
 static tn_status plugin_init(const tn_host *host, tn_error *err)
 {
     host_log_begin(host);
+    meeting_begin(host);
     return options_read(host, err);
 }
 

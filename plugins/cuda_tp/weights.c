@@ -148,7 +148,7 @@ tn_status weights_store(tn_model *m, uint32_t id, const tn_planes *planes, tn_er
     const program_weight *w = &m->p->weights[id];
     tn_status status = check_block(m, id, planes, err);
 
-    for (uint32_t i = 0; i < m->p->world && status == TN_OK; i++) {
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         rank *r = &m->ranks[i];
         pthread_mutex_lock(&r->load_lock);
         status = m->dev->api->use(m->dev->ordinal[i], err);

@@ -1,6 +1,7 @@
 /* doctor.c: `tenon doctor`: what this machine offers, what will work and what will not, and why. */
 #include "base/processors.h"
 #include "cli/command.h"
+#include "group/identity.h"
 #include "version.h"
 
 #include <arpa/inet.h>
@@ -90,6 +91,19 @@ static void examine_port(void)
     close(fd);
 }
 
+/* Whether they meet is for `tenon group` to find out, which all of them must run. */
+static void examine_group(const settings *settings)
+{
+    group_identity identity;
+    tn_error err = TN_ERROR_INIT;
+
+    if (group_identity_find(settings, group_environment, &identity, &err) != TN_OK)
+        print_line("group", "%s", err.msg);
+    else if (identity.world > 1)
+        print_line("group", "rank %u of %u by %s, who meet at %s; `tenon group` tries it", identity.rank,
+                   identity.world, identity.source, identity.store);
+}
+
 static int examine_backend(args *a)
 {
     session session;
@@ -103,6 +117,7 @@ static int examine_backend(args *a)
                settings_string(session.settings, "backend", "plugin"),
                settings_string(session.settings, "quant", "plugins"),
                settings_string(session.settings, "tokenizer", "plugins"));
+    examine_group(session.settings);
     for (uint32_t i = 0;; i++) {
         tn_devinfo info = {.struct_size = sizeof info};
         tn_status status = session.instance.backend->device(i, &info, &err);

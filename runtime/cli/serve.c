@@ -4,10 +4,14 @@
 #include "plan/print.h"
 #include "version.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct door {
     const tn_frontend_table *table;
@@ -47,7 +51,7 @@ static void close_doors(instance *in, door *doors, uint32_t count, uint32_t drai
         doors[i].table->stop(doors[i].front);
 }
 
-/* SIGINT, SIGTERM, SIGHUP are handled by sigwait in this thread alone; threads inherit the mask. */
+/* SIGINT, SIGTERM, SIGHUP are taken by this thread alone; other threads inherit the mask. */
 static void block_signals(sigset_t *ret_set)
 {
     sigemptyset(ret_set);
@@ -83,6 +87,30 @@ static void tell_defaults(const tn_sampling_defaults *defaults)
         fprintf(stderr, " (model.generation_config)\n");
 }
 
+/* Says why the server stops: a signal here, or at a worker; or the group has failed, which err then says. */
+static tn_status await_stop(instance *in, const sigset_t *signals, uint32_t drain_ms, tn_error *err)
+{
+    char sentence[400];
+    struct signalfd_siginfo info;
+    struct pollfd wait[] = {{.fd = signalfd(-1, signals, SFD_CLOEXEC), .events = POLLIN},
+                            {.fd = in->workers ? workers_event_fd(in->workers) : -1, .events = POLLIN}};
+
+    if (wait[0].fd < 0)
+        return tn_fail(err, TN_E_MEMORY, "no more files: %s", strerror(errno));
+    while (poll(wait, 2, -1) < 0)
+        ;
+    tn_status status = in->workers ? workers_check(in->workers, err) : TN_OK;
+    if (wait[0].revents && read(wait[0].fd, &info, sizeof info) == (ssize_t)sizeof info)
+        snprintf(sentence, sizeof sentence, "%s", strsignal((int)info.ssi_signo));
+    else if (status == TN_OK && !workers_stop_was_asked(in->workers, sentence, sizeof sentence))
+        snprintf(sentence, sizeof sentence, "told to stop");
+    close(wait[0].fd);
+    if (status == TN_OK)
+        fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s)\n", sentence, drain_ms / 1000.0);
+    return status;
+}
+
+/* Rank 0, or a server of one process. */
 static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
 {
     instance *in = &session->instance;
@@ -106,12 +134,44 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
-        int received;
-        sigwait(signals, &received);
-        fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s)\n", strsignal(received), drain_ms / 1000.0);
+        status = await_stop(in, signals, drain_ms, err);
     }
     if (in->engine)
         close_doors(in, doors, count, drain_ms);
+    return status == TN_OK && in->workers ? workers_check(in->workers, err) : status;
+}
+
+/* Every other process of a group. */
+static tn_status work(session *session, tn_error *err)
+{
+    instance *in = &session->instance;
+    const tn_group *group = workers_group(in->workers);
+
+    tn_status status = session_advance(session, STAGE_PLUGINS, STAGE_LOADED, err);
+    if (status != TN_OK)
+        return status;
+    fprintf(stderr, "tenon %s: rank %u of %u has loaded %s and does what rank 0 says\n", TENON_VERSION, group->rank,
+            group->world, in->served_names[0]);
+    return instance_work(in, err);
+}
+
+static tn_status serve_or_work(session *session, const sigset_t *signals, tn_error *err)
+{
+    workers *workers = NULL;
+    tn_error why = TN_ERROR_INIT;
+
+    tn_status status = workers_open(session->settings, signals, &workers, err);
+    if (status != TN_OK)
+        return status;
+    session->instance.workers = workers;
+    bool first = !workers || workers_group(workers)->rank == 0;
+    status = first ? serve(session, signals, &why) : work(session, &why);
+    if (status != TN_OK && workers)
+        status = workers_fail(workers, status, why.msg, err);
+    else if (status != TN_OK)
+        *err = why;
+    instance_close(&session->instance);
+    workers_close(workers);
     return status;
 }
 
@@ -138,7 +198,7 @@ static int run_serve(const command *command, int argc, char **argv)
     if (status == TN_OK)
         status = instance_load_plugins(&session.instance, true, &err);
     if (status == TN_OK)
-        status = serve(&session, &signals, &err);
+        status = serve_or_work(&session, &signals, &err);
     session_close(&session);
     args_finish(&a);
     return status == TN_OK ? 0 : report(&err);
@@ -150,7 +210,9 @@ const command command_serve = {
     .summary = "serve a model as the settings file says",
     .help = "Loads plugins and model, prints the memory plan, opens the front ends and runs until SIGTERM or Ctrl-C, "
             "which\n"
-            "let running requests finish (engine.drain_timeout).",
+            "let running requests finish (engine.drain_timeout). Started several times by a launcher ([group]), the "
+            "processes\n"
+            "run one model together: rank 0 opens the front ends, the others are its workers.",
     .positional_min = 0,
     .positional_max = 1,
     .run = run_serve,

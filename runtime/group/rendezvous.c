@@ -1,8 +1,6 @@
 /* rendezvous.c: see rendezvous.h. Calls count themselves in and out, so that leaving waits for them. */
 #include "group/rendezvous.h"
 
-#include "group/secret.h"
-
 #include <pthread.h>
 #include <unistd.h>
 
@@ -204,6 +202,39 @@ tn_status rendezvous_host(uint32_t rank, char ret_host[STORE_HOST_MAX + 1], tn_e
     return status;
 }
 
+tn_status rendezvous_secret(group_secret *ret_secret, tn_error *err)
+{
+    store *store;
+    tn_status status = begin(&store, err);
+    if (status != TN_OK)
+        return status;
+    *ret_secret = current.secret;
+    end();
+    return TN_OK;
+}
+
+tn_status rendezvous_put(const char *key, const void *value, uint64_t n_value, tn_error *err)
+{
+    store *store;
+    tn_status status = begin(&store, err);
+    if (status != TN_OK)
+        return status;
+    status = store->api->put(store, key, value, n_value, err);
+    end();
+    return status;
+}
+
+tn_status rendezvous_get(const char *key, void *value, uint64_t *n_value, uint32_t timeout_ms, tn_error *err)
+{
+    store *store;
+    tn_status status = begin(&store, err);
+    if (status != TN_OK)
+        return status;
+    status = store->api->get(store, key, value, n_value, timeout_ms, err);
+    end();
+    return status;
+}
+
 static tn_status table_group(const tn_host *host, tn_group *ret_group, tn_error *err)
 {
     store *store;
@@ -227,7 +258,6 @@ static tn_status check_key(const char *key, tn_error *err)
 
 static tn_status table_put(const tn_host *host, const char *key, const void *value, uint64_t n_value, tn_error *err)
 {
-    store *store;
     (void)host;
     tn_status status = check_key(key, err);
     if (status == TN_OK && !strncmp(key, "tn/", 3))
@@ -235,30 +265,17 @@ static tn_status table_put(const tn_host *host, const char *key, const void *val
     if (status == TN_OK && (n_value > TN_RENDEZVOUS_VALUE_MAX || (n_value && !value)))
         status = tn_fail(err, TN_E_ARGUMENT, "the value of %.128s is NULL or has more than %d bytes", key,
                          TN_RENDEZVOUS_VALUE_MAX);
-    if (status == TN_OK)
-        status = begin(&store, err);
-    if (status != TN_OK)
-        return status;
-    status = store->api->put(store, key, value, n_value, err);
-    end();
-    return status;
+    return status == TN_OK ? rendezvous_put(key, value, n_value, err) : status;
 }
 
 static tn_status table_get(const tn_host *host, const char *key, void *value, uint64_t *n_value, uint32_t timeout_ms,
                            tn_error *err)
 {
-    store *store;
     (void)host;
     tn_status status = check_key(key, err);
     if (status == TN_OK && (!n_value || (*n_value && !value)))
         status = tn_fail(err, TN_E_ARGUMENT, "n_value is NULL, or value is");
-    if (status == TN_OK)
-        status = begin(&store, err);
-    if (status != TN_OK)
-        return status;
-    status = store->api->get(store, key, value, n_value, timeout_ms, err);
-    end();
-    return status;
+    return status == TN_OK ? rendezvous_get(key, value, n_value, timeout_ms, err) : status;
 }
 
 static void table_abort(const tn_host *host, const char *reason)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* How long nobody is let in after the system has refused us a file. */
-enum { LISTEN_BACKLOG = 128, ACCEPT_PAUSE_MS = 100 };
+enum { ACCEPT_PAUSE_MS = 100 };
 
 struct store_server {
     store_hub *hub;
@@ -154,7 +154,7 @@ static void *serve(void *argument)
 static tn_status listen_on(const tcp_store_args *args, const struct addrinfo *list, int *ret_fd, tn_error *err)
 {
     char text[NI_MAXHOST];
-    int reason = 0, on = 1;
+    int reason = 0;
     for (const struct addrinfo *at = list; at; at = at->ai_next) {
         tcp_address_text(at->ai_addr, at->ai_addrlen, text);
         if (args->many_hosts && tcp_address_is_loopback(at->ai_addr))
@@ -163,15 +163,10 @@ static tn_status listen_on(const tcp_store_args *args, const struct addrinfo *li
                 "the store's address %.100s is %s on this machine, which no other machine reaches: set group.store "
                 "to tcp://ADDRESS:PORT with an address of this machine that the others reach",
                 args->address, text);
-        int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0) {
-            *ret_fd = fd;
+        *ret_fd = tcp_address_listen(at->ai_addr, at->ai_addrlen);
+        if (*ret_fd >= 0)
             return TN_OK;
-        }
         reason = errno;
-        if (fd >= 0)
-            close(fd);
     }
     return tn_fail(err, TN_E_IO, "rank 0 cannot serve the group's store on %.200s (%s): %s%s", args->address, text,
                    strerror(reason),

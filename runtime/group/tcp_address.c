@@ -1,9 +1,13 @@
 /* tcp_address.c: see tcp_address.h. */
 #include "group/tcp_address.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { LISTEN_BACKLOG = 128 };
 
 /* Splits at the last colon; brackets go away. */
 static tn_status split(const char *address, char host[NI_MAXHOST], char port[6], tn_error *err)
@@ -57,6 +61,20 @@ void tcp_address_text(const struct sockaddr *address, socklen_t n, char out[NI_M
 {
     if (getnameinfo(address, n, out, NI_MAXHOST, NULL, 0, NI_NUMERICHOST))
         snprintf(out, NI_MAXHOST, "an unknown address");
+}
+
+int tcp_address_listen(const struct sockaddr *address, socklen_t n)
+{
+    const int on = 1;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, address, n) == 0 &&
+        listen(fd, LISTEN_BACKLOG) == 0)
+        return fd;
+    int reason = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = reason;
+    return -1;
 }
 
 void tcp_address_watch(int fd)

@@ -13,6 +13,8 @@ tn_status tcp_address_resolve(const char *address, struct addrinfo **ret_list, t
 bool tcp_address_is_loopback(const struct sockaddr *address);
 /* Numeric, without the port. */
 void tcp_address_text(const struct sockaddr *address, socklen_t n, char out[NI_MAXHOST]);
+/* A socket that listens there and does not block in accept; -1, with errno. */
+int tcp_address_listen(const struct sockaddr *address, socklen_t n);
 /* Lets a connected socket fail within TCP_ADDRESS_SILENCE_MS when the other machine is gone without a word. */
 enum { TCP_ADDRESS_SILENCE_MS = 30000 };
 void tcp_address_watch(int fd);

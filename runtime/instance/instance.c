@@ -3,11 +3,15 @@
 #include "instance/instance.h"
 
 #include "base/processors.h"
-#include "group/identity.h"
+#include "instance/devices.h"
+#include "instance/likeness.h"
 #include "instance/model_path.h"
 #include "instance/no_tokenizer.h"
 #include "model/dummy_weights.h"
 #include "model/generation.h"
+#include "workers/agreement.h"
+#include "workers/spread.h"
+#include "workers/worker.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -270,65 +274,6 @@ tn_status instance_open_model(instance *in, tn_error *err)
     return status == TN_OK && is_dummy(in) ? open_dummy_weights(in, err) : status;
 }
 
-/* Puts the device among those found, the highest scores first. */
-static void rank_device(instance *in, tn_devinfo *found, uint32_t count, const tn_devinfo *info)
-{
-    uint32_t at = count;
-
-    for (; at > 0 && found[at - 1].score < info->score; at--) {
-        found[at] = found[at - 1];
-        in->ordinals[at] = in->ordinals[at - 1];
-    }
-    found[at] = *info;
-    in->ordinals[at] = info->ordinal;
-}
-
-/* As many devices of the highest scores as there are ranks; the plan is made for the smallest of them. */
-static tn_status choose_devices(instance *in, tn_error *err)
-{
-    const uint32_t world = (uint32_t)settings_integer(in->settings, "backend", "tensor_parallel_size");
-    tn_error reason = TN_ERROR_INIT;
-    tn_devinfo found[INSTANCE_DEVICES_MAX];
-    uint32_t count = 0;
-
-    if (in->described) {
-        in->device = *in->described;
-        return TN_OK;
-    }
-    for (; count < INSTANCE_DEVICES_MAX; count++) {
-        tn_devinfo info = {.struct_size = sizeof info};
-        tn_status status = in->backend->device(count, &info, &reason);
-        if (status == TN_E_NOT_FOUND)
-            break;
-        if (status != TN_OK)
-            return tn_fail(err, status, "%s", reason.msg);
-        rank_device(in, found, count, &info);
-    }
-    if (count == 0)
-        return tn_fail(err, TN_E_NOT_FOUND, "backend %s finds no device: %s",
-                       settings_string(in->settings, "backend", "plugin"), reason.msg);
-    in->devices_found = count;
-    in->device_count = count < world ? count : world;
-    in->device = found[0];
-    for (uint32_t i = 1; i < in->device_count; i++)
-        if (found[i].mem_total < in->device.mem_total)
-            in->device = found[i];
-    return TN_OK;
-}
-
-/* Opens the devices of all ranks. */
-static tn_status open_devices(instance *in, tn_error *err)
-{
-    const uint32_t world = (uint32_t)settings_integer(in->settings, "backend", "tensor_parallel_size");
-    tn_open open = {
-        .struct_size = sizeof open, .device_count = in->device_count, .world = world, .ordinal = in->ordinals};
-
-    if (in->device_count < world)
-        return tn_fail(err, TN_E_NOT_FOUND, "backend.tensor_parallel_size=%u needs as many devices, but %u are here",
-                       world, in->device_count);
-    return in->backend->open(&open, &in->dev, err);
-}
-
 static uint32_t loader_threads(void)
 {
     uint32_t count = processors_usable();
@@ -369,7 +314,7 @@ static tn_status check_graph(const instance *in, const tn_compile *compile, tn_e
 tn_status instance_plan_input(instance *in, plan_input *ret_input, tn_error *err)
 {
     const tn_graph_api *api = model_graph_api(in->graph);
-    tn_status status = choose_devices(in, err);
+    tn_status status = devices_choose(in, err);
 
     if (status != TN_OK)
         return status;
@@ -389,6 +334,17 @@ tn_status instance_make_plan(instance *in, tn_error *err)
     return status == TN_OK ? plan_make(&input, &in->plan, err) : status;
 }
 
+static step_shape step_shape_of(const instance *in)
+{
+    const tn_graph_api *api = model_graph_api(in->graph);
+    return (step_shape){.vocab = api->vocab_size,
+                        .width = api->model_width,
+                        .max_tokens = in->plan.max_num_batched_tokens,
+                        .max_seqs = in->plan.max_num_seqs,
+                        .max_outputs = in->plan.max_outputs,
+                        .kv_groups = api->kv_group_count};
+}
+
 static tn_status reserve_kv(instance *in, tn_error *err)
 {
     tn_status status = TN_OK;
@@ -397,17 +353,29 @@ static tn_status reserve_kv(instance *in, tn_error *err)
     return status;
 }
 
-/* Settings of several processes must not be ignored in silence. */
-static tn_status check_alone(const instance *in, tn_error *err)
+/* The processes of a group run the same model, on as many pages as all have room for. */
+static tn_status agree(instance *in, tn_error *err)
 {
-    group_identity identity;
-    tn_status status = group_identity_find(in->settings, group_environment, &identity, err);
-    if (status != TN_OK || identity.world <= 1)
+    char *text = NULL;
+
+    if (!in->workers)
+        return devices_check_alone(in, err);
+    tn_status status = likeness_text(in, &text, err);
+    if (status == TN_OK)
+        status = agreement_reach(in->workers, text, in->plan.kv_pages, in->plan.kv_group_count, err);
+    free(text);
+    return status;
+}
+
+/* Rank 0's steps go to all; a worker's come from rank 0 (instance_work). */
+static tn_status join_steps(instance *in, tn_error *err)
+{
+    tn_status status = in->workers ? agreement_loaded(in->workers, err) : TN_OK;
+
+    if (status != TN_OK || !in->workers || workers_group(in->workers)->rank > 0)
         return status;
-    return tn_fail(
-        err, TN_E_UNSUPPORTED,
-        "%s says that this is one of %u processes, but a model is run by one: remove [group], or start one process",
-        identity.source, identity.world);
+    const step_shape shape = step_shape_of(in);
+    return spread_create(in->workers, &shape, in->backend, in->model, &in->backend, &in->model, err);
 }
 
 tn_status instance_load(instance *in, const weights_progress *progress, tn_error *err)
@@ -415,11 +383,11 @@ tn_status instance_load(instance *in, const weights_progress *progress, tn_error
     plan_input input = plan_input_of(in);
     tn_compile compile = plan_compile(&input, &in->plan);
 
-    tn_status status = check_alone(in, err);
+    tn_status status = check_graph(in, &compile, err);
     if (status == TN_OK)
-        status = check_graph(in, &compile, err);
+        status = agree(in, err);
     if (status == TN_OK)
-        status = open_devices(in, err);
+        status = devices_open(in, err);
     if (status == TN_OK)
         status = in->backend->compile(in->dev, &compile, &in->model, err);
     if (status == TN_OK)
@@ -431,7 +399,13 @@ tn_status instance_load(instance *in, const weights_progress *progress, tn_error
         status = reserve_kv(in, err);
     if (status == TN_OK && in->backend->warmup)
         status = in->backend->warmup(in->model, in->plan.max_num_batched_tokens, err);
-    return status;
+    return status == TN_OK ? join_steps(in, err) : status;
+}
+
+tn_status instance_work(instance *in, tn_error *err)
+{
+    const step_shape shape = step_shape_of(in);
+    return worker_run(in->workers, &shape, in->backend, in->model, err);
 }
 
 tn_status instance_start(instance *in, tn_error *err)
@@ -464,8 +438,10 @@ void instance_close(instance *in)
     engine_destroy(in->engine);
     if (in->model)
         in->backend->model_free(in->model);
+    if (in->workers)
+        workers_set_device(in->workers, NULL, NULL);
     if (in->dev)
-        in->backend->close(in->dev);
+        in->opened->close(in->dev);
     free(in->weight_enc);
     free(in->served_name_text);
     if (in->weights.quant)

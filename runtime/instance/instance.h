@@ -16,6 +16,7 @@
 #include "plan/plan.h"
 #include "plugin/loader.h"
 #include "settings/settings.h"
+#include "workers/workers.h"
 
 enum { INSTANCE_NAMES_MAX = 16, INSTANCE_PLUGINS_MAX = 8, INSTANCE_DEVICES_MAX = 64 };
 
@@ -27,9 +28,10 @@ typedef struct plugin_list {
 
 typedef struct instance {
     settings *settings; /* borrowed */
+    workers *workers;   /* borrowed; set before make_plan; NULL: this process runs the model alone */
     plugin_set *plugins;
     plugin_list quants, tokenizers, frontends;
-    const tn_backend *backend;
+    const tn_backend *backend; /* the plugin's; at rank 0 of a group, from instance_load on, the group's */
 
     char *model_path;      /* owned: what model.path names */
     char *registered_name; /* owned: what the registry calls it; NULL: it is not from there */
@@ -54,6 +56,7 @@ typedef struct instance {
     memory_plan plan;
 
     tn_dev *dev;
+    const tn_backend *opened; /* whose dev is */
     tn_model *model;
     tn_engine *engine;
 } instance;
@@ -69,6 +72,8 @@ tn_status instance_plan_input(instance *instance, plan_input *ret_input, tn_erro
 tn_status instance_make_plan(instance *instance, tn_error *err); /* TN_E_MEMORY: plan is filled for printing */
 tn_status instance_load(instance *instance, const weights_progress *progress, tn_error *err); /* weights, KV */
 tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
+/* In place of start, where workers' rank is not 0: runs rank 0's steps until it ends the group. */
+tn_status instance_work(instance *instance, tn_error *err);
 tn_status instance_open_chat(instance *instance, tn_error *err); /* part of open_tokenizer */
 void instance_close(instance *instance);
 

@@ -33,6 +33,18 @@ static uint32_t nodes_of(const pool *pool, uint32_t world)
     return (world + pool->count - 1) / pool->count;
 }
 
+bool placement_launch(const placement *p, const pool *pool, char text[PLACEMENT_LAUNCH_MAX])
+{
+    if (!p->fits || p->nodes < 2 || p->plan.world % p->nodes)
+        return false;
+    int n = snprintf(text, PLACEMENT_LAUNCH_MAX,
+                     "srun --nodes=%u --ntasks-per-node=1 tenon serve FILE.ini --set group.launcher=slurm%s%s --set "
+                     "backend.tensor_parallel_size=%u",
+                     p->nodes, pool->backend ? " --set backend.plugin=" : "", pool->backend ? pool->backend : "",
+                     p->plan.world);
+    return n < PLACEMENT_LAUNCH_MAX;
+}
+
 /* ---- one attempt ---- */
 
 tn_status placement_try(const placement_request *request, const placement_try_of *what, memory_plan *ret_plan,

@@ -16,7 +16,7 @@ typedef enum placement_strategy {
     PLACEMENT_NODES
 } placement_strategy;
 
-enum { PLACEMENT_FIXES = 3, PLACEMENT_WARNINGS = 4 };
+enum { PLACEMENT_FIXES = 3, PLACEMENT_WARNINGS = 4, PLACEMENT_LAUNCH_MAX = 8192 };
 
 /* Weights as they would be after quantization. */
 typedef struct placement_encoding {
@@ -56,6 +56,9 @@ typedef struct placement {
 
 /* TN_OK whether it fits or not. Other errors: the request contradicts itself or the model. [any] */
 tn_status placement_find(const placement_request *request, placement *ret_placement, tn_error *err);
+/* The command that serves such a plan on several nodes, by Slurm, a process on each; false: it is on one node, or does
+ * not divide into equal processes. [any] */
+bool placement_launch(const placement *placement, const pool *pool, char text[PLACEMENT_LAUNCH_MAX]);
 /* "one device", "tensor parallel", "several nodes". [any] */
 const char *placement_strategy_name(placement_strategy strategy);
 

@@ -83,6 +83,8 @@ static void print_place(const placement *p, const pool *pool, FILE *out)
 
 void placement_print(const placement *p, const pool *pool, const model_config *config, FILE *out)
 {
+    char launch[PLACEMENT_LAUNCH_MAX];
+
     if (p->plan.world > 0)
         plan_print(&p->plan, config, out);
     print_place(p, pool, out);
@@ -94,6 +96,11 @@ void placement_print(const placement *p, const pool *pool, const model_config *c
         fprintf(out, "  %-28s  %s\n", p->fixes[i].flags, p->fixes[i].effect);
     if (p->plan.world > 0)
         print_most(p, config, out);
+    if (placement_launch(p, pool, launch))
+        fprintf(out,
+                "launch: %s\n  every process needs the model, and the group's secret (group.secret_file); `tenon group` "
+                "in place of `tenon serve` tries whether they meet\n",
+                launch);
     for (uint32_t i = 0; i < p->warning_count; i++)
         fprintf(out, "warning: %s\n", p->warnings[i]);
 }
@@ -134,6 +141,7 @@ json_t *placement_json(const placement *p, const pool *pool, const model_config 
     json_t *root = json_pack("{s:s, s:s, s:b}", "architecture", config->architecture, "device", pool->device.name,
                              "fits", p->fits);
     json_t *fixes = json_array(), *warnings = json_array();
+    char launch[PLACEMENT_LAUNCH_MAX];
 
     if (!p->fits)
         json_object_set_new(root, "reason", json_string(p->reason.msg));
@@ -146,6 +154,8 @@ json_t *placement_json(const placement *p, const pool *pool, const model_config 
         json_object_set_new(root, "largest_context", json_integer(p->largest_context));
         json_object_set_new(root, "largest_concurrency", json_integer(p->largest_concurrency));
     }
+    if (placement_launch(p, pool, launch))
+        json_object_set_new(root, "launch", json_string(launch));
     for (uint32_t i = 0; i < p->fix_count; i++)
         json_array_append_new(fixes, json_pack("{s:s, s:s}", "flags", p->fixes[i].flags, "effect", p->fixes[i].effect));
     for (uint32_t i = 0; i < p->warning_count; i++)

@@ -3,10 +3,12 @@
 
 #include "nccl_collective.h"
 #include "ring_sum.h"
+#include "shared_collective.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static struct {
     pthread_mutex_t lock;
@@ -98,7 +100,7 @@ static tn_status host_describe(uint32_t ordinal, tn_devinfo *info, tn_error *err
     (void)err;
     info->ordinal = ordinal;
     info->score = 1;
-    info->mem_total = info->mem_free = 1ull << 30;
+    info->mem_total = info->mem_free = 4ull << 30;
     snprintf(info->name, sizeof info->name, "host memory %u", ordinal);
     snprintf(info->mem_domain, sizeof info->mem_domain, "test%u", ordinal);
     return TN_OK;
@@ -337,6 +339,24 @@ static tn_status done_already(cuda_stream stream, tn_error *err)
     return TN_OK;
 }
 
+static tn_status host_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err)
+{
+    if (host.over_libraries)
+        return nccl_collective_id(ret_id, err);
+    memset(ret_id, 0, COLLECTIVE_ID_BYTES);
+    return getrandom(ret_id, 16, 0) == 16 ? TN_OK : tn_fail(err, TN_E_INTERNAL, "no random bytes");
+}
+
+static tn_status create_inner(const collective_place *place, collective **ret, tn_error *err)
+{
+    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+
+    if (host.over_libraries)
+        return nccl_collective_create(place, ret, err);
+    return place->id ? shared_collective_create(place, ret, err)
+                     : local_collective_create(&device, place->world, ret, err);
+}
+
 static tn_status host_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
     static const collective_api over_local = {.all_reduce = host_all_reduce,
@@ -349,15 +369,13 @@ static tn_status host_collective_create(const collective_place *place, collectiv
                                              .check = nccl_check,
                                              .abort = host_abort,
                                              .destroy = host_destroy};
-    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
     host_collective *c = malloc(sizeof *c);
 
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
     c->base.api = host.over_libraries ? &over_nccl : &over_local;
     c->world = place->world;
-    tn_status status = host.over_libraries ? nccl_collective_create(place, &c->inner, err)
-                                           : local_collective_create(&device, place->world, &c->inner, err);
+    tn_status status = create_inner(place, &c->inner, err);
     if (status != TN_OK) {
         free(c);
         return status;
@@ -388,7 +406,7 @@ const device_api *device_api_get(void)
         .event_destroy = host_event_destroy,
         .event_record = host_event_record,
         .event_query = host_event_query,
-        .collective_id = nccl_collective_id,
+        .collective_id = host_collective_id,
         .collective_create = host_collective_create,
     };
     return &api;

@@ -327,6 +327,32 @@ write("store_hub", "end", ALL + event(0, FRAME, get(1, b"k", 500)) + event(0, TI
 write("store_hub", "abort", ALL + event(1, FRAME, struct.pack("<BI", 8, 0xfffffffa) + blob(b"reason")) + event(3, JOIN, b"\x00"))
 write("store_hub", "strangers", event(0, JOIN, b"\x01\x02") + event(1, BYTES, b"GET / HTTP/1.1\r\n\r\n") + event(2, TIME, b"\xff")
       + event(3, FRAME, b"\x02" + struct.pack("<III", 1, 0, 3) + bytes(64) + blob(b"g") + blob(b"h")))
+
+
+# ---- steps for workers ----
+
+def padded(kind, *numbers):
+    data = struct.pack(f"<{len(numbers)}{kind}", *numbers)
+    return data + bytes(-len(data) % 8)
+
+
+def step_batch(sampled):
+    """Two sequences of three tokens, two output rows; fuzz_step_message.c says for what model. Arrays in the order of step_message.c."""
+    needed = [1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13]
+    present = sum(1 << i for i in needed) | (sum(1 << i for i in (0, 14, 20, 23, 24, 25, 26, 27, 28, 29)) | 1 << 31 if sampled else 0)
+    head = struct.pack("<QQ10I", 2, 1, 0, present, 3, 2, 2, 1, 1, 3 if sampled else 0, 1 if sampled else 0, 2 if sampled else 0)
+    seed = padded("Q", 7, 8) if sampled else b""
+    rows = b"".join([padded("i", 5, 6, -1), padded("i", 0, 1, 9), padded("I", 0, 2, 3), padded("I", 0, 1), padded("I", 0, 9),
+                     padded("I", 1), padded("I", 1), padded("I", 0), padded("I", 4), padded("I", 1, 2), padded("I", 1, 3)])
+    sample = b"".join([padded("f", 0, 0.7), padded("I", 0, 5), padded("I", *range(6)), padded("I", 0, 1, 1), padded("i", 4),
+                       padded("f", -1), padded("I", 0, 0, 2), padded("i", 1, 2), padded("I", 3, 4)]) if sampled else b""
+    return b"\x01" + head + seed + rows + sample
+
+
+write("step_message", "greedy", step_batch(False))
+write("step_message", "sampled", step_batch(True))
+write("step_message", "wait", b"\x02" + struct.pack("<Q", 1))
+write("step_message", "copy", b"\x03" + struct.pack("<6I", 1, 2, 3, 4, 5, 6))
 write("node_list", "ranges", b"gpu[01-03,7],x")
 write("node_list", "brackets", b"rack[1-2]n[008-010]-ib,login.cluster_1")
 write("node_list", "wrong", b"a[3-1],b[,c]]")
