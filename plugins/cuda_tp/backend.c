@@ -4,6 +4,7 @@
 #include "backend.h"
 
 #include "host_log.h"
+#include "links.h"
 #include "load.h"
 #include "meeting.h"
 #include "plan.h"
@@ -78,13 +79,11 @@ static void cuda_tp_close(tn_dev *dev)
 
 static void log_links(const tn_dev *dev)
 {
-    for (uint32_t i = 1; i < dev->count; i++) {
-        const char *link = dev->api->link(dev->ordinal[0], dev->ordinal[i]);
-        uint32_t level = strcmp(link, "PCIe") == 0 ? TN_LOG_WARNING : TN_LOG_INFO;
-        if (link[0])
-            host_log(level, "devices %u and %u are connected by %s%s", dev->ordinal[0], dev->ordinal[i], link,
-                     level == TN_LOG_WARNING ? ": every layer waits for two sums over it" : "");
-    }
+    char line[448];
+    uint32_t level;
+
+    if (links_describe(dev->api, dev->count, dev->ordinal, line, sizeof line, &level))
+        host_log(level, "%s", line);
 }
 
 static tn_status check_open(const tn_open *open, tn_error *err)

@@ -7,7 +7,8 @@
 #include "device_api.h"
 
 typedef struct collective_api {
-    bool ordered; /* all_reduce adds in rank order, whatever the count is and wherever an element stands */
+    bool ordered;  /* all_reduce adds as ordered_sum.h does */
+    bool captured; /* operations may become part of a graph: they only enqueue */
     /* out = sum over ranks of in, count elements of `type` (TN_F32, TN_BF16); the same bits on every rank. in and out
      * differ. */
     tn_status (*all_reduce)(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
@@ -15,6 +16,8 @@ typedef struct collective_api {
     /* out[r] = in of rank r, `bytes` each. */
     tn_status (*all_gather)(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes, cuda_stream stream,
                             tn_error *err);
+    /* What has failed since it was enqueued, as far as the rank's end of the group knows. Never waits. [any] */
+    tn_status (*check)(collective *c, uint32_t rank, tn_error *err);
     /* Everything in progress or begun later fails with TN_E_CANCELLED. [any] */
     void (*abort)(collective *c);
     void (*destroy)(collective *c);

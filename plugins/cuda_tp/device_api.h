@@ -6,6 +6,7 @@
 #ifndef CUDA_TP_DEVICE_API_H
 #define CUDA_TP_DEVICE_API_H
 
+#include "cublaslt_library.h"
 #include "kernels/launch.h"
 
 #include <stdbool.h>
@@ -29,11 +30,16 @@ typedef struct device_api {
     tn_status (*use)(uint32_t ordinal, tn_error *err);
     /* How two devices are connected, "NVLink" or "PCIe"; "" for the same one. */
     const char *(*link)(uint32_t ordinal, uint32_t peer);
+    /* Lets kernels on device `ordinal`, which is in use, read and write what alloc gave on `peer`; *ret_reached: false
+     * where they cannot. [ctl] */
+    tn_status (*peer_enable)(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err);
+    /* What multiplies dense matrices beside our kernels; TN_E_NOT_FOUND: nothing. [ctl] */
+    tn_status (*cublaslt)(const cublaslt_library **ret, tn_error *err);
 
     tn_status (*alloc)(uint64_t bytes, void **ret, tn_error *err); /* on the device in use; 256-byte aligned */
     void (*release)(void *memory);                                 /* of the device in use; NULL is fine */
     tn_status (*alloc_host)(uint64_t bytes, void **ret,
-                            tn_error *err); /* that copies read and write without a detour */
+                            tn_error *err); /* that copies and kernels read and write without a detour */
     void (*release_host)(void *memory);
 
     tn_status (*stream_create)(cuda_stream *ret, tn_error *err);

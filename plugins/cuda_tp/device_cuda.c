@@ -1,11 +1,14 @@
 /* device_cuda.c: device_api.h over the CUDA runtime, which is linked statically and finds the driver itself: without
- * one every call says so, and the plugin still loads and plans.
+ * one every call says so, and the plugin still loads and plans. Nothing that is asked about a device makes a context on
+ * it; `use` does.
  */
 #include "collective.h"
+#include "device_probe.h"
 #include "host_log.h"
 #include "nccl_collective.h"
 
 #include <cuda_runtime.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,27 +54,24 @@ static tn_status cuda_count(uint32_t *ret_count, tn_error *err)
     return TN_OK;
 }
 
+static struct {
+    pthread_once_t once;
+    device_probe probe;
+    tn_status status;
+    tn_error err;
+} probed = {.once = PTHREAD_ONCE_INIT, .err = TN_ERROR_INIT};
+
+static void open_probe(void)
+{
+    probed.status = device_probe_open(&probed.probe, "libcuda.so.1", "libnvidia-ml.so.1", &probed.err);
+}
+
 static tn_status cuda_describe(uint32_t ordinal, tn_devinfo *info, tn_error *err)
 {
-    struct cudaDeviceProp prop;
-    size_t available = 0, total = 0;
-
-    tn_status status = check(cudaGetDeviceProperties(&prop, (int)ordinal), "device properties", err);
-    if (status == TN_OK)
-        status = check(cudaSetDevice((int)ordinal), "the device", err);
-    if (status == TN_OK)
-        status = check(cudaMemGetInfo(&available, &total), "device memory", err);
-    if (status != TN_OK)
-        return status;
-    info->ordinal = ordinal;
-    info->score = (uint32_t)(total >> 20);
-    info->mem_total = total;
-    info->mem_free = available;
-    snprintf(info->name, sizeof info->name, "%.60s", prop.name);
-    snprintf(info->mem_domain, sizeof info->mem_domain, "cuda%u", ordinal);
-    snprintf(info->features, sizeof info->features, "sm_%d%d, %d multiprocessors", prop.major, prop.minor,
-             prop.multiProcessorCount);
-    return TN_OK;
+    pthread_once(&probed.once, open_probe);
+    if (probed.status != TN_OK)
+        return tn_fail(err, probed.status, "%s", probed.err.msg);
+    return device_probe_describe(&probed.probe, ordinal, info, err);
 }
 
 static tn_status cuda_use(uint32_t ordinal, tn_error *err)
@@ -79,17 +79,26 @@ static tn_status cuda_use(uint32_t ordinal, tn_error *err)
     return check(cudaSetDevice((int)ordinal), "the device", err);
 }
 
-/* Peers that do atomics on each other's memory are on NVLink; over PCIe they are not. */
 static const char *cuda_link(uint32_t ordinal, uint32_t peer)
 {
-    int atomics = 0;
+    pthread_once(&probed.once, open_probe);
+    return probed.status == TN_OK ? device_probe_link(&probed.probe, ordinal, peer) : "";
+}
 
-    if (ordinal == peer)
-        return "";
-    if (cudaDeviceGetP2PAttribute(&atomics, cudaDevP2PAttrNativeAtomicSupported, (int)ordinal, (int)peer) !=
-        cudaSuccess)
-        cudaGetLastError();
-    return atomics ? "NVLink" : "PCIe";
+static tn_status cuda_peer_enable(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err)
+{
+    int can = 0;
+    tn_status status = check(cudaDeviceCanAccessPeer(&can, (int)ordinal, (int)peer), "access to a peer", err);
+
+    *ret_reached = false;
+    if (status != TN_OK || !can)
+        return status;
+    cudaError_t code = cudaDeviceEnablePeerAccess((int)peer, 0);
+    *ret_reached = code == cudaSuccess || code == cudaErrorPeerAccessAlreadyEnabled;
+    if (code != cudaErrorPeerAccessAlreadyEnabled)
+        return check(code, "access to a peer", err);
+    cudaGetLastError();
+    return TN_OK;
 }
 
 /* ---- memory ---- */
@@ -108,7 +117,8 @@ static void cuda_release(void *memory)
 
 static tn_status cuda_alloc_host(uint64_t bytes, void **ret, tn_error *err)
 {
-    tn_status status = check(cudaHostAlloc(ret, bytes, cudaHostAllocPortable), "pinned host memory", err);
+    tn_status status =
+        check(cudaHostAlloc(ret, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "pinned host memory", err);
     if (status == TN_OK)
         memset(*ret, 0, bytes);
     return status;
@@ -213,6 +223,8 @@ const device_api *device_api_get(void)
         .describe = cuda_describe,
         .use = cuda_use,
         .link = cuda_link,
+        .peer_enable = cuda_peer_enable,
+        .cublaslt = cublaslt_library_get,
         .alloc = cuda_alloc,
         .release = cuda_release,
         .alloc_host = cuda_alloc_host,

@@ -18,6 +18,7 @@ void ranks_fail(tn_model *m, tn_status status, const char *message)
     }
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
+    one_shot_abort(&m->one_shot);
     if (m->dev->ranks)
         m->dev->ranks->api->abort(m->dev->ranks);
 }
@@ -120,9 +121,13 @@ static tn_status rank_query(const rank *r, uint64_t id, bool *ret_done, tn_error
     pthread_mutex_unlock(&m->lock);
     *ret_done = false;
     if (!enqueued)
-        return TN_OK;
+        return TN_OK; /* its thread sees what fails */
     tn_status status = m->dev->api->use(r->ordinal, err);
-    return status == TN_OK ? m->dev->api->event_query(r->done[id % IN_FLIGHT], ret_done, err) : status;
+    if (status == TN_OK)
+        status = m->dev->api->event_query(r->done[id % IN_FLIGHT], ret_done, err);
+    if (status == TN_OK && !*ret_done && m->dev->ranks)
+        status = m->dev->ranks->api->check(m->dev->ranks, r->index, err);
+    return status;
 }
 
 bool ranks_are_done(tn_model *m, uint64_t id)

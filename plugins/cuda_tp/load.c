@@ -1,6 +1,7 @@
 /* load.c: a model's memory, from compile to free. */
 #include "load.h"
 
+#include "host_log.h"
 #include "plan.h"
 
 #include "base/size.h"
@@ -107,6 +108,62 @@ static tn_status create_ranks(tn_model *m, tn_error *err)
     return status;
 }
 
+/* Ranks of other processes have memory that is not mapped here. */
+static tn_status connect_ranks(tn_model *m, tn_error *err)
+{
+    const rank *first = &m->ranks[0];
+    uint8_t *base[RANKS_MAX];
+
+    if (m->dev->count != m->dev->world)
+        return TN_OK;
+    for (uint32_t i = 0; i < m->dev->count; i++)
+        base[i] = m->ranks[i].base;
+    return one_shot_open(&m->one_shot, m->dev->api, m->dev->count, m->dev->ordinal, base,
+                         (uint64_t)(first->memory.comms - first->base), err);
+}
+
+/* Runs products on memory that nobody has written yet; what they give is overwritten before it is read. */
+static tn_status choose_products(rank *r, const cublaslt_library *library, tn_error *err)
+{
+    const program *p = r->model->p;
+    const device_api *api = r->model->dev->api;
+    matmul_shape *shapes = calloc(p->shape_count, sizeof *shapes);
+    matmul_place *places = calloc(p->shape_count, sizeof *places);
+
+    tn_status status =
+        shapes && places ? api->use(r->ordinal, err) : tn_fail(err, TN_E_MEMORY, "the choice of products");
+    for (uint32_t i = 0; i < p->shape_count && status == TN_OK; i++) {
+        shapes[i] = p->shapes[i].shape;
+        places[i] = run_product_place(r, &p->steps[p->shapes[i].step]);
+    }
+    if (status == TN_OK)
+        status = matmul_create(library, shapes, places, p->shape_count, r->memory.matmul, r->stream, &r->matmul, err);
+    if (status == TN_OK)
+        status = api->stream_wait(r->stream, err);
+    free(shapes);
+    free(places);
+    return status;
+}
+
+/* cuBLASLt may be missing: our kernels do all that it does. */
+static tn_status choose_all_products(tn_model *m, tn_error *err)
+{
+    const cublaslt_library *library;
+    tn_error missing = TN_ERROR_INIT;
+    tn_status status = TN_OK;
+
+    if (!m->p->shape_count)
+        return TN_OK;
+    if (m->dev->api->cublaslt(&library, &missing) != TN_OK) {
+        host_log(TN_LOG_WARNING, "products of many rows use our own kernels, since there is no cuBLASLt: %s",
+                 missing.msg);
+        return TN_OK;
+    }
+    for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++)
+        status = choose_products(&m->ranks[i], library, err);
+    return status;
+}
+
 /* On the rank's device, which is in use. */
 static void free_staging(rank *r)
 {
@@ -117,14 +174,22 @@ static void free_staging(rank *r)
     r->staging = r->host_staging = NULL;
 }
 
+/* Until no kernel of the rank reads memory of its own, or of another rank. */
+static void drain_rank(const rank *r)
+{
+    const device_api *api = r->model->dev->api;
+
+    if (r->stream && api->use(r->ordinal, NULL) == TN_OK)
+        api->stream_wait(r->stream, NULL);
+}
+
 static void free_rank(rank *r)
 {
     const device_api *api = r->model->dev->api;
 
     if (api->use(r->ordinal, NULL) == TN_OK) {
-        if (r->stream)
-            api->stream_wait(r->stream, NULL);
         free_staging(r);
+        matmul_destroy(r->matmul);
         for (uint32_t g = 0; g < GROUPS_MAX; g++)
             api->release(r->kv[g]);
         api->release(r->base);
@@ -161,6 +226,10 @@ tn_status load_compile(tn_dev *dev, const tn_compile *compile, tn_model **ret_mo
         status = allocate_host(m, err);
     if (status == TN_OK)
         status = create_ranks(m, err);
+    if (status == TN_OK)
+        status = connect_ranks(m, err);
+    if (status == TN_OK)
+        status = choose_all_products(m, err);
     if (status == TN_OK)
         status = ranks_start(m, err);
     if (status != TN_OK) {
@@ -247,6 +316,9 @@ void load_free(tn_model *m)
         ranks_stop(m);
         for (uint32_t i = 0; i < m->dev->count; i++)
             if (m->ranks[i].model)
+                drain_rank(&m->ranks[i]);
+        for (uint32_t i = 0; i < m->dev->count; i++)
+            if (m->ranks[i].model)
                 free_rank(&m->ranks[i]);
     }
     for (uint32_t i = 0; i < IN_FLIGHT; i++) {
@@ -255,6 +327,7 @@ void load_free(tn_model *m)
         free(m->tickets[i].hidden);
         free(m->tickets[i].logits);
     }
+    one_shot_close(&m->one_shot);
     free(m->ranks);
     free(m->rows_loaded);
     free(m->slot_mark);

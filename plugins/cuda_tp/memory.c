@@ -117,6 +117,7 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
     ret->activations = carve(&c, p->activation_bytes);
     ret->partial = carve(&c, (uint64_t)sizes->partial_limit * p->heads_max * (p->v_dim_max + 2) * sizeof(float));
     ret->split = carve(&c, p->split_floats * sizeof(float));
+    ret->matmul = carve(&c, p->shape_count ? MATMUL_WORKSPACE_BYTES : 0);
     ret->input_base = carve(&c, sizes->input_bytes);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++)
         ret->table[g] = carve(&c, (uint64_t)r->max_seqs * p->kv[g].table_stride * sizeof(uint32_t));
@@ -126,6 +127,9 @@ void rank_memory_carve(const program *p, const step_sizes *sizes, uint8_t *base,
     ret->work = carve(&c, p->buffers[p->logits].bytes);
     ret->output_base = carve(&c, sizes->output_bytes);
     ret->logits_total = c.used - begin;
+    begin = c.used;
+    ret->comms = carve(&c, one_shot_bytes(p->world));
+    ret->comms_total = c.used - begin;
     ret->bytes = c.used;
     if (base) {
         step_inputs_carve(p, sizes, ret->input_base, &ret->in);

@@ -9,6 +9,7 @@
 
 #include "collective.h"
 #include "device_api.h"
+#include "one_shot.h"
 #include "program.h"
 
 #include <pthread.h>
@@ -21,7 +22,7 @@ enum { RANKS_MAX = 64, IN_FLIGHT = 2, STAGING_BYTES = 4 << 20 };
 
 struct tn_dev {
     const device_api *api;
-    collective *ranks; /* NULL: one rank */
+    collective *ranks;            /* NULL: one rank */
     uint32_t world, first, count; /* ranks; this process has `count` of them, the first of which is `first` */
     uint32_t ordinal[RANKS_MAX];  /* [count] */
     pthread_mutex_t lock;
@@ -105,7 +106,9 @@ typedef struct rank_memory {
     step_outputs out;
     uint32_t *table[GROUPS_MAX]; /* [max_seqs, table_stride] */
     float *logits, *work;
-    uint64_t activation_total, logits_total; /* bytes by line of the plan */
+    uint8_t *comms;                                       /* of one_shot.h */
+    uint8_t *matmul;                                      /* its workspace */
+    uint64_t activation_total, logits_total, comms_total; /* bytes by line of the plan */
     uint64_t bytes;
 } rank_memory;
 
@@ -122,6 +125,7 @@ typedef struct rank {
     rank_memory memory;
     uint8_t *kv[GROUPS_MAX];
     device_event *done[IN_FLIGHT];
+    matmul *matmul; /* NULL: our kernels alone */
     /* Loading: */
     pthread_mutex_t load_lock;
     cuda_stream load_stream;
@@ -139,6 +143,7 @@ struct tn_model {
     program *p;
     step_sizes sizes;
     rank *ranks; /* [dev->count] */
+    one_shot one_shot;
     uint64_t staging_bytes;
     uint64_t *rows_loaded; /* [weight_count] */
     bool sealed;
@@ -168,6 +173,8 @@ tn_status batch_check(tn_model *m, const tn_batch *batch, tn_error *err);
 void batch_pack(tn_model *m, const tn_batch *batch, ticket *t);
 
 /* ---- run.c ---- */
+/* Where a LINEAR step's matrices are on the rank. */
+matmul_place run_product_place(rank *r, const step *s);
 /* Enqueues a packed batch on the rank's stream: copies, steps, sampling, results. [device thread] */
 tn_status run_step(rank *r, const ticket *t, tn_error *err);
 

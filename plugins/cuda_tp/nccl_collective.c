@@ -1,248 +1,326 @@
-/* nccl_collective.c: see nccl_collective.h. The few functions and numbers used have been stable since NCCL 2.10; they
- * are declared here so that its header is not needed to build. A communicator is used by its rank's thread alone,
- * except that any thread may abort.
+/* nccl_collective.c: see nccl_collective.h. Communicators do not block: whatever they have not done at once is asked
+ * for until it is done or the group is aborted, so that no thread stays within NCCL. A communicator is used by its
+ * rank's thread alone, and an abort frees it. So a rank marks when it is inside, and who aborts leaves it alone then:
+ * the rank does it on its way out. Others look at a communicator under the lock, and only while its rank is outside.
  */
 #include "nccl_collective.h"
 
-#include "host_log.h"
+#include "nccl_library.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
-#include <stdbool.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-typedef struct ncclComm *nccl_comm;
-typedef struct nccl_id {
-    char bytes[COLLECTIVE_ID_BYTES];
-} nccl_id; /* ncclUniqueId */
-enum { NCCL_SUCCESS = 0, NCCL_INTERNAL = 3, NCCL_INT8 = 0, NCCL_FLOAT32 = 7, NCCL_BFLOAT16 = 9, NCCL_SUM = 0 };
-enum { PLACE_MAX = 64 }; /* ranks of a process */
+#define NCCL_MAGIC 0xcafebeefu
+enum {
+    NCCL_UNSET = -2147483647 - 1,
+    CONFIG_VERSION = 21400,
+    SPIN_TURNS = 2000, /* about a millisecond: most is done within microseconds, and a step has many operations */
+    POLL_NS = 20000,
+    START_SECONDS = 300, /* other processes load their libraries, networks are probed */
+    END_SECONDS = 10     /* nothing is in progress any more */
+};
 
-static struct {
-    pthread_mutex_t lock;
-    /* under lock: */
-    void *library; /* never closed */
-    int (*get_version)(int *version);
-    int (*get_unique_id)(nccl_id *id);
-    int (*comm_init_all)(nccl_comm *comms, int count, const int *devices);
-    int (*comm_init_rank)(nccl_comm *comm, int world, nccl_id id, int rank);
-    int (*group_start)(void);
-    int (*group_end)(void);
-    int (*comm_destroy)(nccl_comm comm);
-    int (*comm_abort)(nccl_comm comm);
-    int (*all_reduce)(const void *in, void *out, size_t count, int type, int op, nccl_comm comm, cuda_stream stream);
-    int (*all_gather)(const void *in, void *out, size_t count, int type, nccl_comm comm, cuda_stream stream);
-    const char *(*error_string)(int code);
-} nccl = {.lock = PTHREAD_MUTEX_INITIALIZER};
+typedef struct member {
+    nccl_comm comm; /* NULL: aborted, or never there */
+    bool inside;    /* its rank's thread uses it */
+} member;
 
 typedef struct nccl_collective {
     collective base;
+    const nccl_library *nccl;
     uint32_t first, count;
-    nccl_comm *comms; /* [count] of ranks first to first + count - 1 */
     pthread_mutex_t lock;
     /* under lock: */
     bool aborted;
+    member *members; /* [count] */
 } nccl_collective;
-
-/* ---- the library ---- */
-
-static tn_status find(const char *name, void *ret_function, tn_error *err)
-{
-    void *symbol = dlsym(nccl.library, name);
-    if (!symbol)
-        return tn_fail(err, TN_E_NOT_FOUND, "libnccl.so.2 has no %s: it is too old", name);
-    *(void **)ret_function = symbol;
-    return TN_OK;
-}
-
-static void log_library(void)
-{
-    Dl_info where;
-    int version = 0;
-
-    nccl.get_version(&version);
-    const char *path = dladdr(*(void **)&nccl.get_version, &where) ? where.dli_fname : "libnccl.so.2";
-    host_log(TN_LOG_INFO, "NCCL %d.%d.%d from %s", version / 10000, version % 10000 / 100, version % 100, path);
-}
-
-static tn_status open_library(tn_error *err)
-{
-    tn_status status;
-
-    if (nccl.library)
-        return TN_OK;
-    nccl.library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (!nccl.library)
-        return tn_fail(
-            err, TN_E_NOT_FOUND,
-            "tensor parallelism over several GPUs needs NCCL: %.300s; install it (libnccl2) or name its folder to "
-            "the loader",
-            dlerror());
-    if ((status = find("ncclGetVersion", &nccl.get_version, err)) != TN_OK ||
-        (status = find("ncclGetUniqueId", &nccl.get_unique_id, err)) != TN_OK ||
-        (status = find("ncclCommInitAll", &nccl.comm_init_all, err)) != TN_OK ||
-        (status = find("ncclCommInitRank", &nccl.comm_init_rank, err)) != TN_OK ||
-        (status = find("ncclGroupStart", &nccl.group_start, err)) != TN_OK ||
-        (status = find("ncclGroupEnd", &nccl.group_end, err)) != TN_OK ||
-        (status = find("ncclCommDestroy", &nccl.comm_destroy, err)) != TN_OK ||
-        (status = find("ncclCommAbort", &nccl.comm_abort, err)) != TN_OK ||
-        (status = find("ncclAllReduce", &nccl.all_reduce, err)) != TN_OK ||
-        (status = find("ncclAllGather", &nccl.all_gather, err)) != TN_OK ||
-        (status = find("ncclGetErrorString", &nccl.error_string, err)) != TN_OK) {
-        dlclose(nccl.library);
-        nccl.library = NULL;
-        return status;
-    }
-    log_library();
-    return TN_OK;
-}
-
-/* ---- operations ---- */
 
 static nccl_collective *nccl_of(collective *c)
 {
     return (nccl_collective *)c;
 }
 
-static tn_status fail(int code, const char *what, tn_error *err)
+static tn_status fail(const nccl_library *nccl, int code, const char *what, tn_error *err)
 {
-    tn_fail(err, TN_E_DEVICE_LOST, "NCCL %s: %s", what, nccl.error_string(code));
+    tn_fail(err, TN_E_DEVICE_LOST, "NCCL %s: %s", what, nccl->error_string(code));
     if (err)
         err->native_code = code;
     return TN_E_DEVICE_LOST;
 }
 
-static tn_status check_alive(nccl_collective *n, tn_error *err)
+static tn_status fail_aborted(tn_error *err)
+{
+    return tn_fail(err, TN_E_CANCELLED, "the ranks' work was aborted");
+}
+
+/* ---- waiting for what does not block ---- */
+
+static void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+}
+
+static bool is_aborted(nccl_collective *n)
 {
     pthread_mutex_lock(&n->lock);
     bool aborted = n->aborted;
     pthread_mutex_unlock(&n->lock);
-    return aborted ? tn_fail(err, TN_E_CANCELLED, "the ranks' work was aborted") : TN_OK;
+    return aborted;
+}
+
+static time_t seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* Until `comm` is done with what it answered `code` to; *code is then its own answer. seconds: 0 for no limit. False:
+ * aborted, or out of time. */
+static bool settle(nccl_collective *n, nccl_comm comm, time_t seconds, int *code)
+{
+    const time_t end = seconds ? seconds_now() + seconds : 0;
+
+    for (uint32_t turn = 0; *code == NCCL_IN_PROGRESS; turn++) {
+        int asked = n->nccl->comm_get_async_error(comm, code);
+        if (asked != NCCL_SUCCESS)
+            *code = asked;
+        if (*code != NCCL_IN_PROGRESS)
+            break;
+        if (turn < SPIN_TURNS) {
+            sched_yield();
+            continue;
+        }
+        if (is_aborted(n) || (end && seconds_now() > end))
+            return false;
+        pause_briefly();
+    }
+    return true;
+}
+
+/* ---- operations ---- */
+
+/* The rank's communicator, which is its thread's until `leave`; NULL: aborted. */
+static nccl_comm enter(nccl_collective *n, uint32_t rank)
+{
+    member *m = &n->members[rank - n->first];
+
+    pthread_mutex_lock(&n->lock);
+    TN_ASSERT(!m->inside);
+    m->inside = !n->aborted;
+    nccl_comm comm = n->aborted ? NULL : m->comm;
+    pthread_mutex_unlock(&n->lock);
+    return comm;
+}
+
+static void leave(nccl_collective *n, uint32_t rank)
+{
+    member *m = &n->members[rank - n->first];
+    nccl_comm left = NULL;
+
+    pthread_mutex_lock(&n->lock);
+    m->inside = false;
+    if (n->aborted) {
+        left = m->comm;
+        m->comm = NULL;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (left)
+        n->nccl->comm_abort(left);
+}
+
+static tn_status finish(nccl_collective *n, uint32_t rank, nccl_comm comm, int code, const char *what, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    if (!settle(n, comm, 0, &code))
+        status = fail_aborted(err);
+    else if (code != NCCL_SUCCESS)
+        status = fail(n->nccl, code, what, err);
+    leave(n, rank);
+    return status;
 }
 
 static tn_status nccl_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
                                  cuda_stream stream, tn_error *err)
 {
     nccl_collective *n = nccl_of(c);
-    tn_status status = check_alive(n, err);
-    if (status != TN_OK)
-        return status;
-    int code = nccl.all_reduce(in, out, count, type == TN_F32 ? NCCL_FLOAT32 : NCCL_BFLOAT16, NCCL_SUM,
-                               n->comms[rank - n->first], stream);
-    return code == NCCL_SUCCESS ? TN_OK : fail(code, "all-reduce", err);
+    nccl_comm comm = enter(n, rank);
+
+    if (!comm)
+        return fail_aborted(err);
+    int code =
+        n->nccl->all_reduce(in, out, count, type == TN_F32 ? NCCL_FLOAT32 : NCCL_BFLOAT16, NCCL_SUM, comm, stream);
+    return finish(n, rank, comm, code, "all-reduce", err);
 }
 
 static tn_status nccl_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
                                  cuda_stream stream, tn_error *err)
 {
     nccl_collective *n = nccl_of(c);
-    tn_status status = check_alive(n, err);
-    if (status != TN_OK)
-        return status;
-    int code = nccl.all_gather(in, out, bytes, NCCL_INT8, n->comms[rank - n->first], stream);
-    return code == NCCL_SUCCESS ? TN_OK : fail(code, "all-gather", err);
+    nccl_comm comm = enter(n, rank);
+
+    if (!comm)
+        return fail_aborted(err);
+    int code = n->nccl->all_gather(in, out, bytes, NCCL_INT8, comm, stream);
+    return finish(n, rank, comm, code, "all-gather", err);
 }
 
-/* Kernels that wait for other ranks end; the communicators are gone afterwards. */
+static tn_status nccl_check(collective *c, uint32_t rank, tn_error *err)
+{
+    nccl_collective *n = nccl_of(c);
+    const member *m = &n->members[rank - n->first];
+    int code = NCCL_SUCCESS, asked = NCCL_SUCCESS;
+
+    pthread_mutex_lock(&n->lock);
+    bool aborted = n->aborted;
+    if (!aborted && !m->inside)
+        asked = n->nccl->comm_get_async_error(m->comm, &code);
+    pthread_mutex_unlock(&n->lock);
+    if (aborted)
+        return fail_aborted(err);
+    code = asked == NCCL_SUCCESS ? code : asked;
+    return code == NCCL_SUCCESS || code == NCCL_IN_PROGRESS ? TN_OK : fail(n->nccl, code, "in the background", err);
+}
+
+/* Kernels that wait for other ranks end; the communicators are gone afterwards, but for those of ranks that are inside.
+ * Ranks that are in progress there see it and follow. */
 static void nccl_abort(collective *c)
 {
     nccl_collective *n = nccl_of(c);
 
     pthread_mutex_lock(&n->lock);
-    bool first = !n->aborted;
     n->aborted = true;
     pthread_mutex_unlock(&n->lock);
-    for (uint32_t r = 0; r < n->count && first; r++)
-        nccl.comm_abort(n->comms[r]);
+    for (uint32_t i = 0; i < n->count; i++) {
+        pthread_mutex_lock(&n->lock);
+        nccl_comm left = n->members[i].inside ? NULL : n->members[i].comm;
+        if (left)
+            n->members[i].comm = NULL;
+        pthread_mutex_unlock(&n->lock);
+        if (left)
+            n->nccl->comm_abort(left);
+    }
+}
+
+/* ---- begin and end ---- */
+
+/* All at once, since they wait for each other. What does not end in time is aborted. */
+static void end_communicators(nccl_collective *n)
+{
+    for (uint32_t i = 0; i < n->count; i++)
+        if (n->members[i].comm)
+            n->nccl->comm_finalize(n->members[i].comm);
+    for (uint32_t i = 0; i < n->count; i++) {
+        int code = NCCL_IN_PROGRESS;
+        nccl_comm comm = n->members[i].comm;
+        if (comm && settle(n, comm, END_SECONDS, &code) && code == NCCL_SUCCESS)
+            n->nccl->comm_destroy(comm);
+        else if (comm)
+            n->nccl->comm_abort(comm);
+    }
 }
 
 static void nccl_destroy(collective *c)
 {
     nccl_collective *n = nccl_of(c);
 
-    for (uint32_t r = 0; r < n->count && !n->aborted; r++)
-        if (n->comms[r])
-            nccl.comm_destroy(n->comms[r]);
+    end_communicators(n);
     pthread_mutex_destroy(&n->lock);
-    free(n->comms);
+    free(n->members);
     free(n);
 }
 
 static const collective_api nccl_api = {
+    .captured = true,
     .all_reduce = nccl_all_reduce,
     .all_gather = nccl_all_gather,
+    .check = nccl_check,
     .abort = nccl_abort,
     .destroy = nccl_destroy,
 };
 
-/* Every process of the group is in here at the same time. */
-static int init_ranks(nccl_collective *n, const collective_place *place, tn_error *err)
+static tn_status begin_communicators(nccl_collective *n, const collective_place *place, nccl_id id, tn_error *err)
 {
-    nccl_id id;
-    int code = nccl.group_start();
+    nccl_config config = {sizeof config, NCCL_MAGIC, CONFIG_VERSION, 0, NCCL_UNSET};
+    tn_status status = TN_OK;
+    int code = n->nccl->group_start();
 
-    memcpy(&id, place->id, sizeof id);
-    for (uint32_t i = 0; i < n->count && code == NCCL_SUCCESS; i++) {
-        tn_status status = device_api_get()->use(place->ordinal[i], err);
-        code = status == TN_OK ? nccl.comm_init_rank(&n->comms[i], (int)place->world, id, (int)(place->first + i))
-                               : NCCL_INTERNAL;
+    for (uint32_t i = 0; i < n->count && status == TN_OK && code == NCCL_SUCCESS; i++) {
+        status = device_api_get()->use(place->ordinal[i], err);
+        if (status == TN_OK)
+            code = n->nccl->comm_init_rank_config(&n->members[i].comm, (int)place->world, id, (int)(place->first + i),
+                                                  &config);
+        code = code == NCCL_IN_PROGRESS ? NCCL_SUCCESS : code;
     }
-    int ended = nccl.group_end();
-    return code == NCCL_SUCCESS ? ended : code;
-}
-
-static int init_all(nccl_collective *n, const collective_place *place)
-{
-    int devices[PLACE_MAX];
-
-    TN_ASSERT(place->count <= PLACE_MAX);
-    for (uint32_t i = 0; i < place->count; i++)
-        devices[i] = (int)place->ordinal[i];
-    return nccl.comm_init_all(n->comms, (int)place->count, devices);
-}
-
-static tn_status use_library(tn_error *err)
-{
-    pthread_mutex_lock(&nccl.lock);
-    tn_status status = open_library(err);
-    pthread_mutex_unlock(&nccl.lock);
+    int ended = n->nccl->group_end();
+    code = code == NCCL_SUCCESS ? ended : code;
+    for (uint32_t i = 0; i < n->count && status == TN_OK; i++) {
+        int own = code == NCCL_SUCCESS ? NCCL_IN_PROGRESS : code;
+        if (!settle(n, n->members[i].comm, START_SECONDS, &own))
+            return tn_fail(err, TN_E_DEVICE_LOST, "NCCL start: not all of %u ranks came within %d seconds",
+                           place->world, START_SECONDS);
+        if (own != NCCL_SUCCESS)
+            status = fail(n->nccl, own, "start", err);
+    }
     return status;
+}
+
+/* Half-made groups are aborted: there is nobody to finish with. */
+static void drop(nccl_collective *n)
+{
+    nccl_abort(&n->base);
+    nccl_destroy(&n->base);
 }
 
 tn_status nccl_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err)
 {
+    const nccl_library *nccl;
     nccl_id id = {{0}};
-    tn_status status = use_library(err);
+    tn_status status = nccl_library_get(&nccl, err);
     if (status != TN_OK)
         return status;
-    int code = nccl.get_unique_id(&id);
+    int code = nccl->get_unique_id(&id);
     if (code != NCCL_SUCCESS)
-        return fail(code, "id", err);
+        return fail(nccl, code, "id", err);
     memcpy(ret_id, &id, sizeof id);
+    return TN_OK;
+}
+
+static tn_status create(const nccl_library *nccl, const collective_place *place, nccl_id id, collective **ret,
+                        tn_error *err)
+{
+    nccl_collective *n = calloc(1, sizeof *n);
+    if (!n)
+        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
+    *n = (nccl_collective){
+        .base.api = &nccl_api, .nccl = nccl, .first = place->first, .lock = PTHREAD_MUTEX_INITIALIZER};
+    n->members = calloc(place->count, sizeof *n->members);
+    n->count = n->members ? place->count : 0;
+    tn_status status = n->members ? begin_communicators(n, place, id, err)
+                                  : tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
+    if (status != TN_OK) {
+        drop(n);
+        return status;
+    }
+    *ret = &n->base;
     return TN_OK;
 }
 
 tn_status nccl_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
-    tn_status status = use_library(err);
+    const nccl_library *nccl;
+    uint8_t own[COLLECTIVE_ID_BYTES];
+    nccl_id id;
+    tn_status status = nccl_library_get(&nccl, err);
+
+    if (status == TN_OK && !place->id)
+        status = nccl_collective_id(own, err);
     if (status != TN_OK)
         return status;
-    nccl_collective *n = calloc(1, sizeof *n);
-    if (!n)
-        return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
-    *n = (nccl_collective){
-        .base.api = &nccl_api, .first = place->first, .count = place->count, .lock = PTHREAD_MUTEX_INITIALIZER};
-    n->comms = calloc(place->count, sizeof *n->comms);
-    if (!n->comms)
-        status = tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
-    int code = status != TN_OK ? NCCL_SUCCESS : place->id ? init_ranks(n, place, err) : init_all(n, place);
-    if (code != NCCL_SUCCESS)
-        status = fail(code, "start", err);
-    if (status != TN_OK) {
-        nccl_destroy(&n->base);
-        return status;
-    }
-    *ret = &n->base;
-    return TN_OK;
+    memcpy(&id, place->id ? place->id : own, sizeof id);
+    return create(nccl, place, id, ret, err);
 }

@@ -4,10 +4,10 @@
 
 #include "collective.h"
 
-/* device_api.collective_id. TN_E_NOT_FOUND: libnccl.so.2 is not here. [ctl] */
+/* device_api.collective_id. TN_E_NOT_FOUND: there is no NCCL. [ctl] */
 tn_status nccl_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err);
-/* One communicator per rank of this process. With an id, all processes must be in this call. Moved to the caller. [ctl]
- */
+/* One communicator per rank of this process. With an id, waits for the group's other processes, and fails with
+ * TN_E_DEVICE_LOST when they do not come. TN_E_NOT_FOUND: there is no NCCL. Moved to the caller. [ctl] */
 tn_status nccl_collective_create(const collective_place *place, collective **ret, tn_error *err);
 
 #endif

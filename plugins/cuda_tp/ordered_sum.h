@@ -16,9 +16,9 @@ static inline uint64_t ordered_sum_bytes(uint32_t world, uint64_t count, uint32_
     return world * (count < ORDERED_SUM_PIECE ? count : ORDERED_SUM_PIECE) * tn_scalar_bytes(type);
 }
 
-/* out = a + b, rounded to `type`, TN_F32 or TN_BF16; out may be a. Enqueued. */
-tn_status ordered_sum_add(const void *a, const void *b, void *out, uint32_t count, uint32_t type, cuda_stream stream,
-                          tn_error *err);
+/* out = part[0] + .. + part[world - 1], as cuda_sum_ranks. Enqueued. */
+tn_status ordered_sum_parts(const void *const *part, uint32_t world, void *out, uint64_t count, uint32_t type,
+                            cuda_stream stream, tn_error *err);
 /* As collective_api.all_reduce, by way of gathering: world / 2 times the traffic. count % 8 == 0. */
 tn_status ordered_sum(collective *c, uint32_t rank, uint32_t world, const void *in, void *out, uint64_t count,
                       uint32_t type, void *scratch, cuda_stream stream, tn_error *err);

@@ -7,6 +7,7 @@
 /* What a process takes of a card that we do not allocate: context, code of the kernels, and NCCL's own buffers. */
 #define RESERVE_CONTEXT (640ull << 20)
 #define RESERVE_RANKS   (512ull << 20)
+#define RESERVE_MATMUL  (256ull << 20) /* code of cuBLASLt's kernels, which are loaded as they are chosen */
 
 uint64_t plan_staging_bytes(const program *p)
 {
@@ -30,8 +31,8 @@ static void fill(const program *p, tn_memplan *plan)
     plan->load_peak = plan_staging_bytes(p);
     plan->activations = memory.activation_total;
     plan->logits = memory.logits_total;
-    plan->comms = 0;
-    plan->reserve = RESERVE_CONTEXT + (p->world > 1 ? RESERVE_RANKS : 0);
+    plan->comms = memory.comms_total;
+    plan->reserve = RESERVE_CONTEXT + (p->world > 1 ? RESERVE_RANKS : 0) + (p->shape_count ? RESERVE_MATMUL : 0);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++) {
         plan->page_tokens[g] = KV_PAGE_TOKENS;
         plan->page_bytes[g] = p->kv[g].page_bytes;

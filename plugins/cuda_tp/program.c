@@ -70,6 +70,7 @@ step *step_add(builder *b, uint32_t kind, uint32_t rows)
                 .sum = NONE,
                 .weight = NONE,
                 .bias = NONE,
+                .shape = NONE,
                 .rope = NONE,
                 .moe = {NONE, NONE, NONE, NONE, NONE, NONE, NONE}};
     return s;
@@ -199,16 +200,73 @@ static tn_status measure_attention(program *p, tn_error *err)
     return TN_OK;
 }
 
+static uint32_t rows_max(const program *p, const step *s)
+{
+    return s->rows == ROWS_OUTPUTS ? p->request.max_outputs : p->request.max_tokens;
+}
+
 static void measure_products(program *p)
 {
     for (uint32_t i = 0; i < p->step_count; i++) {
         const step *s = &p->steps[i];
         if (s->kind != STEP_LINEAR)
             continue;
-        uint32_t rows = s->rows == ROWS_OUTPUTS ? p->request.max_outputs : p->request.max_tokens;
-        uint64_t floats = cuda_linear_split_floats_max(rows, p->weights[s->weight].layout.rows);
+        uint64_t floats = cuda_linear_split_floats_max(rows_max(p, s), p->weights[s->weight].layout.rows);
         p->split_floats = floats > p->split_floats ? floats : p->split_floats;
     }
+}
+
+/* ---- products that cuBLASLt may do ---- */
+
+static matmul_shape shape_of(const program *p, const step *s)
+{
+    const cuda_weight *w = &p->weights[s->weight].layout;
+
+    return (matmul_shape){.n = w->rows,
+                          .k = w->columns,
+                          .w_stride = w->stride,
+                          .x_stride = p->buffers[s->in[0].buffer].stride,
+                          .y_stride = p->buffers[s->out].stride,
+                          .y_type = p->buffers[s->out].type};
+}
+
+static bool same_shape(const matmul_shape *a, const matmul_shape *b)
+{
+    return a->n == b->n && a->k == b->k && a->w_stride == b->w_stride && a->x_stride == b->x_stride &&
+           a->y_stride == b->y_stride && a->y_type == b->y_type;
+}
+
+/* A bias is added by our kernels alone, and matrices in codes are theirs too. */
+static bool is_dense(const program *p, const step *s)
+{
+    return s->kind == STEP_LINEAR && s->bias == NONE && p->weights[s->weight].layout.enc.family == TN_ENC_FLOAT &&
+           rows_max(p, s) > CUDA_FEW_ROWS;
+}
+
+static tn_status find_shapes(program *p, tn_error *err)
+{
+    if (p->request.batch_invariant) /* its choice changes with the number of rows, and bits with it */
+        return TN_OK;
+    p->shapes = calloc(p->step_count + 1, sizeof *p->shapes);
+    if (!p->shapes)
+        return tn_fail(err, TN_E_MEMORY, "the execution plan");
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        step *s = &p->steps[i];
+        if (!is_dense(p, s))
+            continue;
+        matmul_shape shape = shape_of(p, s);
+        s->shape = 0;
+        while (s->shape < p->shape_count && !same_shape(&p->shapes[s->shape].shape, &shape))
+            s->shape++;
+        if (s->shape == p->shape_count)
+            p->shapes[p->shape_count++].shape = shape;
+        product_shape *of = &p->shapes[s->shape];
+        if (rows_max(p, s) > of->shape.rows_max) {
+            of->shape.rows_max = rows_max(p, s);
+            of->step = i;
+        }
+    }
+    return TN_OK;
 }
 
 /* ---- building ---- */
@@ -275,7 +333,8 @@ static tn_status lower(program *p, tn_error *err)
     find_lifetimes(p);
     place_buffers(p);
     measure_products(p);
-    return measure_attention(p, err);
+    tn_status status = find_shapes(p, err);
+    return status == TN_OK ? measure_attention(p, err) : status;
 }
 
 tn_status program_build(const tn_compile *compile, uint32_t world, uint32_t *bad, uint32_t *bad_count,
@@ -308,6 +367,7 @@ void program_free(program *p)
         return;
     graph_view_finish(&p->view);
     free(p->steps);
+    free(p->shapes);
     free(p->buffers);
     free(p->weights);
     free(p->kv);

@@ -11,6 +11,7 @@
 #define CUDA_TP_PROGRAM_H
 
 #include "kernels/launch.h"
+#include "matmul.h"
 #include "partition.h"
 
 enum {
@@ -66,6 +67,7 @@ typedef struct step {
     uint32_t out, sum;     /* buffers, NONE */
     uint32_t columns;      /* of out, this rank's */
     uint32_t weight, bias; /* weight ids, NONE; NORM: gain; ATTEND: sinks in bias */
+    uint32_t shape;        /* LINEAR: of p->shapes, NONE: our kernels alone */
     bool bias_by_rows;     /* bias begins at the rank's first row; else only rank 0 adds it */
     bool choices;          /* GATED: rows are choices of a mixture */
     bool gather;           /* EXPERT: inputs are rows of the batch, found by place_row */
@@ -102,6 +104,12 @@ typedef struct kv_layout {
     uint64_t layer_page_bytes, page_bytes;
 } kv_layout;
 
+/* A shape of dense products, with a step that has it and has room for the most rows. */
+typedef struct product_shape {
+    matmul_shape shape;
+    uint32_t step;
+} product_shape;
+
 /* A rotation's frequencies in the weight arena. */
 typedef struct constant_place {
     uint32_t value;
@@ -123,9 +131,11 @@ typedef struct program {
     kv_layout *kv;           /* [kv_group_count] */
     constant_place constant[CONSTANTS_MAX];
     uint32_t constant_count;
-    uint32_t hidden;                         /* f32 buffer that enters LOGITS */
-    uint32_t logits;                         /* f32 buffer [O, V], in the logits arena */
-    uint32_t heads_max, v_dim_max;           /* this rank's query heads; Dv */
+    uint32_t hidden;               /* f32 buffer that enters LOGITS */
+    uint32_t logits;               /* f32 buffer [O, V], in the logits arena */
+    uint32_t heads_max, v_dim_max; /* this rank's query heads; Dv */
+    product_shape *shapes;         /* of products that cuBLASLt may do: none with batch_invariant */
+    uint32_t shape_count;
     uint64_t split_floats;                   /* scratch of products that split K */
     uint32_t reduce_columns;                 /* widest row that ranks add up or gather */
     uint64_t weight_bytes, activation_bytes; /* of the arenas */

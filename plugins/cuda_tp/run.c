@@ -102,8 +102,20 @@ static tn_status run_embed(const context *c, const step *s, uint32_t rows)
     return cuda_embed(&args, c->r->stream);
 }
 
+matmul_place run_product_place(rank *r, const step *s)
+{
+    const context c = {.r = r, .p = r->model->p};
+
+    return (matmul_place){
+        .w = weight_at(&c, s->weight).codes, .x = operand_at(&c, s->in[0]), .y = buffer_at(&c, s->out)};
+}
+
 static tn_status run_linear(const context *c, const step *s, uint32_t rows)
 {
+    if (matmul_takes(c->r->matmul, s->shape, rows)) {
+        matmul_place place = run_product_place(c->r, s);
+        return matmul_run(c->r->matmul, s->shape, &place, rows, c->r->stream, c->err);
+    }
     cuda_weight weight = weight_at(c, s->weight);
     const cuda_linear_args args = {.weight = &weight,
                                    .x = operand_at(c, s->in[0]),
@@ -255,8 +267,11 @@ static tn_status run_reduce(const context *c, const step *s, uint32_t rows)
     collective *ranks = c->r->model->dev->ranks;
     const void *in = buffer_at(c, s->in[0].buffer);
     void *out = buffer_at(c, s->out);
+    const one_shot *peers = &c->r->model->one_shot;
     const uint64_t count = (uint64_t)rows * stride_of(c, s->out);
 
+    if (one_shot_takes(peers, count * tn_scalar_bytes(type_of(c, s->out))))
+        return one_shot_sum(peers, c->r->index, in, out, count, type_of(c, s->out), c->r->stream);
     if (s->sum != NONE && !ranks->api->ordered)
         return ordered_sum(ranks, c->r->index, c->p->world, in, out, count, type_of(c, s->out), buffer_at(c, s->sum),
                            c->r->stream, c->err);
@@ -388,8 +403,8 @@ static tn_status run_steps(const context *c)
         tn_status status = kinds[s->kind].run(c, s, rows);
         if (status == TN_OK)
             continue;
-        /* Collectives have written a sentence of their own. */
-        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER;
+        /* Libraries are quoted in a sentence of their own. */
+        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER || s->kind == STEP_LINEAR;
         return said && c->err && c->err->msg[0] ? status
                                                 : tn_fail(c->err, status, "the %s of step %u was refused: %s",
                                                           kinds[s->kind].name, i, tn_status_text(status));

@@ -76,6 +76,7 @@ static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_erro
                                        ? wishes->gpu_memory_utilization
                                        : settings_number(s, "engine", "gpu_memory_utilization");
     plan->enable_prefix_caching = settings_bool(s, "engine", "enable_prefix_caching");
+    /* auto is on everywhere: nothing is known to cost more than a tenth by it (plugins/cuda_tp/README.md). */
     plan->batch_invariant = strcmp(settings_string(s, "engine", "batch_invariant"), "off") != 0;
     return TN_OK;
 }

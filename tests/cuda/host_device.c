@@ -1,9 +1,9 @@
 /* host_device.c: see host_device.h. Everything is done at once, in the thread that asks. */
 #include "host_device.h"
 
+#include "nccl_collective.h"
+#include "ring_sum.h"
 #include "shared_collective.h"
-
-#include "base/half.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@ static struct {
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
     int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
+    int over_libraries, connected; /* set while there are no threads */
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local uint32_t current;
@@ -77,6 +78,16 @@ void host_device_fail_work(uint32_t ordinal, int fail)
     pthread_mutex_unlock(&host.lock);
 }
 
+void host_device_use_libraries(void)
+{
+    host.over_libraries = 1;
+}
+
+void host_device_connect(int connected)
+{
+    host.connected = connected;
+}
+
 static tn_status host_count(uint32_t *ret_count, tn_error *err)
 {
     (void)err;
@@ -104,8 +115,20 @@ static tn_status host_use(uint32_t ordinal, tn_error *err)
 
 static const char *host_link(uint32_t ordinal, uint32_t peer)
 {
-    (void)ordinal, (void)peer;
-    return "";
+    return ordinal == peer ? "" : "NVLink";
+}
+
+static tn_status host_peer_enable(uint32_t ordinal, uint32_t peer, bool *ret_reached, tn_error *err)
+{
+    (void)err;
+    TN_ASSERT(ordinal == current && ordinal != peer);
+    *ret_reached = host.connected;
+    return TN_OK;
+}
+
+static tn_status host_cublaslt(const cublaslt_library **ret, tn_error *err)
+{
+    return host.over_libraries ? cublaslt_library_get(ret, err) : tn_fail(err, TN_E_NOT_FOUND, "this is a test");
 }
 
 static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
@@ -245,35 +268,13 @@ static tn_status host_event_query(device_event *event, bool *ret_done, tn_error 
 
 typedef struct host_collective {
     collective base;
-    collective *local;
+    collective *inner; /* over NCCL, or local */
     uint32_t world;
 } host_collective;
 
-static collective *local_of(collective *c)
+static collective *inner_of(collective *c)
 {
-    return ((host_collective *)c)->local;
-}
-
-static float part_at(const void *parts, uint32_t type, uint64_t i)
-{
-    return type == TN_F32 ? ((const float *)parts)[i] : float_from_bf16(((const uint16_t *)parts)[i]);
-}
-
-/* As in a ring: the rank at which an element's sum begins depends on where it stands. */
-static void add_parts(const void *parts, uint32_t world, void *out, uint64_t count, uint32_t type)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t first = i * world / count;
-        float sum = part_at(parts, type, first * count + i);
-        for (uint64_t r = 1; r < world; r++) {
-            sum += part_at(parts, type, (first + r) % world * count + i);
-            sum = type == TN_F32 ? sum : float_from_bf16(bf16_from_float(sum));
-        }
-        if (type == TN_F32)
-            ((float *)out)[i] = sum;
-        else
-            ((uint16_t *)out)[i] = bf16_from_float(sum);
-    }
+    return ((host_collective *)c)->inner;
 }
 
 static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
@@ -281,13 +282,16 @@ static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, v
 {
     const uint32_t world = ((host_collective *)c)->world;
     const uint64_t bytes = count * tn_scalar_bytes(type);
-    void *parts = malloc(world * bytes);
+    const void *part[HOST_DEVICES];
+    uint8_t *parts = malloc(world * bytes);
 
     if (!parts)
         return tn_fail(err, TN_E_MEMORY, "a sum over ranks");
-    tn_status status = local_of(c)->api->all_gather(local_of(c), rank, in, parts, bytes, stream, err);
+    tn_status status = inner_of(c)->api->all_gather(inner_of(c), rank, in, parts, bytes, stream, err);
+    for (uint32_t r = 0; r < world; r++)
+        part[r] = parts + r * bytes;
     if (status == TN_OK)
-        add_parts(parts, world, out, count, type);
+        ring_sum(part, world, out, count, type);
     free(parts);
     return status;
 }
@@ -295,20 +299,38 @@ static tn_status host_all_reduce(collective *c, uint32_t rank, const void *in, v
 static tn_status host_all_gather(collective *c, uint32_t rank, const void *in, void *out, uint64_t bytes,
                                  cuda_stream stream, tn_error *err)
 {
-    return local_of(c)->api->all_gather(local_of(c), rank, in, out, bytes, stream, err);
+    return inner_of(c)->api->all_gather(inner_of(c), rank, in, out, bytes, stream, err);
 }
 
 static void host_abort(collective *c)
 {
-    local_of(c)->api->abort(local_of(c));
+    inner_of(c)->api->abort(inner_of(c));
     for (uint32_t i = 0; i < HOST_DEVICES; i++)
         host_device_stall(i, 0);
 }
 
 static void host_destroy(collective *c)
 {
-    local_of(c)->api->destroy(local_of(c));
+    inner_of(c)->api->destroy(inner_of(c));
     free(c);
+}
+
+/* All that may fail says so at once. */
+static tn_status host_check(collective *c, uint32_t rank, tn_error *err)
+{
+    (void)c, (void)rank, (void)err;
+    return TN_OK;
+}
+
+static tn_status nccl_check(collective *c, uint32_t rank, tn_error *err)
+{
+    return inner_of(c)->api->check(inner_of(c), rank, err);
+}
+
+static tn_status nccl_all_reduce(collective *c, uint32_t rank, const void *in, void *out, uint64_t count, uint32_t type,
+                                 cuda_stream stream, tn_error *err)
+{
+    return inner_of(c)->api->all_reduce(inner_of(c), rank, in, out, count, type, stream, err);
 }
 
 static tn_status done_already(cuda_stream stream, tn_error *err)
@@ -319,23 +341,41 @@ static tn_status done_already(cuda_stream stream, tn_error *err)
 
 static tn_status host_collective_id(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err)
 {
+    if (host.over_libraries)
+        return nccl_collective_id(ret_id, err);
     memset(ret_id, 0, COLLECTIVE_ID_BYTES);
     return getrandom(ret_id, 16, 0) == 16 ? TN_OK : tn_fail(err, TN_E_INTERNAL, "no random bytes");
 }
 
+static tn_status create_inner(const collective_place *place, collective **ret, tn_error *err)
+{
+    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+
+    if (host.over_libraries)
+        return nccl_collective_create(place, ret, err);
+    return place->id ? shared_collective_create(place, ret, err)
+                     : local_collective_create(&device, place->world, ret, err);
+}
+
 static tn_status host_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
-    static const collective_api api = {
-        .all_reduce = host_all_reduce, .all_gather = host_all_gather, .abort = host_abort, .destroy = host_destroy};
-    static const device_api device = {.stream_wait = done_already, .copy = host_copy};
+    static const collective_api over_local = {.all_reduce = host_all_reduce,
+                                              .all_gather = host_all_gather,
+                                              .check = host_check,
+                                              .abort = host_abort,
+                                              .destroy = host_destroy};
+    static const collective_api over_nccl = {.all_reduce = nccl_all_reduce,
+                                             .all_gather = host_all_gather,
+                                             .check = nccl_check,
+                                             .abort = host_abort,
+                                             .destroy = host_destroy};
     host_collective *c = malloc(sizeof *c);
 
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
-    c->base.api = &api;
+    c->base.api = host.over_libraries ? &over_nccl : &over_local;
     c->world = place->world;
-    tn_status status = place->id ? shared_collective_create(place, &c->local, err)
-                                 : local_collective_create(&device, place->world, &c->local, err);
+    tn_status status = create_inner(place, &c->inner, err);
     if (status != TN_OK) {
         free(c);
         return status;
@@ -351,6 +391,8 @@ const device_api *device_api_get(void)
         .describe = host_describe,
         .use = host_use,
         .link = host_link,
+        .peer_enable = host_peer_enable,
+        .cublaslt = host_cublaslt,
         .alloc = host_alloc,
         .release = host_release,
         .alloc_host = host_alloc_host,

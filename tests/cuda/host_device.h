@@ -21,5 +21,9 @@ void host_device_hold(uint32_t ordinal, int hold);
 void host_device_stall(uint32_t ordinal, int stall);
 /* What device `ordinal` is given fails there, after it was enqueued. */
 void host_device_fail_work(uint32_t ordinal, int fail);
+/* Devices reach each other's memory from now on, or do not. */
+void host_device_connect(int connected);
+/* From now on ranks meet in NCCL and cuBLASLt multiplies, or what the settings say they are. */
+void host_device_use_libraries(void);
 
 #endif

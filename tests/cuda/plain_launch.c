@@ -9,6 +9,7 @@
 #include "base/sampler.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,49 @@ tn_status cuda_add(const cuda_add_args *a, cuda_stream stream)
             put(a->out, a->out_type, r * a->out_stride + c, value);
         }
     }
+    return TN_OK;
+}
+
+static void sum_in_order(const void *const *buffer, uint32_t world, void *out, uint64_t count, uint32_t type)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        float sum = get(buffer[0], type, i);
+        for (uint32_t r = 1; r < world; r++)
+            sum += get(buffer[r], type, i);
+        put(out, type, i, sum);
+    }
+}
+
+tn_status cuda_sum_ranks(const cuda_sum_ranks_args *a, cuda_stream stream)
+{
+    (void)stream;
+    sum_in_order(a->buffer, a->world, a->out, a->count, a->type);
+    return TN_OK;
+}
+
+/* As the kernel's first block does. */
+static void meet(const cuda_all_reduce_args *a, uint32_t gate, uint32_t round)
+{
+    for (uint32_t peer = 0; peer < a->world; peer++)
+        __atomic_store_n(&a->flag[peer][a->rank * CUDA_REDUCE_BLOCKS * 2 + gate], round, __ATOMIC_RELEASE);
+    for (uint32_t peer = 0; peer < a->world; peer++) {
+        const uint32_t *theirs = &a->flag[a->rank][peer * CUDA_REDUCE_BLOCKS * 2 + gate];
+        while ((int32_t)(__atomic_load_n(theirs, __ATOMIC_ACQUIRE) - round) < 0 &&
+               !__atomic_load_n(a->cancel, __ATOMIC_RELAXED))
+            sched_yield();
+    }
+}
+
+tn_status cuda_all_reduce(const cuda_all_reduce_args *a, cuda_stream stream)
+{
+    const uint32_t round = *a->sequence + 1;
+
+    (void)stream;
+    meet(a, 0, round);
+    if (!__atomic_load_n(a->cancel, __ATOMIC_RELAXED)) /* else others may write their buffers by now */
+        sum_in_order(a->buffer, a->world, a->out, a->count, a->type);
+    meet(a, 1, round);
+    *a->sequence = round;
     return TN_OK;
 }
 

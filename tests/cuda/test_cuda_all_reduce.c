@@ -1,4 +1,4 @@
-/* test_cuda_all_reduce.c: the one-shot all-reduce with one OS thread per rank. */
+/* test_cuda_all_reduce.c: sums of buffers side by side, and the one-shot all-reduce with one OS thread per rank. */
 #include "cuda_rig.h"
 
 #include <pthread.h>
@@ -107,9 +107,45 @@ static void test_cancel_frees_a_waiting_rank(void **unused)
     free(mine), free(theirs), free(out);
 }
 
+/* In f32 and in the order of the buffers: the small parts are lost beside the first, and would not be if they came
+ * first. */
+static void test_buffers_add_up_in_order(void **unused)
+{
+    (void)unused;
+    enum { WORLD = 5, ELEMENTS = 8 * 1024 + 4 };
+    for (uint32_t type = 0; type < 2; type++) {
+        cuda_sum_ranks_args args = {.type = type ? TN_F32 : TN_BF16, .world = WORLD, .out = rig_alloc(ELEMENTS * 4)};
+        uint32_t state = 5;
+
+        args.count = type ? ELEMENTS : ELEMENTS / 8 * 8;
+        for (uint32_t r = 0; r < WORLD; r++) {
+            float scale = r ? 1 : 1e7f;
+            args.buffer[r] = type ? (void *)rig_floats(ELEMENTS, scale, &state) : rig_bf16(ELEMENTS, scale, &state);
+        }
+        assert_int_equal(cuda_sum_ranks(&args, NULL), TN_OK);
+        for (uint32_t i = 0; i < args.count; i++) {
+            float sum = rig_at(args.buffer[0], args.type, i);
+            for (uint32_t r = 1; r < WORLD; r++)
+                sum += rig_at(args.buffer[r], args.type, i);
+            assert_true(rig_at(args.out, args.type, i) == (type ? sum : float_from_bf16(bf16_from_float(sum))));
+        }
+        args.count -= 1;
+        assert_int_equal(cuda_sum_ranks(&args, NULL), TN_E_ARGUMENT);
+        args.count = 0;
+        assert_int_equal(cuda_sum_ranks(&args, NULL), TN_OK);
+        args.count = 8;
+        args.world = CUDA_SUM_MAX + 1;
+        assert_int_equal(cuda_sum_ranks(&args, NULL), TN_E_ARGUMENT);
+        for (uint32_t r = 0; r < WORLD; r++)
+            free((void *)(uintptr_t)args.buffer[r]);
+        free(args.out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_buffers_add_up_in_order),
         cmocka_unit_test(test_all_ranks_get_the_sum),
         cmocka_unit_test(test_cancel_frees_a_waiting_rank),
     };

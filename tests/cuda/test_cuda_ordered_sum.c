@@ -45,8 +45,8 @@ static void test_pieces_add_up_in_rank_order(void **state)
                      TN_OK);
     assert_int_equal(bytes, WORLD * a.most);
     for (uint32_t i = 0; i < ELEMENTS; i++) {
-        uint16_t first = bf16_from_float(float_from_bf16(part[0][i]) + float_from_bf16(part[1][i]));
-        if (out[i] != bf16_from_float(float_from_bf16(first) + float_from_bf16(part[2][i])))
+        float first = float_from_bf16(part[0][i]) + float_from_bf16(part[1][i]);
+        if (out[i] != bf16_from_float(first + float_from_bf16(part[2][i])))
             fail_msg("element %u", i);
     }
     for (uint32_t r = 0; r < WORLD; r++)

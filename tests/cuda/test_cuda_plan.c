@@ -5,6 +5,8 @@
 #include "model/graph.h"
 #include "model/weights.h"
 
+#include "matmul.h"
+#include "one_shot.h"
 #include "plan.h"
 
 #include "base/weight_block.h"
@@ -188,6 +190,25 @@ static void test_long_sequences_do_not_take_memory_for_lists(void **state)
     close_request(&r);
 }
 
+/* cuBLASLt's, where bits may vary; and flags of one-shot sums on several ranks. */
+static void test_libraries_are_planned_for(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    tn_error err = TN_ERROR_INIT;
+    rank_bytes same, varying, two;
+
+    assert_int_equal(plan_for(&r, 1, &same, &err), TN_OK);
+    assert_int_equal(plan_for(&r, 2, &two, &err), TN_OK);
+    r.compile.batch_invariant = 0;
+    assert_int_equal(plan_for(&r, 1, &varying, &err), TN_OK);
+    assert_int_equal(varying.plan.activations, same.plan.activations + MATMUL_WORKSPACE_BYTES);
+    assert_true(varying.plan.reserve > same.plan.reserve);
+    assert_int_equal(same.plan.comms, 0);
+    assert_int_equal(two.plan.comms, ONE_SHOT_BYTES);
+    close_request(&r);
+}
+
 static void expect_refusal(const request *r, uint32_t world, const char *words)
 {
     tn_error err = TN_ERROR_INIT;
@@ -358,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_weights_and_pages_of_known_models),
         cmocka_unit_test(test_quantized_weights_stay_small_on_every_rank),
         cmocka_unit_test(test_long_sequences_do_not_take_memory_for_lists),
+        cmocka_unit_test(test_libraries_are_planned_for),
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),

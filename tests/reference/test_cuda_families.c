@@ -1,7 +1,8 @@
 /* test_cuda_families.c: plugins/cuda_tp, its host half over memory of this machine with plain loops or the kernels
- * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one: tiny models of every family give the logits
- * of transformers, on one rank and on two; two and four ranks, teacher-forced, give one rank's argmax outside
- * near-ties; steps overlap; memory is as planned; a rank that fails and an abort end every wait.
+ * under the shim for a device, or (ON_DEVICE) on a GPU, all ranks on one, or (OVER_LIBRARIES) with stand-ins for NCCL
+ * and cuBLASLt: tiny models of every family give the logits of transformers, on one rank and on two; two and four
+ * ranks, teacher-forced, give one rank's argmax outside near-ties; steps overlap; memory is as planned; a rank that
+ * fails and an abort end every wait.
  *
  * Tolerance: what enters products, keys, values and attention are bf16 here, as in transformers run in bfloat16. So
  * golden positions must be within 2e-2 of float32, as tests/reference asks of bfloat16 everywhere, or where
@@ -18,6 +19,18 @@
 #include "device_api.h"
 #else
 #include "host_device.h"
+#endif
+#ifdef OVER_LIBRARIES /* where rows of more than a few tokens are summed; fewer are read from the other devices' \
+                         memory */
+#define PEERS_CONNECTED 1
+#define ONE_SHOT_LIMIT  "2048"
+#include "fake_cublaslt.h"
+#include "fake_nccl.h"
+#include "plugin_options.h"
+
+#include <dlfcn.h>
+#else
+#define PEERS_CONNECTED 0
 #endif
 
 #include "cuda_tp/backend.h"
@@ -266,6 +279,31 @@ static void test_ranks_may_add_in_any_order(void **state)
     assert_true(compare_rows(found, exact).worst <= 2 * bound);
     family_directory_remove(path);
 }
+
+#ifndef ON_DEVICE
+/* Small sums taken from the other devices' memory are the bits of those that are gathered and added in order. */
+static void test_ranks_that_reach_each_other_give_the_same_bits(void **state)
+{
+    (void)state;
+    char path[256];
+
+    family_directory_make("llama", "{\"num_attention_heads\": 8, \"num_key_value_heads\": 2, \"head_dim\": 16}", path);
+    for (uint32_t world = 2; world <= 4; world *= 2) {
+        model_rig rig;
+        host_device_connect(0);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(world, true));
+        run_prompt(&rig, expected);
+        rig_close(&rig);
+        host_device_connect(1);
+        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(world, true));
+        run_prompt(&rig, found);
+        rig_close(&rig);
+        assert_memory_equal(found, expected, (size_t)TOKENS * FAMILY_VOCAB * sizeof *found);
+    }
+    host_device_connect(PEERS_CONNECTED);
+    family_directory_remove(path);
+}
+#endif
 
 #ifdef SPANS_RUN
 /* Single rows of a long sequence are split by span, rows of a chunk are not. */
@@ -550,6 +588,12 @@ static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
 
 /* ---- failure ---- */
 
+#ifdef OVER_LIBRARIES
+enum { COPY_THAT_FAILS = 1 }; /* gathers are no copies then */
+#else
+enum { COPY_THAT_FAILS = 3 }; /* in the middle of a step */
+#endif
+
 static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err)
 {
     int32_t id;
@@ -568,7 +612,7 @@ static void test_a_rank_that_fails_ends_every_wait(void **state)
 
     family_directory_make("mixtral", NULL, path);
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    host_device_fail_copy(1, 3); /* in the middle of a step, while the other rank waits for this one */
+    host_device_fail_copy(1, COPY_THAT_FAILS); /* while the other rank waits for this one */
     tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
     ticket = submit(&rig, &batch);
     assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
@@ -657,6 +701,153 @@ static void test_abort_ends_a_wait_for_a_rank_that_never_comes(void **state)
     family_directory_remove(path);
 }
 
+#ifdef OVER_LIBRARIES
+static const fake_nccl_control *fake;
+static const fake_cublaslt_control *fake_cublaslt;
+
+static const void *controls_of(const char *path, const char *name)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const void *controls = library ? dlsym(library, name) : NULL;
+
+    assert_non_null(controls);
+    return controls;
+}
+
+static void use_libraries(void)
+{
+    tn_error err = TN_ERROR_INIT;
+
+    host_device_use_libraries();
+    host_device_connect(PEERS_CONNECTED);
+    assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
+    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
+    assert_int_equal(plugin_option_set("cublaslt_library", FAKE_CUBLASLT, &err), TN_OK);
+    fake = controls_of(FAKE_NCCL, "fake_nccl_controls");
+    fake_cublaslt = controls_of(FAKE_CUBLASLT, "fake_cublaslt_controls");
+}
+
+/* Products of many rows, and none with batch_invariant; logits are right either way. */
+static void test_cublaslt_multiplies_where_bits_may_vary(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < family_count(); i++) {
+        char path[256];
+        const char *name = family_name(i);
+        if (!is_run(name))
+            continue;
+        family_directory_make(name, NULL, path);
+        run_interpreter(path, false, exact);
+        for (uint32_t varies = 0; varies < 2; varies++) {
+            model_rig rig;
+            rig_limits limits = limits_of(2, false);
+            uint32_t before = fake_cublaslt->products();
+
+            limits.batch_varies = varies;
+            rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+            uint32_t tried = fake_cublaslt->products() - before;
+            run_prompt(&rig, found);
+            uint32_t done = fake_cublaslt->products() - before - tried;
+            rig_close(&rig);
+            assert_true(is_golden(name, 2, found));
+            if (varies)
+                assert_true(tried > 0 && done > 0);
+            else
+                assert_int_equal(tried + done, 0);
+        }
+        family_directory_remove(path);
+    }
+    assert_int_equal(fake_cublaslt->objects(), 0);
+}
+
+static void test_a_product_that_fails_ends_every_wait(void **state)
+{
+    (void)state;
+    enum { ROWS = 20 };
+    char path[256];
+    model_rig rig;
+    rig_limits limits = limits_of(2, false);
+    tn_error err = TN_ERROR_INIT;
+    decode_batch d;
+    int32_t position[ROWS];
+
+    family_directory_make("gemma2", NULL, path); /* its products have no bias */
+    limits.batch_varies = true;
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
+    run_prompt(&rig, found); /* slot 0 has its pages now */
+    fake_cublaslt->break_with(13);
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch)); /* few rows are our kernels' */
+    for (int32_t i = 0; i < ROWS; i++)
+        position[i] = i;
+    batch.token = family_prompt();
+    batch.position = position;
+    batch.token_count = d.seq_start[1] = ROWS;
+    assert_int_equal(wait_for(&rig, submit(&rig, &batch), &err), TN_E_DEVICE_LOST);
+    assert_non_null(strstr(err.msg, "cuBLASLt product: the execution failed"));
+    fake_cublaslt->break_with(0);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
+static uint32_t operations_of_a_step(const char *one_shot_limit)
+{
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(plugin_option_set("one_shot_bytes", one_shot_limit, &err), TN_OK);
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    uint32_t before = fake->operations();
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch));
+    uint32_t done = fake->operations() - before;
+    rig_close(&rig);
+    family_directory_remove(path);
+    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
+    return done;
+}
+
+/* The embedding and two sums a layer; logits are gathered. */
+static void test_small_sums_do_not_go_over_nccl(void **state)
+{
+    (void)state;
+    const uint32_t gathered = operations_of_a_step("auto"), all = operations_of_a_step("0");
+
+    assert_int_equal(gathered, 1);
+    assert_int_equal(all % 2, 0);
+    assert_true(all >= 1 + 1 + 2);
+}
+
+/* NCCL tells of a peer that is gone only to who asks, while the devices wait for it. */
+static void test_what_nccl_reports_later_ends_every_wait(void **state)
+{
+    (void)state;
+    char path[256];
+    model_rig rig;
+    decode_batch d;
+    tn_error err = TN_ERROR_INIT;
+
+    family_directory_make("llama", NULL, path);
+    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
+    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
+    collect(&rig, submit(&rig, &batch));
+    host_device_stall(0, 1);
+    host_device_stall(1, 1);
+    batch = decode_step(&rig, &d, 2, 1, 0);
+    uint64_t ticket = submit(&rig, &batch);
+    fake->report(1, FAKE_NCCL_REMOTE_ERROR);
+    assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
+    assert_non_null(strstr(err.msg, "rank 1: NCCL"));
+    assert_non_null(strstr(err.msg, "remote process exited"));
+    rig_close(&rig);
+    fake->report(1, 0);
+    assert_int_equal(fake->live(), 0);
+    family_directory_remove(path);
+}
+#endif
 #endif
 
 int main(void)
@@ -665,10 +856,16 @@ int main(void)
     if (!has_device())
         return 77;
 #endif
+#ifdef OVER_LIBRARIES
+    use_libraries();
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
         cmocka_unit_test(test_more_ranks_give_one_ranks_argmax),
         cmocka_unit_test(test_ranks_may_add_in_any_order),
+#ifndef ON_DEVICE
+        cmocka_unit_test(test_ranks_that_reach_each_other_give_the_same_bits),
+#endif
 #ifdef SPANS_RUN
         cmocka_unit_test(test_rows_beyond_one_span_agree_however_they_come),
 #endif
@@ -683,6 +880,12 @@ int main(void)
         cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
         cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
         cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
+#ifdef OVER_LIBRARIES
+        cmocka_unit_test(test_cublaslt_multiplies_where_bits_may_vary),
+        cmocka_unit_test(test_a_product_that_fails_ends_every_wait),
+        cmocka_unit_test(test_small_sums_do_not_go_over_nccl),
+        cmocka_unit_test(test_what_nccl_reports_later_ends_every_wait),
+#endif
 #endif
     };
     return cmocka_run_group_tests(tests, family_golden_load, family_golden_drop);

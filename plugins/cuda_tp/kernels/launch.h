@@ -43,6 +43,7 @@ enum {
     CUDA_CHOSEN_MAX = 32,
     CUDA_TOP_MAX = 128,     /* top_logprobs of a batch */
     CUDA_RANKS_MAX = 8,     /* ranks of a one-shot all-reduce */
+    CUDA_SUM_MAX = 64,      /* ranks whose buffers are added up side by side */
     CUDA_REDUCE_BLOCKS = 32 /* blocks, and flags per rank, of a one-shot all-reduce */
 };
 #define CUDA_NO_ROW UINT32_MAX /* slot of a padding row: nothing is written to KV */
@@ -408,13 +409,24 @@ tn_status cuda_sample(const cuda_sample_args *args, cuda_stream stream);
 
 /* ---- collectives ---- */
 
+/* out = sum of buffer[0..world), count elements of `type` F32 or BF16, 16-byte multiples: in f32, in that order,
+ * rounded once, as the one-shot all-reduce adds. out: none of the buffers. */
+typedef struct cuda_sum_ranks_args {
+    const void *buffer[CUDA_SUM_MAX];
+    void *out;
+    uint64_t count;
+    uint32_t type, world;
+} cuda_sum_ranks_args;
+tn_status cuda_sum_ranks(const cuda_sum_ranks_args *args, cuda_stream stream);
+
 /* One-shot all-reduce among peers that map each other's memory. buffer[r]: rank r's input, as this rank sees it;
  * flag[r]: rank r's flags, u32 [CUDA_RANKS_MAX * CUDA_REDUCE_BLOCKS * 2], zeroed once before first use. Every rank
  * calls with the same count and types, in the same order, each on its own device (or stream). out: this rank's, not
  * among the buffers. count elements of `type` F32 or BF16, 16-byte multiples; sums in f32, in rank order, so all ranks
  * get the same bits. sequence: this rank's u32 counter on the device, zeroed once, advanced by the kernel, so that a
- * captured graph can be replayed. A buffer may be overwritten by work that follows on its rank's stream. cancel: u32
- * that the host sets to make waiting ranks give up (out is then garbage); NULL: none. */
+ * captured graph can be replayed. A buffer may be overwritten by work that follows on its rank's stream. cancel: u32 in
+ * memory of the host that the device sees, set by the host to make waiting ranks give up (out is then garbage); NULL:
+ * none. */
 typedef struct cuda_all_reduce_args {
     const void *buffer[CUDA_RANKS_MAX];
     uint32_t *flag[CUDA_RANKS_MAX];
