@@ -4,14 +4,11 @@
 #include "plan/print.h"
 #include "version.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 typedef struct door {
     const tn_frontend_table *table;
@@ -51,7 +48,7 @@ static void close_doors(instance *in, door *doors, uint32_t count, uint32_t drai
         doors[i].table->stop(doors[i].front);
 }
 
-/* SIGINT, SIGTERM, SIGHUP are taken by this thread alone; other threads inherit the mask. */
+/* SIGINT, SIGTERM, SIGHUP are taken by this thread, or in a group by its watcher; all others inherit the mask. */
 static void block_signals(sigset_t *ret_set)
 {
     sigemptyset(ret_set);
@@ -87,24 +84,35 @@ static void tell_defaults(const tn_sampling_defaults *defaults)
         fprintf(stderr, " (model.generation_config)\n");
 }
 
-/* Says why the server stops: a signal here, or at a worker; or the group has failed, which err then says. */
-static tn_status await_stop(instance *in, const sigset_t *signals, uint32_t drain_ms, tn_error *err)
+/* Until a signal comes, which is named. */
+static tn_status await_signal(const sigset_t *signals, char *sentence, size_t n, tn_error *err)
+{
+    int received, code = sigwait(signals, &received);
+    if (code)
+        return tn_fail(err, TN_E_INTERNAL, "waiting for a signal: %s", strerror(code));
+    snprintf(sentence, n, "%s", strsignal(received));
+    return TN_OK;
+}
+
+/* Until a signal comes to any process of the group, or it has failed, which err then says. */
+static tn_status await_group(workers *workers, int fd, char *sentence, size_t n, tn_error *err)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+    while (poll(&wait, 1, -1) < 0)
+        ;
+    tn_status status = workers_check(workers, err);
+    if (status == TN_OK && !workers_stop_was_asked(workers, sentence, n))
+        status = tn_fail(err, TN_E_INTERNAL, "the group woke rank 0 for nothing");
+    return status;
+}
+
+static tn_status await_stop(instance *in, int group_fd, const sigset_t *signals, uint32_t drain_ms, tn_error *err)
 {
     char sentence[400];
-    struct signalfd_siginfo info;
-    struct pollfd wait[] = {{.fd = signalfd(-1, signals, SFD_CLOEXEC), .events = POLLIN},
-                            {.fd = in->workers ? workers_event_fd(in->workers) : -1, .events = POLLIN}};
 
-    if (wait[0].fd < 0)
-        return tn_fail(err, TN_E_MEMORY, "no more files: %s", strerror(errno));
-    while (poll(wait, 2, -1) < 0)
-        ;
-    tn_status status = in->workers ? workers_check(in->workers, err) : TN_OK;
-    if (wait[0].revents && read(wait[0].fd, &info, sizeof info) == (ssize_t)sizeof info)
-        snprintf(sentence, sizeof sentence, "%s", strsignal((int)info.ssi_signo));
-    else if (status == TN_OK && !workers_stop_was_asked(in->workers, sentence, sizeof sentence))
-        snprintf(sentence, sizeof sentence, "told to stop");
-    close(wait[0].fd);
+    tn_status status = in->workers ? await_group(in->workers, group_fd, sentence, sizeof sentence, err)
+                                   : await_signal(signals, sentence, sizeof sentence, err);
     if (status == TN_OK)
         fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s)\n", sentence, drain_ms / 1000.0);
     return status;
@@ -116,6 +124,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
     instance *in = &session->instance;
     door doors[INSTANCE_PLUGINS_MAX] = {0};
     uint32_t count = 0;
+    int group_fd = -1;
     uint32_t drain_ms = (uint32_t)(settings_number(in->settings, "engine", "drain_timeout") * 1000);
     struct timespec begin, end;
 
@@ -128,13 +137,15 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
         tell_defaults(&in->defaults);
         status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
     }
+    if (status == TN_OK && in->workers)
+        workers_begin_service(in->workers, &group_fd);
     if (status == TN_OK)
         status = open_doors(in, doors, &count, err);
     if (status == TN_OK) {
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
-        status = await_stop(in, signals, drain_ms, err);
+        status = await_stop(in, group_fd, signals, drain_ms, err);
     }
     if (in->engine)
         close_doors(in, doors, count, drain_ms);
@@ -152,7 +163,10 @@ static tn_status work(session *session, tn_error *err)
         return status;
     fprintf(stderr, "tenon %s: rank %u of %u has loaded %s and does what rank 0 says\n", TENON_VERSION, group->rank,
             group->world, in->served_names[0]);
-    return instance_work(in, err);
+    status = instance_work(in, err);
+    if (status == TN_OK)
+        fprintf(stderr, "tenon: rank 0 has ended the group\n");
+    return status;
 }
 
 static tn_status serve_or_work(session *session, const sigset_t *signals, tn_error *err)

@@ -14,7 +14,7 @@ typedef struct spread {
     const tn_backend *backend;
     tn_model *model;
     step_shape shape;
-    step_buffer batch, number;  /* messages */
+    step_buffer message;        /* a batch or a copy */
     uint64_t submitted, waited; /* orders */
     uint64_t ticket[TICKETS];   /* of order i at i % TICKETS; the backend's */
 } spread;
@@ -59,10 +59,10 @@ static tn_status spread_submit(tn_model *model, const tn_batch *batch, uint64_t 
 
     tn_status status = check_submit(s, batch, &prev_order, err);
     if (status == TN_OK)
-        status = step_message_write_batch(&s->batch, &s->shape, batch, s->submitted + 1, prev_order, err);
+        status = step_message_write_batch(&s->message, &s->shape, batch, s->submitted + 1, prev_order, err);
     if (status != TN_OK)
         return status;
-    workers_send(s->workers, &s->batch);
+    workers_send(s->workers, s->message.bytes, s->message.n);
     status = s->backend->submit(s->model, batch, ret_ticket, &why);
     if (status != TN_OK)
         return fail_here(s, status, &why, err);
@@ -75,14 +75,14 @@ static tn_status spread_wait(tn_model *model, uint64_t ticket, tn_result *result
 {
     spread *s = spread_of(model);
     tn_error why = TN_ERROR_INIT;
+    uint8_t message[STEP_NUMBER_BYTES];
 
     if (s->waited == s->submitted || s->ticket[(s->waited + 1) % TICKETS] != ticket)
         return tn_fail(err, TN_E_ARGUMENT, "ticket %llu is not the next in flight", (unsigned long long)ticket);
     s->waited++;
-    tn_status status = step_message_write_number(&s->number, STEP_WAIT, s->waited, err);
-    TN_ASSERT(status == TN_OK); /* its memory was taken at the start */
-    workers_send(s->workers, &s->number);
-    status = s->backend->wait(s->model, ticket, result, &why);
+    step_message_write_number(message, STEP_WAIT, s->waited);
+    workers_send(s->workers, message, sizeof message);
+    tn_status status = s->backend->wait(s->model, ticket, result, &why);
     return status == TN_OK ? TN_OK : fail_here(s, status, &why, err);
 }
 
@@ -93,10 +93,10 @@ static tn_status spread_kv_copy(tn_model *model, uint32_t group, const tn_kvmove
 
     tn_status status = workers_check(s->workers, err);
     if (status == TN_OK)
-        status = step_message_write_copy(&s->batch, group, moves, count, err);
+        status = step_message_write_copy(&s->message, group, moves, count, err);
     if (status != TN_OK)
         return status;
-    workers_send(s->workers, &s->batch);
+    workers_send(s->workers, s->message.bytes, s->message.n);
     status = s->backend->kv_copy(s->model, group, moves, count, &why);
     return status == TN_OK ? TN_OK : fail_here(s, status, &why, err);
 }
@@ -109,8 +109,7 @@ static void spread_model_free(tn_model *model)
         return;
     workers_dismiss(s->workers);
     s->backend->model_free(s->model);
-    step_buffer_finish(&s->batch);
-    step_buffer_finish(&s->number);
+    step_buffer_finish(&s->message);
     free(s);
 }
 
@@ -132,11 +131,8 @@ tn_status spread_create(workers *workers, const step_shape *shape, const tn_back
     s->table.wait = spread_wait;
     s->table.kv_copy = backend->kv_copy ? spread_kv_copy : NULL;
     s->table.model_free = spread_model_free;
-    tn_status status = step_buffer_reserve(&s->batch, plain_batch_bytes(shape), err);
-    if (status == TN_OK)
-        status = step_message_write_number(&s->number, STEP_WAIT, 0, err);
+    tn_status status = step_buffer_reserve(&s->message, plain_batch_bytes(shape), err);
     if (status != TN_OK) {
-        step_buffer_finish(&s->batch);
         free(s);
         return status;
     }

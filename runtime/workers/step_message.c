@@ -234,12 +234,12 @@ tn_status step_message_write_copy(step_buffer *out, uint32_t group, const tn_kvm
     return TN_OK;
 }
 
-tn_status step_message_write_number(step_buffer *out, uint32_t kind, uint64_t number, tn_error *err)
+void step_message_write_number(uint8_t ret_message[STEP_NUMBER_BYTES], uint32_t kind, uint64_t number)
 {
-    tn_status status = begin(out, kind, sizeof number, err);
-    if (status == TN_OK)
-        append(out, &number, sizeof number);
-    return status;
+    const uint32_t head[2] = {kind, sizeof number};
+
+    memcpy(ret_message, head, sizeof head);
+    memcpy(ret_message + sizeof head, &number, sizeof number);
 }
 
 /* ---- reading ---- */

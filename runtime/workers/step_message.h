@@ -15,7 +15,7 @@
 #include "tenon/backend.h"
 
 enum { STEP_SUBMIT = 1, STEP_WAIT = 2, STEP_COPY = 3, STEP_END = 4, STEP_STOP = 5 };
-enum { STEP_HEAD_BYTES = 8, STEP_PAYLOAD_MAX = 1 << 30, STEP_AXES_MAX = 8 };
+enum { STEP_HEAD_BYTES = 8, STEP_NUMBER_BYTES = 16, STEP_PAYLOAD_MAX = 1 << 30, STEP_AXES_MAX = 8 };
 
 /* What both sides compiled: the limits of a batch. */
 typedef struct step_shape {
@@ -36,14 +36,14 @@ typedef struct step_batch {
     tn_sample sample;
 } step_batch;
 
-/* Each write fills the buffer with one whole message. TN_E_MEMORY, or TN_E_UNSUPPORTED for a batch that is larger than
- * a message may be. [any] */
+/* The first two fill the buffer with one whole message. TN_E_MEMORY, or TN_E_UNSUPPORTED for a batch that is larger
+ * than a message may be. [any] */
 tn_status step_message_write_batch(step_buffer *out, const step_shape *shape, const tn_batch *batch, uint64_t order,
                                    uint64_t prev_order, tn_error *err);
 tn_status step_message_write_copy(step_buffer *out, uint32_t group, const tn_kvmove *moves, uint32_t count,
                                   tn_error *err);
 /* WAIT, END and STOP: of one number. */
-tn_status step_message_write_number(step_buffer *out, uint32_t kind, uint64_t number, tn_error *err);
+void step_message_write_number(uint8_t ret_message[STEP_NUMBER_BYTES], uint32_t kind, uint64_t number);
 
 /* The head of a message. TN_E_CORRUPT: no such kind, or longer than any. [any] */
 tn_status step_message_read_head(const uint8_t head[STEP_HEAD_BYTES], uint32_t *ret_kind, uint32_t *ret_bytes,

@@ -22,7 +22,7 @@ enum { REASON_MS = 2000, ELSEWHERE_MS = 1000, DISMISS_MS = 30000 };
 struct workers {
     tn_group group;
     int *fd;                  /* [world] as links_open gives them; the watcher closes none */
-    int wake, event, signals; /* wake: ends the watcher; event: of rank 0; signals: a worker's, or -1 */
+    int wake, event, signals; /* wake: ends the watcher; event: of rank 0 */
     pthread_t watcher;
     struct pollfd *polls; /* [world + 2] the watcher's */
 
@@ -38,7 +38,8 @@ struct workers {
     uint32_t open;     /* connections that have not ended */
     tn_status failure; /* of the group; the first stands */
     tn_error reason;
-    uint32_t stop_rank, stop_signal; /* 0: no worker was told to stop */
+    bool serving;                    /* rank 0 has something to finish */
+    uint32_t stop_rank, stop_signal; /* signal 0: nobody was told to stop */
 };
 
 /* ---- failure ---- */
@@ -141,25 +142,57 @@ void workers_set_device(workers *w, const tn_backend *backend, tn_dev *dev)
 
 /* ---- watching ---- */
 
+/* A process was told to stop. Rank 0 finishes what runs; before anything does, there is nothing to finish. */
+static void take_stop(workers *w, uint32_t rank, uint32_t signal)
+{
+    char host[STORE_HOST_MAX + 1] = "an unknown host", sentence[STORE_REASON_MAX + 1];
+
+    pthread_mutex_lock(&w->lock);
+    bool serving = w->serving;
+    if (serving && !w->stop_signal) {
+        w->stop_rank = rank;
+        w->stop_signal = signal;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (serving) {
+        notify(w);
+        return;
+    }
+    rendezvous_host(rank, host, NULL);
+    snprintf(sentence, sizeof sentence, "rank %u on %.200s was told to stop (%s) before the model was loaded", rank,
+             host, strsignal((int)signal));
+    abort_device(w);
+    end_group(w, TN_E_CANCELLED, sentence);
+}
+
 /* A worker says only one thing. False: it says something else. */
 static bool hear_stop(workers *w, uint32_t rank)
 {
-    uint8_t message[STEP_HEAD_BYTES + sizeof(uint64_t)];
+    uint8_t message[STEP_NUMBER_BYTES];
     uint32_t kind, bytes;
     uint64_t signal;
     ssize_t n = recv(w->fd[rank], message, sizeof message, MSG_WAITALL);
 
     if (n != (ssize_t)sizeof message || step_message_read_head(message, &kind, &bytes, NULL) != TN_OK ||
-        kind != STEP_STOP || step_message_read_number(message + STEP_HEAD_BYTES, bytes, &signal, NULL) != TN_OK)
+        kind != STEP_STOP ||
+        step_message_read_number(message + STEP_HEAD_BYTES, sizeof message - STEP_HEAD_BYTES, &signal, NULL) != TN_OK)
         return false;
-    pthread_mutex_lock(&w->lock);
-    if (!w->stop_rank) {
-        w->stop_rank = rank;
-        w->stop_signal = signal < NSIG ? (uint32_t)signal : 0;
-    }
-    pthread_mutex_unlock(&w->lock);
-    notify(w);
+    take_stop(w, rank, signal > 0 && signal < NSIG ? (uint32_t)signal : SIGTERM);
     return true;
+}
+
+static void take_signal(workers *w)
+{
+    struct signalfd_siginfo info;
+    uint8_t stop[STEP_NUMBER_BYTES];
+
+    if (read(w->signals, &info, sizeof info) != (ssize_t)sizeof info)
+        return;
+    step_message_write_number(stop, STEP_STOP, info.ssi_signo);
+    if (w->group.rank == 0)
+        take_stop(w, 0, info.ssi_signo);
+    else
+        send(w->fd[0], stop, sizeof stop, MSG_NOSIGNAL); /* if rank 0 is gone, the watcher is about to know */
 }
 
 /* The connection at `index` has ended: in order, or the group with it. */
@@ -173,19 +206,6 @@ static void end_link(workers *w, uint32_t index)
     pthread_mutex_unlock(&w->lock);
     if (!in_order)
         lose(w, w->group.rank == 0 ? index : 0);
-}
-
-static void tell_stop(const workers *w)
-{
-    struct signalfd_siginfo info;
-    step_buffer out = {0};
-
-    if (read(w->signals, &info, sizeof info) != (ssize_t)sizeof info)
-        return;
-    fprintf(stderr, "tenon: %s, which rank 0 is told\n", strsignal((int)info.ssi_signo));
-    if (step_message_write_number(&out, STEP_STOP, info.ssi_signo, NULL) == TN_OK)
-        send(w->fd[0], out.bytes, out.n, MSG_NOSIGNAL);
-    step_buffer_finish(&out);
 }
 
 /* Rank 0 reads what workers say; a worker reads steps elsewhere, and here only sees the connection end. */
@@ -205,7 +225,7 @@ static void *watch(void *argument)
         if (poll(polls, world + 2, -1) < 0)
             continue;
         if (polls[world].revents)
-            tell_stop(w);
+            take_signal(w);
         for (uint32_t i = 0; i < world; i++) {
             if (!polls[i].revents || (first && !(polls[i].revents & ~POLLIN) && hear_stop(w, i)))
                 continue;
@@ -219,16 +239,16 @@ static void *watch(void *argument)
 
 /* ---- messages ---- */
 
-void workers_send(workers *w, const step_buffer *message)
+void workers_send(workers *w, const uint8_t *message, size_t n)
 {
     for (uint32_t i = 1; i < w->group.world; i++) {
-        for (size_t at = 0; at < message->n;) {
-            ssize_t n = send(w->fd[i], message->bytes + at, message->n - at, MSG_NOSIGNAL);
-            if (n < 0 && errno == EINTR)
+        for (size_t at = 0; at < n;) {
+            ssize_t part = send(w->fd[i], message + at, n - at, MSG_NOSIGNAL);
+            if (part < 0 && errno == EINTR)
                 continue;
-            if (n <= 0)
+            if (part <= 0)
                 break; /* the watcher knows, or is about to */
-            at += (size_t)n;
+            at += (size_t)part;
         }
     }
 }
@@ -267,7 +287,7 @@ void workers_dismiss(workers *w)
 {
     const uint64_t until_ms = store_clock_ms() + DISMISS_MS;
     const struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
-    step_buffer out = {0};
+    uint8_t end[STEP_NUMBER_BYTES];
     int code = 0;
 
     pthread_mutex_lock(&w->lock);
@@ -276,9 +296,8 @@ void workers_dismiss(workers *w)
     pthread_mutex_unlock(&w->lock);
     if (!in_order)
         return;
-    if (step_message_write_number(&out, STEP_END, 0, NULL) == TN_OK)
-        workers_send(w, &out);
-    step_buffer_finish(&out);
+    step_message_write_number(end, STEP_END, 0);
+    workers_send(w, end, sizeof end);
     pthread_mutex_lock(&w->lock);
     while (w->open > 0 && code == 0)
         code = pthread_cond_timedwait(&w->changed, &w->lock, &until);
@@ -300,9 +319,12 @@ const tn_group *workers_group(const workers *w)
     return &w->group;
 }
 
-int workers_event_fd(const workers *w)
+void workers_begin_service(workers *w, int *ret_fd)
 {
-    return w->event;
+    pthread_mutex_lock(&w->lock);
+    w->serving = true;
+    pthread_mutex_unlock(&w->lock);
+    *ret_fd = w->event;
 }
 
 bool workers_stop_was_asked(workers *w, char *sentence, size_t n)
@@ -312,7 +334,7 @@ bool workers_stop_was_asked(workers *w, char *sentence, size_t n)
     pthread_mutex_lock(&w->lock);
     uint32_t rank = w->stop_rank, signal = w->stop_signal;
     pthread_mutex_unlock(&w->lock);
-    if (!rank)
+    if (!signal)
         return false;
     rendezvous_host(rank, host, NULL);
     snprintf(sentence, n, "rank %u on %.200s was told to stop (%s)", rank, host, strsignal((int)signal));
@@ -363,9 +385,9 @@ static tn_status start_watcher(workers *w, const sigset_t *signals, tn_error *er
 {
     w->wake = eventfd(0, EFD_CLOEXEC);
     w->event = eventfd(0, EFD_CLOEXEC);
-    w->signals = w->group.rank > 0 ? signalfd(-1, signals, SFD_CLOEXEC) : -1;
+    w->signals = signalfd(-1, signals, SFD_CLOEXEC);
     w->open = w->group.rank == 0 ? w->group.world - 1 : 1;
-    if (w->wake < 0 || w->event < 0 || (w->group.rank > 0 && w->signals < 0))
+    if (w->wake < 0 || w->event < 0 || w->signals < 0)
         return tn_fail(err, TN_E_MEMORY, "no more files for the group: %s", strerror(errno));
     int code = pthread_create(&w->watcher, NULL, watch, w);
     return code ? tn_fail(err, TN_E_INTERNAL, "cannot start the group's thread: %s", strerror(code)) : TN_OK;

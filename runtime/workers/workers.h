@@ -18,16 +18,18 @@
 typedef struct workers workers;
 
 /* Joins the group of the settings and connects to its other processes, within [group] join_timeout. *ret_workers: NULL
- * where the settings name no group of several. signals: blocked ones that tell a worker to stop. [ctl] */
+ * where the settings name no group of several. signals: blocked ones that tell a process to stop, which are taken
+ * here from now on, and at a worker become rank 0's. [ctl] */
 tn_status workers_open(const settings *settings, const sigset_t *signals, workers **ret_workers, tn_error *err);
 /* Ends the group: with the reason of the first failure, if there was one; else orderly, which rank 0 waits for. NULL is
  * fine. [ctl] */
 void workers_close(workers *workers);
 
 const tn_group *workers_group(const workers *workers);
-/* Rank 0: readable once a worker was told to stop or the group has failed. */
-int workers_event_fd(const workers *workers);
-/* Rank 0: writes which worker was told to stop, by what signal; false: none. */
+/* Rank 0: the model is served. From now on *ret_fd is readable once any process was told to stop or the group has
+ * failed; until now, being told to stop ended the group. [ctl] */
+void workers_begin_service(workers *workers, int *ret_fd);
+/* Rank 0: writes which process was told to stop, by what signal; false: none. */
 bool workers_stop_was_asked(workers *workers, char *sentence, size_t n);
 
 /* What a failure of the group aborts; NULL before dev is closed. [ctl] */
@@ -42,7 +44,7 @@ tn_status workers_fail(workers *workers, tn_status status, const char *reason, t
 /* ---- between rank 0 and its workers ---- */
 
 /* Rank 0: a message to all workers. A connection that has ended is no failure of this call. [step, ctl] */
-void workers_send(workers *workers, const step_buffer *message);
+void workers_send(workers *workers, const uint8_t *message, size_t n);
 /* A worker: the next message; *ret_n bytes of payload, borrowed until the next call. The reason of the group's end is
  * the status once it is over. [step, ctl] */
 tn_status workers_receive(workers *workers, step_buffer *in, uint32_t *ret_kind, size_t *ret_n, tn_error *err);

@@ -202,8 +202,7 @@ def test_stop(kind, rank):
         assert status == 200 and body["usage"]["completion_tokens"] == 400, body
         for member in range(2):
             group.end(member, 0)
-        if rank:
-            assert f"tenon: rank 1 on {HOST} was told to stop (Terminated), finishing what runs" in group.log(0), group.log(0)
+        assert f"tenon: rank {rank} on {HOST} was told to stop (Terminated), finishing what runs" in group.log(0), group.log(0)
         check_clean(group)
 
 
@@ -243,6 +242,16 @@ def test_stopped_then_killed(kind):
             group.members[1].kill()
         assert answer[0][0] >= 500 and f"rank 1 on {HOST}" in json.dumps(answer[0][2]), answer
         group.end(0, 1, f"rank 1 on {HOST}", "gone")
+
+
+def test_stop_while_loading(kind, rank):
+    """There is nothing to finish yet: the group ends, even where a process does not get done with its part."""
+    with Group(kind, 2, 4) as group:
+        for member in range(2):
+            group.start(member, environment={"TENON_TEST_HOLD": str(2 * (1 - rank))})  # the other one's device
+        time.sleep(1)
+        group.members[rank].send_signal(signal.SIGTERM)
+        group.end(rank, 1, f"rank {rank} on {HOST} was told to stop (Terminated) before the model was loaded")
 
 
 def test_failed_step(kind, rank):
@@ -379,7 +388,7 @@ def test_planned_launch():
 
 
 def test_mpirun(kind):
-    """The real one, which passes SIGTERM on to all."""
+    """The real one. Itself told to stop it would kill; one of its processes, told to stop, takes all with it in order."""
     with Group(kind, 2, 4) as group:
         settings = [word for setting in [*group.settings, *group.meeting, "group.launcher=openmpi"] for word in ("--set", setting)]
         with open(f"{group.folder}/log.0", "w") as log:
@@ -389,8 +398,12 @@ def test_mpirun(kind):
         group.members.append(job)
         group.wait_ready()
         assert answers(group) == expected(4)
-        job.send_signal(signal.SIGTERM)
-        job.wait(60 * SLOW)
+        children = []
+        for path in glob.glob(f"/proc/{job.pid}/task/*/children"):
+            with open(path) as file:
+                children += file.read().split()
+        os.kill(int(children[-1]), signal.SIGTERM)
+        assert job.wait(60 * SLOW) == 0, group.log(0)
         check_clean(group)
 
 
@@ -413,6 +426,7 @@ def main():
         test_killed_worker(PART, busy)
         test_killed_rank_0(PART, busy)
         test_failed_step(PART, int(busy))
+        test_stop_while_loading(PART, int(busy))
     test_stopped_then_killed(PART)
     test_killed_while_draining(PART)
     test_other_model(PART)
