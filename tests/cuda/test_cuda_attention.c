@@ -13,7 +13,7 @@ typedef struct rig_case {
 
 typedef struct rig_state {
     cuda_kv kv;
-    uint32_t table[SLOTS * TABLE];
+    uint32_t *table;            /* [SLOTS * TABLE] */
     float *k[SLOTS], *v[SLOTS]; /* [length, G * D] as stored */
     uint16_t *q, *out;
     float *sinks;
@@ -61,7 +61,7 @@ static void set_up(const rig_case *c, rig_state *s)
 {
     uint32_t state = c->heads * 7 + c->head_dim, next_page = 1;
 
-    *s = (rig_state){0};
+    *s = (rig_state){.table = rig_alloc(SLOTS * TABLE * sizeof *s->table)};
     s->kv = (cuda_kv){.page_stride = cuda_kv_page_bytes(c->kv_heads, c->head_dim, c->v_dim, c->page_tokens) + 16,
                       .table = s->table,
                       .table_stride = TABLE,
@@ -83,8 +83,8 @@ static void set_up(const rig_case *c, rig_state *s)
 static void tear_down(rig_state *s)
 {
     for (uint32_t seq = 0; seq < SLOTS; seq++)
-        free(s->k[seq]), free(s->v[seq]);
-    free(s->kv.pages), free(s->q), free(s->out), free(s->sinks);
+        rig_free(s->k[seq]), rig_free(s->v[seq]);
+    rig_free(s->kv.pages), rig_free(s->q), rig_free(s->out), rig_free(s->sinks), rig_free(s->table);
 }
 
 /* One query vector in double; out: [v_dim]. */
@@ -149,16 +149,16 @@ static void cut_tasks(const rig_case *c, uint32_t rows_max, rig_tasks *t)
 
 static void attend(const rig_case *c, rig_state *s, uint32_t rows_max, uint32_t grid)
 {
-    rig_tasks t;
-    cut_tasks(c, rows_max, &t);
-    float *partial = rig_alloc((uint64_t)t.partials * c->heads * (c->v_dim + 2) * sizeof *partial);
+    rig_tasks *t = rig_alloc(sizeof *t);
+    cut_tasks(c, rows_max, t);
+    float *partial = rig_alloc((uint64_t)t->partials * c->heads * (c->v_dim + 2) * sizeof *partial);
     cuda_attention_args args = {.kv = s->kv,
                                 .q = s->q,
                                 .out = s->out,
                                 .sinks = c->sinks ? s->sinks : NULL,
                                 .partial = partial,
-                                .task = t.task,
-                                .task_count = &t.count,
+                                .task = t->task,
+                                .task_count = &t->count,
                                 .grid_tasks = grid,
                                 .heads = c->heads,
                                 .q_stride = c->heads * c->head_dim,
@@ -168,12 +168,12 @@ static void attend(const rig_case *c, rig_state *s, uint32_t rows_max, uint32_t 
                                 .scale = 0.125f,
                                 .softcap = c->softcap,
                                 .one_span = c->split};
-    cuda_attention_merge_args merge = {partial, t.item, t.item_partial, &t.item_count, args.sinks,
-                                       s->out,  3,      c->heads,       c->v_dim,      args.out_stride};
+    cuda_attention_merge_args merge = {partial, t->item, t->item_partial, &t->item_count, args.sinks,
+                                       s->out,  3,       c->heads,        c->v_dim,       args.out_stride};
     assert_int_equal(cuda_attention(&args, NULL), TN_OK);
     if (c->split)
         assert_int_equal(cuda_attention_merge(&merge, NULL), TN_OK);
-    free(partial);
+    rig_free(partial), rig_free(t);
 }
 
 /* One rounding of the result, and one of the weights (bf16) that multiply values below 1 and add up to 1. */
@@ -209,7 +209,7 @@ static void check_case(rig_case c)
         attend(&c, &s, seed == 0 ? 3 : CUDA_TASK_QUERIES / ratio, 1 + seed);
         assert_memory_equal(first, s.out, bytes);
     }
-    free(first);
+    rig_free(first);
     tear_down(&s);
 }
 
@@ -258,9 +258,10 @@ static void test_attention_of_other_widths(void **unused)
 static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separate, uint32_t type)
 {
     enum { ROWS = 5, H = 3, G = 2, D = 24, DV = 16, TOKENS = 8 };
-    uint32_t state = rotated + style, table[2 * 4] = {3, 1, 0, 0, 2, 4, 0, 0};
-    const uint32_t slot[ROWS] = {1, 1, 0, CUDA_NO_ROW, 0}, kv_position[ROWS] = {7, 8, 3, 0, 9};
-    const int32_t position[ROWS * 2] = {0, 7, 0, 8, 0, 30000, 0, 0, 0, 9};
+    uint32_t state = rotated + style, *table = rig_copy((uint32_t[]){3, 1, 0, 0, 2, 4, 0, 0}, 8 * sizeof *table);
+    uint32_t *slot = rig_copy((uint32_t[ROWS]){1, 1, 0, CUDA_NO_ROW, 0}, ROWS * sizeof *slot);
+    uint32_t *kv_position = rig_copy((uint32_t[ROWS]){7, 8, 3, 0, 9}, ROWS * sizeof *kv_position);
+    int32_t *position = rig_copy((int32_t[ROWS * 2]){0, 7, 0, 8, 0, 30000, 0, 0, 0, 9}, ROWS * 2 * sizeof *position);
     float *inv_freq = rig_floats(rotated / 2 + 1, 1, &state);
     uint16_t *q = rig_bf16(ROWS * H * D, 1, &state), *k = rig_bf16(ROWS * G * D, 1, &state);
     uint16_t *v = rig_bf16(ROWS * G * DV, 1, &state), *out = rig_alloc(ROWS * H * D * 2);
@@ -332,7 +333,8 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
             float value = type == TN_F16 ? float_from_f16(got) : float_from_bf16(got);
             assert_true(value == float_from_bf16(v[r * G * DV + i]));
         }
-    free(inv_freq), free(q), free(k), free(v), free(out), free(args.kv.pages);
+    rig_free(inv_freq), rig_free(q), rig_free(k), rig_free(v), rig_free(out), rig_free(args.kv.pages);
+    rig_free(table), rig_free(slot), rig_free(kv_position), rig_free(position);
 }
 
 static void test_rope_turns_and_writes(void **unused)

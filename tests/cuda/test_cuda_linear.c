@@ -101,8 +101,8 @@ static rig_weight make_weight(tn_enc enc, uint32_t rows, uint32_t columns, uint3
 static void free_weight(rig_weight *w)
 {
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
-        free(w->plane[p]);
-    free(w->memory);
+        rig_free(w->plane[p]);
+    rig_free(w->memory);
 }
 
 /* clang-format off */
@@ -151,7 +151,7 @@ static void test_repacked_weights_keep_every_value(void **unused)
             for (uint32_t n = 0; n < rows; n++)
                 for (uint32_t k = 0; k < columns; k++)
                     assert_true(out[n * columns + k] == canonical_stored(&w.enc, w.plane, columns, n, k));
-            free(out);
+            rig_free(out);
             free_weight(&w);
         }
 }
@@ -190,7 +190,7 @@ static void check_linear(const tn_enc *enc, uint32_t rows, uint32_t n_rows, uint
             double magnitude, sum = reference_dot(&w, x + r * stride, n, &magnitude);
             rig_near(y[r * n_rows + n], sum + (double)bias[n], 0, 2e-6 * magnitude + 1e-6);
         }
-    free(x), free(bias), free(y), free(partial);
+    rig_free(x), rig_free(bias), rig_free(y), rig_free(partial);
     free_weight(&w);
 }
 
@@ -232,7 +232,7 @@ static void test_products_do_not_depend_on_the_batch(void **unused)
             assert_int_equal(cuda_linear(&args, NULL), TN_OK);
             assert_memory_equal(some, all + (ROWS - counts[i]) * N, counts[i] * N * sizeof *some);
         }
-        free(x), free(all), free(some), free(partial);
+        rig_free(x), rig_free(all), rig_free(some), rig_free(partial);
         free_weight(&w);
     }
 }
@@ -254,7 +254,7 @@ static void test_rows_that_pad_a_matrix_are_zero(void **unused)
             double magnitude = 0, sum = n < N ? reference_dot(&w, x, n, &magnitude) : 0;
             rig_near(y[n], sum, 0, 2e-6 * magnitude);
         }
-        free(x), free(y);
+        rig_free(x), rig_free(y);
         free_weight(&w);
     }
 }
@@ -263,7 +263,7 @@ static void test_embedding_reads_quantized_rows(void **unused)
 {
     (void)unused;
     uint32_t state = 8;
-    const int32_t token[3] = {4, 40, 31};
+    int32_t *token = rig_copy((int32_t[]){4, 40, 31}, 3 * sizeof *token);
     rig_weight w = make_weight(encodings[13], 33, 512, &state);
     float *out = rig_alloc(3 * 512 * sizeof *out);
     cuda_embed_args args = {&w.weight, token, NULL, NULL, out, TN_F32, 512, 3, 0, 2, 0};
@@ -272,7 +272,7 @@ static void test_embedding_reads_quantized_rows(void **unused)
         for (uint32_t k = 0; k < 512; k++)
             assert_true(out[t * 512 + k] ==
                         (token[t] == 40 ? 0 : 2 * canonical_stored(&w.enc, w.plane, 512, (uint64_t)token[t], k)));
-    free(out);
+    rig_free(out), rig_free(token);
     free_weight(&w);
 }
 
