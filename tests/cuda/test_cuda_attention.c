@@ -20,10 +20,24 @@ typedef struct rig_state {
     uint32_t total;
 } rig_state;
 
-static float stored(float value, uint32_t type, uint16_t *ret_bits)
+/* Puts a value into a page and returns what is left of it. */
+static float store(float value, uint32_t type, void *page, uint64_t at)
 {
-    *ret_bits = type == TN_F16 ? f16_from_float(value) : bf16_from_float(value);
-    return type == TN_F16 ? float_from_f16(*ret_bits) : float_from_bf16(*ret_bits);
+    uint16_t bits = type == TN_F16 ? f16_from_float(value) : bf16_from_float(value);
+
+    if (type == TN_F32) {
+        ((float *)page)[at] = value;
+        return value;
+    }
+    ((uint16_t *)page)[at] = bits;
+    return type == TN_F16 ? float_from_f16(bits) : float_from_bf16(bits);
+}
+
+static float load(uint32_t type, const void *page, uint64_t at)
+{
+    if (type == TN_F16)
+        return float_from_f16(((const uint16_t *)page)[at]);
+    return rig_at(page, type, at);
 }
 
 /* Fills the pages of one sequence, in a scattered order; pages that a window has left behind do not exist. */
@@ -41,18 +55,17 @@ static void fill_sequence(const rig_case *c, rig_state *s, uint32_t seq, uint32_
         uint32_t *page = &s->table[seq * TABLE + t / c->page_tokens];
         if (*page == 0x7fffffff)
             *page = (*next_page)++ * 5 % PAGES;
-        uint16_t *base = (uint16_t *)(void *)((char *)s->kv.pages + *page * s->kv.page_stride);
+        void *base = (char *)s->kv.pages + *page * s->kv.page_stride;
         for (uint32_t i = 0; i < k_width; i++) {
             float *value = &s->k[seq][t * k_width + i];
-            *value =
-                stored(*value, c->type,
-                       &base[(i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim]);
+            *value = store(*value, c->type, base,
+                           (i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim);
         }
-        base += c->kv_heads * c->page_tokens * c->head_dim;
         for (uint32_t i = 0; i < v_width; i++) {
             float *value = &s->v[seq][t * v_width + i];
-            *value = stored(*value, c->type,
-                            &base[(i / c->v_dim * c->page_tokens + t % c->page_tokens) * c->v_dim + i % c->v_dim]);
+            *value = store(*value, c->type, base,
+                           c->kv_heads * c->page_tokens * c->head_dim +
+                               (i / c->v_dim * c->page_tokens + t % c->page_tokens) * c->v_dim + i % c->v_dim);
         }
     }
 }
@@ -62,14 +75,15 @@ static void set_up(const rig_case *c, rig_state *s)
     uint32_t state = c->heads * 7 + c->head_dim, next_page = 1;
 
     *s = (rig_state){.table = rig_alloc(SLOTS * TABLE * sizeof *s->table)};
-    s->kv = (cuda_kv){.page_stride = cuda_kv_page_bytes(c->kv_heads, c->head_dim, c->v_dim, c->page_tokens) + 16,
-                      .table = s->table,
-                      .table_stride = TABLE,
-                      .page_tokens = c->page_tokens,
-                      .kv_heads = c->kv_heads,
-                      .head_dim = c->head_dim,
-                      .v_dim = c->v_dim,
-                      .type = c->type};
+    s->kv =
+        (cuda_kv){.page_stride = cuda_kv_page_bytes(c->type, c->kv_heads, c->head_dim, c->v_dim, c->page_tokens) + 16,
+                  .table = s->table,
+                  .table_stride = TABLE,
+                  .page_tokens = c->page_tokens,
+                  .kv_heads = c->kv_heads,
+                  .head_dim = c->head_dim,
+                  .v_dim = c->v_dim,
+                  .type = c->type};
     s->kv.pages = rig_alloc(PAGES * s->kv.page_stride);
     for (uint32_t seq = 0; seq < SLOTS; seq++) {
         fill_sequence(c, s, seq, &next_page, &state);
@@ -228,9 +242,15 @@ static void test_attention_equals_the_definition(void **unused)
     check_case(base);
     base.type = TN_F16, base.page_tokens = 8;
     check_case(base);
+    base.type = TN_F32;
+    check_case(base);
     base.type = TN_BF16, base.window = 50, base.softcap = 5, base.page_tokens = 32;
     check_case(base);
+    base.type = TN_F32;
+    check_case(base);
     base.sinks = true, base.window = 0, base.head_dim = 40, base.v_dim = 24;
+    check_case(base);
+    base.type = TN_BF16;
     check_case(base);
 }
 
@@ -266,7 +286,7 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
     uint16_t *q = rig_bf16(ROWS * H * D, 1, &state), *k = rig_bf16(ROWS * G * D, 1, &state);
     uint16_t *v = rig_bf16(ROWS * G * DV, 1, &state), *out = rig_alloc(ROWS * H * D * 2);
     uint16_t before_q[ROWS * H * D], before_k[ROWS * G * D];
-    cuda_rope_kv_args args = {.kv = {.page_stride = cuda_kv_page_bytes(G, D, DV, TOKENS),
+    cuda_rope_kv_args args = {.kv = {.page_stride = cuda_kv_page_bytes(type, G, D, DV, TOKENS),
                                      .table = table,
                                      .table_stride = 4,
                                      .page_tokens = TOKENS,
@@ -313,24 +333,23 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
                                        (second ? 1 : -1) * (double)float_from_bf16(x[other]) * sin((double)angle));
                 }
                 const uint16_t *got = is_q ? (separate ? out : q) + (r * H + h) * D + d : k + (r * G + h - H) * D + d;
-                if (!is_q && pages) {
-                    assert_int_equal(*got, x[d]);
-                    if (slot[r] == CUDA_NO_ROW)
-                        continue;
-                    got = (uint16_t *)(void *)((char *)args.kv.pages +
-                                               table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride) +
-                          ((h - H) * TOKENS + kv_position[r] % TOKENS) * D + d;
+                if (is_q || !pages) {
+                    rig_near(float_from_bf16(*got), expected, 0x1p-8, 1e-5);
+                    continue;
                 }
-                float value = !is_q && pages && type == TN_F16 ? float_from_f16(*got) : float_from_bf16(*got);
-                rig_near(value, expected, 0x1p-8, 1e-5);
+                assert_int_equal(*got, x[d]);
+                if (slot[r] == CUDA_NO_ROW)
+                    continue;
+                const void *page =
+                    (char *)args.kv.pages + table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride;
+                rig_near(load(type, page, ((h - H) * TOKENS + kv_position[r] % TOKENS) * D + d), expected,
+                         rig_rounding(type), 1e-5);
             }
     for (uint32_t r = 0; pages && r < ROWS; r++)
         for (uint32_t i = 0; i < G * DV && slot[r] != CUDA_NO_ROW; i++) {
-            const uint16_t *page =
-                (uint16_t *)(void *)((char *)args.kv.pages +
-                                     table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride);
-            uint16_t got = page[G * TOKENS * D + (i / DV * TOKENS + kv_position[r] % TOKENS) * DV + i % DV];
-            float value = type == TN_F16 ? float_from_f16(got) : float_from_bf16(got);
+            const void *page =
+                (char *)args.kv.pages + table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride;
+            float value = load(type, page, G * TOKENS * D + (i / DV * TOKENS + kv_position[r] % TOKENS) * DV + i % DV);
             assert_true(value == float_from_bf16(v[r * G * DV + i]));
         }
     rig_free(inv_freq), rig_free(q), rig_free(k), rig_free(v), rig_free(out), rig_free(args.kv.pages);
@@ -343,6 +362,7 @@ static void test_rope_turns_and_writes(void **unused)
     for (uint32_t style = TN_ROPE_HALVES; style <= TN_ROPE_PAIRS; style++) {
         check_rope(24, style, true, false, TN_BF16);
         check_rope(12, style, true, true, TN_F16);
+        check_rope(24, style, true, true, TN_F32);
         check_rope(0, style, true, false, TN_BF16);
         check_rope(24, style, false, true, TN_BF16);
     }

@@ -119,6 +119,11 @@ static const tn_enc encodings[] = {
     INT(TN_Q_SIGNED, 8, 32, TN_F16, TN_ZERO_NONE),      /* Q8_0 */
     INT(TN_Q_UNSIGNED, 4, 128, TN_F16, TN_ZERO_POINT),  /* AWQ */
     INT(TN_Q_UNSIGNED, 8, 64, TN_BF16, TN_ZERO_POINT),
+    INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_POINT),
+    INT(TN_Q_UNSIGNED, 3, 64, TN_F16, TN_ZERO_FLOAT),
+    INT(TN_Q_UNSIGNED, 6, 32, TN_BF16, TN_ZERO_FLOAT),
+    INT(TN_Q_SIGNED, 7, 64, TN_F32, TN_ZERO_FLOAT),
+    INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT),
     INT(TN_Q_UNSIGNED, 3, 128, TN_F16, TN_ZERO_POINT),
     INT(TN_Q_UNSIGNED, 2, 64, TN_F32, TN_ZERO_POINT),
     INT(TN_Q_SIGNED, 8, 100000, TN_F32, TN_ZERO_NONE),  /* one scale per output */
@@ -135,7 +140,7 @@ static const tn_enc encodings[] = {
      .scale2_type = TN_F16},
 };
 /* clang-format on */
-enum { ENCODINGS = sizeof encodings / sizeof encodings[0] };
+enum { Q4_K = 18, ENCODINGS = sizeof encodings / sizeof encodings[0] };
 
 static void test_repacked_weights_keep_every_value(void **unused)
 {
@@ -264,9 +269,9 @@ static void test_embedding_reads_quantized_rows(void **unused)
     (void)unused;
     uint32_t state = 8;
     int32_t *token = rig_copy((int32_t[]){4, 40, 31}, 3 * sizeof *token);
-    rig_weight w = make_weight(encodings[13], 33, 512, &state);
+    rig_weight w = make_weight(encodings[Q4_K], 33, 512, &state);
     float *out = rig_alloc(3 * 512 * sizeof *out);
-    cuda_embed_args args = {&w.weight, token, NULL, NULL, out, TN_F32, 512, 3, 0, 2, 0};
+    cuda_embed_args args = {&w.weight, token, NULL, NULL, NULL, out, TN_F32, 512, 3, 0, 2, 0};
     assert_int_equal(cuda_embed(&args, NULL), TN_OK);
     for (uint32_t t = 0; t < 3; t++)
         for (uint32_t k = 0; k < 512; k++)
@@ -282,8 +287,8 @@ static void test_encodings_without_a_kernel_are_refused(void **unused)
     cuda_weight weight;
     cuda_weight_size size;
     const tn_enc refused[] = {
-        INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_NONE),       INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
-        INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT),      INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 9, 32, TN_F16, TN_ZERO_NONE),       INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 1, 32, TN_F16, TN_ZERO_FLOAT),      INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
         {.family = TN_ENC_FLOAT, .qtype = TN_F16, .bits = 16}, {.family = 99, .bits = 4, .group_k = 32},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)

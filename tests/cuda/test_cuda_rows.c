@@ -188,7 +188,8 @@ static void test_select_permute_and_interleave_move(void **unused)
     }
     for (uint32_t i = 0; i < 24; i++)
         perm[i] = (i * 7 + 3) % 24;
-    cuda_permute_columns_args permute = {x, perm, turned, 5, 24, 24, 24};
+    cuda_permute_columns_args permute = {
+        .x = x, .perm = perm, .out = turned, .rows = 5, .columns = 24, .x_stride = 24, .out_stride = 24};
     assert_int_equal(cuda_permute_columns(&permute, NULL), TN_OK);
     for (uint32_t i = 0; i < 5 * 24; i++)
         assert_int_equal(turned[i], x[i / 24 * 24 + perm[i % 24]]);
@@ -199,6 +200,51 @@ static void test_select_permute_and_interleave_move(void **unused)
     for (uint32_t i = 0; i < 27; i++)
         assert_true(whole[i] == parts[(i % 9 / 5 * 3 + i / 9) * 5 + i % 9 % 5]);
     rig_free(x), rig_free(out), rig_free(turned), rig_free(parts), rig_free(whole), rig_free(row), rig_free(perm);
+}
+
+/* Choices of experts with an order of columns each, of which one has no choice; and a rank's half of columns that two
+ * ranks hold the halves of. */
+static void test_permute_follows_experts_and_ranks(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 4, CHOICES = 7, E = 3, K = 40, HALF = K / 2, STRIDE = 24 };
+    uint32_t state = 2, *perm = rig_alloc(E * K * sizeof *perm);
+    uint32_t *start = rig_copy((uint32_t[]){0, 3, 3, CHOICES}, 4 * sizeof *start);
+    uint32_t *place_row = rig_copy((uint32_t[]){3, 0, 1, 2, 3, 0, 1}, CHOICES * sizeof *place_row);
+    uint16_t *x = rig_bf16(ROWS * K, 1, &state), *out = rig_alloc(CHOICES * K * 2);
+    uint16_t *gathered = rig_bf16(2 * ROWS * STRIDE, 1, &state);
+    cuda_permute_columns_args args = {.x = x,
+                                      .perm = perm,
+                                      .expert_start = start,
+                                      .place_row = place_row,
+                                      .out = out,
+                                      .rows = CHOICES,
+                                      .columns = K,
+                                      .x_stride = K,
+                                      .out_stride = K,
+                                      .experts = E};
+
+    for (uint32_t i = 0; i < E * K; i++)
+        perm[i] = (i % K * 7 + i / K) % K;
+    assert_int_equal(cuda_permute_columns(&args, NULL), TN_OK);
+    for (uint32_t i = 0; i < CHOICES * K; i++)
+        assert_int_equal(out[i], x[place_row[i / K] * K + perm[(i / K < 3 ? 0 : 2) * K + i % K]]);
+
+    args = (cuda_permute_columns_args){.x = gathered,
+                                       .perm = perm + HALF,
+                                       .out = out,
+                                       .rows = ROWS,
+                                       .columns = HALF,
+                                       .x_stride = STRIDE,
+                                       .out_stride = HALF,
+                                       .part_columns = HALF,
+                                       .part_rows = ROWS};
+    assert_int_equal(cuda_permute_columns(&args, NULL), TN_OK);
+    for (uint32_t i = 0; i < ROWS * HALF; i++) {
+        uint32_t column = perm[HALF + i % HALF];
+        assert_int_equal(out[i], gathered[(column / HALF * ROWS + i / HALF) * STRIDE + column % HALF]);
+    }
+    rig_free(perm), rig_free(start), rig_free(place_row), rig_free(x), rig_free(out), rig_free(gathered);
 }
 
 static void test_kv_copy_moves_pages_of_all_layers(void **unused)
@@ -236,7 +282,7 @@ static void test_embed_takes_this_ranks_rows(void **unused)
             uint16_t *rows = rig_bf16(10 * table.stride, 1, &state);
             float *embed = rig_floats(6 * columns, 1, &state), *out = rig_alloc(6 * columns * sizeof *out);
             table.codes = rows;
-            cuda_embed_args args = {&table, token, prev, embed, out, TN_F32, columns, 6, first, 3, 0};
+            cuda_embed_args args = {&table, token, prev, embed, NULL, out, TN_F32, columns, 6, first, 3, 0};
             assert_int_equal(cuda_embed(&args, NULL), TN_OK);
             for (uint32_t t = 0; t < 6; t++)
                 for (uint32_t k = 0; k < columns; k++) {
@@ -276,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_add_scales_and_converts),
         cmocka_unit_test(test_softcap_equals_the_definition),
         cmocka_unit_test(test_select_permute_and_interleave_move),
+        cmocka_unit_test(test_permute_follows_experts_and_ranks),
         cmocka_unit_test(test_kv_copy_moves_pages_of_all_layers),
         cmocka_unit_test(test_embed_takes_this_ranks_rows),
         cmocka_unit_test(test_shapes_are_refused),
