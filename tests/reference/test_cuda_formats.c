@@ -195,6 +195,72 @@ static void test_a_cache_that_rounds_nothing(void **state)
     check(affine(TN_Q_SIGNED, 8, 32, TN_ZERO_NONE), 2, TN_F32);
 }
 
+/* A block of the first matrix: codes and scales of zeros, columns in order. */
+static tn_status store(model_rig *rig, tn_model *model, const char *fault, uint32_t *perm, tn_error *err)
+{
+    static uint8_t codes[1 << 16], scales[1 << 16];
+    const void *plane[TN_PLANE_LIMIT] = {codes, scales, NULL, NULL, perm};
+    uint64_t bytes[TN_PLANE_LIMIT], n, k;
+    uint32_t id = 0;
+
+    for (model_graph_weight_shape(rig->graph, id, &n, &k); n == 1; model_graph_weight_shape(rig->graph, id, &n, &k))
+        id++;
+    for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
+        bytes[p] = tn_plane_bytes(&rig->enc[id], p, n, k);
+        plane[p] = bytes[p] ? plane[p] : NULL;
+    }
+    assert_true(bytes[TN_PLANE_CODES] <= sizeof codes && bytes[TN_PLANE_SCALE] <= sizeof scales);
+    for (uint32_t i = 0; i < k; i++)
+        perm[i] = i;
+    memset(codes, 0, sizeof codes);
+    if (strcmp(fault, "nan") == 0)
+        codes[k + 3] = 0xff;
+    if (strcmp(fault, "perm") == 0)
+        perm[5] = (uint32_t)k;
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = n,
+                              .n_k = k,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+    return rig->backend->weight(model, id, &planes, err);
+}
+
+/* A NaN would be 480 in a product; an order that leads outside the row would be followed. */
+static void test_contents_that_kernels_cannot_take_are_refused(void **state)
+{
+    (void)state;
+    tn_enc enc = affine(TN_Q_E4M3, 8, 32, TN_ZERO_NONE);
+    uint32_t perm[1024];
+    char path[256];
+    model_rig rig;
+    tn_model *model;
+    tn_error err = TN_ERROR_INIT;
+
+    enc.flags = TN_ENC_PERM_K;
+    family_quantizer_choose(enc);
+    family_directory_make("llama", edit, path);
+    rig_open(&rig, path, NULL, cuda_tp_backend(), limits_of(1, 0));
+    const tn_compile compile = {.struct_size = sizeof compile,
+                                .graph = rig.graph,
+                                .api = rig.api,
+                                .weight_enc = rig.enc,
+                                .weight_enc_stride = sizeof *rig.enc,
+                                .max_tokens = 1,
+                                .max_seqs = 1,
+                                .max_outputs = 1,
+                                .max_model_len = FAMILY_PROMPT};
+    assert_int_equal(rig.backend->compile(rig.dev, &compile, &model, &err), TN_OK);
+    assert_int_equal(store(&rig, model, "nan", perm, &err), TN_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "row 1, column 3 is NaN"));
+    assert_int_equal(store(&rig, model, "perm", perm, &err), TN_E_ARGUMENT);
+    assert_non_null(strstr(err.msg, "column 5 multiplies input"));
+    assert_int_equal(store(&rig, model, "", perm, &err), TN_OK);
+    rig.backend->model_free(model);
+    rig_close(&rig);
+    family_directory_remove(path);
+}
+
 static int load(void **state)
 {
     family_quantizer_begin(&dummy_weights_table);
@@ -213,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_codes_that_are_looked_up),
         cmocka_unit_test(test_e4m3_and_scales_that_rows_share),
         cmocka_unit_test(test_a_cache_that_rounds_nothing),
+        cmocka_unit_test(test_contents_that_kernels_cannot_take_are_refused),
     };
     return cmocka_run_group_tests(tests, load, family_golden_drop);
 }

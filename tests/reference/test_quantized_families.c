@@ -12,6 +12,7 @@
 #include "options.h"
 #include "tenon/interp.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
