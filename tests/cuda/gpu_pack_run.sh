@@ -1,6 +1,7 @@
 #!/bin/sh
 # run [NAME...]: the tests of this folder (gpu_pack.py) on this machine's GPUs: a line for each, then the total; all, or those named.
-# Output goes to logs, here or in the folder GPU_LOGS. Status 0: all passed that can run here; 77: there is no GPU.
+# Output goes to logs, here or in the folder GPU_LOGS; a test has GPU_TEST_SECONDS (300), under compute-sanitizer three times that.
+# Status 0: all passed that can run here; 77: there is no GPU.
 # A test that a machine cannot run (a second device, compute-sanitizer) is named and counted; one that skips itself beside a GPU has
 # failed. `run bench [ARG...]` measures instead.
 cd "$(dirname "$0")" || exit 1
@@ -34,7 +35,7 @@ while read -r name needs tool program arguments; do
         not_run=$((not_run + 1))
         continue
     fi
-    command=
+    seconds=${GPU_TEST_SECONDS:-300} command=
     if [ "$tool" != none ]; then
         if [ -z "$sanitizer" ]; then
             echo "not run  $name: compute-sanitizer is not here"
@@ -42,7 +43,9 @@ while read -r name needs tool program arguments; do
             continue
         fi
         command="$sanitizer --tool $tool --error-exitcode 1"
+        seconds=$((3 * seconds))
     fi
+    command -v timeout >/dev/null && command="timeout $seconds $command"
     begin=$(date +%s)
     # shellcheck disable=SC2086 # words on purpose
     $command "bin/$program" $arguments >"$logs/$name" 2>&1 </dev/null
