@@ -3,7 +3,7 @@
  * gather.
  */
 #include "ordered_sum.h"
-#include "program.h"
+#include "planes.h"
 
 #include <string.h>
 
@@ -108,6 +108,38 @@ static void add_reduce(builder *b, uint32_t value, uint32_t part)
         b->p->reduce_columns = columns;
 }
 
+/* Rows of x, of which a rank may have its columns only, in the column order of a permuted weight. Those of its stored
+ * columns that a rank holds multiply inputs anywhere, so ranks gather what they have first. `each`: as in buffer_add.
+ */
+static operand permute(builder *b, step *s, operand x, bool cut, uint32_t rows, uint32_t each)
+{
+    const weight_cut *weight = &b->p->weights[s->weight].cut;
+
+    if (b->failed)
+        return x;
+    s->in[0] = x;
+    s->columns = (uint32_t)weight->columns;
+    if (cut && b->p->world > 1)
+        s->sum = buffer_add(b, TN_BF16, buffer_of(b, x)->columns, rows, each * b->p->world);
+    return (operand){.buffer = s->out = buffer_add(b, TN_BF16, s->columns, rows, each)};
+}
+
+/* What a product with weight `id` reads of a value. */
+static operand product_input(builder *b, uint32_t value, uint32_t id)
+{
+    const program_weight *w = &b->p->weights[id];
+    operand x = as_bf16(b, value);
+
+    if (columns_are_permuted(&w->enc)) {
+        step *s = step_add(b, STEP_PERMUTE, rows_of(b, value));
+        s->weight = id;
+        return permute(b, s, x, b->place[value].cut, rows_of(b, value), 1);
+    }
+    if (w->cut.shard == TN_SHARD_COLUMNS)
+        return part_of(b, value, x, (uint32_t)w->cut.columns, w->cut.replicas);
+    return x;
+}
+
 static void lower_embed(builder *b, const tn_node *n)
 {
     uint32_t value = n->out[0], columns = columns_of(b, value);
@@ -126,11 +158,9 @@ static void lower_linear(builder *b, const tn_node *n)
     uint32_t value = n->out[0], id = graph_view_weight(b->view, n, 1);
     const weight_cut *cut = &b->p->weights[id].cut;
     bool by_columns = cut->shard == TN_SHARD_COLUMNS;
-    operand x = as_bf16(b, n->in[0]);
+    operand x = product_input(b, n->in[0], id);
     uint32_t type = type_for_readers(b, value), columns = (uint32_t)cut->rows;
 
-    if (by_columns)
-        x = part_of(b, n->in[0], x, (uint32_t)cut->columns, cut->replicas);
     if (b->p->weights[id].roles & ROLE_ATTENTION_OUT || b->view->weight[id].value.shard == TN_SHARD_COLUMNS)
         type = by_columns ? b->p->reduce_type : TN_F32;
     uint32_t out = by_columns ? buffer_add(b, type, columns, rows_of(b, value), 1)
@@ -150,7 +180,7 @@ static void lower_logits(builder *b, const tn_node *n)
 {
     program *p = b->p;
     uint32_t value = n->out[0], id = graph_view_weight(b->view, n, 1), columns = (uint32_t)p->weights[id].cut.rows;
-    operand x = as_bf16(b, n->in[0]);
+    operand x = product_input(b, n->in[0], id);
     bool cut = p->weights[id].cut.shard == TN_SHARD_ROWS;
 
     p->hidden = b->place[n->in[0]].at.buffer;
@@ -377,11 +407,20 @@ static step *moe_step(builder *b, const tn_node *n, uint32_t kind)
 
 static void lower_expert(builder *b, const tn_node *n, uint32_t input, operand x, uint32_t out)
 {
+    uint32_t id = graph_view_weight(b->view, n, input), rows = rows_of(b, n->out[0]);
+    bool down = input == TN_MOE_IN_DOWN, permuted = columns_are_permuted(&b->p->weights[id].enc);
+
+    if (permuted) { /* once per choice: each expert has an order of its own */
+        step *s = moe_step(b, n, STEP_PERMUTE);
+        s->weight = id;
+        s->gather = !down;
+        x = permute(b, s, x, down, rows, s->chosen);
+    }
     step *s = moe_step(b, n, STEP_EXPERT);
-    s->weight = graph_view_weight(b->view, n, input);
+    s->weight = id;
     s->bias = graph_view_weight(b->view, n, input + TN_MOE_IN_GATE_BIAS - TN_MOE_IN_GATE);
-    s->bias_by_rows = input != TN_MOE_IN_DOWN;
-    s->gather = input != TN_MOE_IN_DOWN;
+    s->bias_by_rows = !down;
+    s->gather = !down && !permuted;
     s->in[0] = x;
     s->out = out;
     s->columns = (uint32_t)b->p->weights[s->weight].cut.rows;
@@ -399,11 +438,13 @@ static void lower_moe(builder *b, const tn_node *n)
     uint32_t up = buffer_add(b, TN_BF16, hidden, rows, chosen), act = buffer_add(b, TN_BF16, hidden, rows, chosen);
     uint32_t y = buffer_add(b, TN_F32, width, rows, chosen), part = buffer_add(b, b->p->reduce_type, width, rows, 1);
 
+    uint32_t router = graph_view_weight(b->view, n, TN_MOE_IN_ROUTER);
+    operand scored = product_input(b, n->in[0], router);
     step *s = step_add(b, STEP_LINEAR, rows);
-    s->in[0] = x;
+    s->in[0] = scored;
     s->out = logits;
     s->columns = experts;
-    s->weight = graph_view_weight(b->view, n, TN_MOE_IN_ROUTER);
+    s->weight = router;
     s->bias = graph_view_weight(b->view, n, TN_MOE_IN_ROUTER_BIAS);
     s->bias_by_rows = true;
     s = moe_step(b, n, STEP_ROUTE);

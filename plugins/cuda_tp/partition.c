@@ -16,21 +16,41 @@ static uint64_t least_common_multiple(uint64_t a, uint64_t b)
     return a / x * b;
 }
 
-/* Rows of a quantized matrix stay together in panels, and as long as they share a scale. */
-static uint64_t row_unit(const weight_view *w)
+/* Whether equal parts of `part` among `all` elements, of which `group` share a scale, have whole groups, or each has
+ * its place within one. */
+static bool keeps_groups(uint64_t part, uint64_t group, uint64_t all)
 {
-    if (w->enc.family == TN_ENC_FLOAT)
-        return 1;
-    return least_common_multiple(CUDA_PANEL, w->enc.group_n ? w->enc.group_n : 1);
+    return group <= 1 || group >= all || part % group == 0 || group % part == 0;
 }
 
-/* Columns of a quantized matrix stay together in whole bytes and groups; rows of floats start on 16 bytes. */
-static uint64_t column_unit(const weight_view *w)
+/* What a part has a multiple of: `unit`, and as a rule whole groups. */
+static uint64_t unit_with_groups(uint64_t unit, uint64_t group, uint64_t all)
 {
-    uint64_t unit = 8;
-    if (w->enc.group_k)
-        unit = least_common_multiple(unit, w->enc.group_k);
-    return w->enc.group2_k ? least_common_multiple(unit, w->enc.group2_k) : unit;
+    return group > 1 && group < all ? least_common_multiple(unit, group) : unit;
+}
+
+/* Rows of a quantized matrix stay together in panels. */
+static uint64_t row_unit(const weight_view *w)
+{
+    return w->enc.family == TN_ENC_FLOAT ? 1 : CUDA_PANEL;
+}
+
+/* Rows that share a scale lie within one run, or all of them do. */
+static bool rows_keep_scales(const weight_view *w, const weight_cut *cut)
+{
+    const uint64_t all = cut->run_rows * cut->runs;
+
+    return keeps_groups(cut->rows, w->enc.group_n, all) &&
+           (cut->runs == 1 || keeps_groups(cut->run_rows, w->enc.group_n, all));
+}
+
+/* Columns of a quantized matrix stay together in whole bytes; rows of floats start on 16 bytes. */
+enum { COLUMN_UNIT = 8 };
+
+static bool columns_keep_scales(const weight_view *w, uint64_t part)
+{
+    const uint64_t all = (uint64_t)w->value.dim[1];
+    return keeps_groups(part, w->enc.group_k, all) && keeps_groups(part, w->enc.group2_k, all);
 }
 
 static tn_status refuse(const weight_view *w, uint64_t extent, const char *what, uint64_t unit, uint32_t world,
@@ -43,7 +63,8 @@ static tn_status refuse(const weight_view *w, uint64_t extent, const char *what,
 /* Vocabulary rows: equal numbers of whole panels and scales; the last ranks may have fewer rows, or none. */
 static void cut_vocabulary(const weight_view *w, weight_cut *cut, uint32_t world)
 {
-    uint64_t rows = (cut->run_rows + world - 1) / world, unit = least_common_multiple(CUDA_PANEL, row_unit(w));
+    uint64_t rows = (cut->run_rows + world - 1) / world;
+    uint64_t unit = unit_with_groups(CUDA_PANEL, w->enc.group_n, cut->run_rows);
     if (world > 1)
         cut->rows = (rows + unit - 1) / unit * unit;
 }
@@ -60,25 +81,30 @@ static tn_status cut_kv(const weight_view *w, weight_cut *cut, uint32_t world, t
     } else {
         return refuse(w, heads, "key/value heads", 1, world, err);
     }
-    return cut->rows % row_unit(w) ? refuse(w, cut->run_rows, "rows", row_unit(w), world, err) : TN_OK;
+    if (cut->rows % row_unit(w) || !rows_keep_scales(w, cut))
+        return refuse(w, cut->run_rows, "rows", unit_with_groups(row_unit(w), w->enc.group_n, cut->run_rows), world,
+                      err);
+    return TN_OK;
 }
 
 static tn_status cut_rows(const weight_view *w, weight_cut *cut, uint32_t world, tn_error *err)
 {
     uint64_t unit = least_common_multiple(row_unit(w), w->roles & ROLE_QUERY ? w->head : 8);
 
-    if (cut->run_rows % (unit * world))
-        return refuse(w, cut->run_rows, "rows", unit, world, err);
     cut->rows = cut->run_rows / world;
+    if (cut->run_rows % (unit * world) || !rows_keep_scales(w, cut))
+        return refuse(w, cut->run_rows, "rows", unit_with_groups(unit, w->enc.group_n, cut->run_rows), world, err);
     return TN_OK;
 }
 
 static tn_status cut_columns(const weight_view *w, weight_cut *cut, uint32_t world, tn_error *err)
 {
-    uint64_t unit = least_common_multiple(column_unit(w), w->roles & ROLE_ATTENTION_OUT ? w->head : 1);
+    uint64_t unit = least_common_multiple(COLUMN_UNIT, w->roles & ROLE_ATTENTION_OUT ? w->head : 1), all = cut->columns;
 
-    if (cut->columns % (unit * world))
-        return refuse(w, cut->columns, "columns", unit, world, err);
+    if (all % (unit * world) || !columns_keep_scales(w, all / world)) {
+        unit = unit_with_groups(unit, w->enc.group_k, all);
+        return refuse(w, all, "columns", unit_with_groups(unit, w->enc.group2_k, all), world, err);
+    }
     cut->columns /= world;
     return TN_OK;
 }

@@ -15,7 +15,7 @@ uint64_t plan_staging_bytes(const program *p)
     for (uint32_t id = 0; id < p->view.api->weight_count; id++) {
         const program_weight *w = &p->weights[id];
         uint64_t bytes =
-            w->roles & ROLE_VECTOR ? w->bytes : planes_packed_bytes(&w->enc, plane_row_unit(&w->enc), w->cut.columns);
+            w->roles & ROLE_VECTOR ? w->bytes : planes_packed_bytes(&w->own, plane_row_unit(&w->own), w->cut.columns);
         most = bytes > most ? bytes : most;
     }
     return align_up(most);

@@ -1,6 +1,6 @@
 /* program.c: see program.h. Weights are laid out first, then nodes are lowered (lower.c), then buffers get lifetimes
  * and offsets. */
-#include "program.h"
+#include "planes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +84,18 @@ static uint64_t local_rows(const program_weight *w)
     return w->cut.rows * w->cut.runs;
 }
 
+/* Orders of columns differ between experts at most, so that a product has one. */
+static tn_status check_parts(const weight_view *w, tn_error *err)
+{
+    uint64_t orders = perm_count(&w->enc, (uint64_t)w->value.dim[0]);
+
+    return orders <= 1 || orders == w->experts
+               ? TN_OK
+               : tn_fail(err, TN_E_UNSUPPORTED,
+                         "%s: %llu parts with columns in orders of their own, which are no experts", w->value.name,
+                         (unsigned long long)orders);
+}
+
 static tn_status lay_out_weight(program *p, uint32_t id, tn_error *err)
 {
     const weight_view *from = &p->view.weight[id];
@@ -95,12 +107,18 @@ static tn_status lay_out_weight(program *p, uint32_t id, tn_error *err)
                           .columns = (uint64_t)from->value.dim[1],
                           .roles = from->roles,
                           .offset = p->weight_bytes};
-    tn_status status = partition_weight(&p->view, id, p->world, &w->cut, err);
+    tn_status status = check_parts(from, err);
+    if (status == TN_OK)
+        status = partition_weight(&p->view, id, p->world, &w->cut, err);
+    w->own = w->enc;
+    if (status == TN_OK && w->cut.shard == TN_SHARD_ROWS && w->own.group_n > w->cut.rows)
+        w->own.group_n = (uint32_t)w->cut.rows;
     if (status == TN_OK && !(w->roles & ROLE_VECTOR)) {
-        status = cuda_weight_layout(&w->enc, local_rows(w), w->cut.columns, &w->layout, &w->size);
+        status = cuda_weight_layout(&w->own, local_rows(w), w->cut.columns, &w->layout, &w->size);
         if (status != TN_OK)
             return tn_fail(err, status, "%s: there are no kernels for its encoding", w->name);
-        w->bytes = align_up(w->size.total);
+        w->perm_at = align_up(w->size.total);
+        w->bytes = w->perm_at + align_up(perm_count(&w->enc, w->rows) * w->cut.columns * sizeof(uint32_t));
     } else if (status == TN_OK) {
         w->bytes = align_up(local_rows(w) * w->cut.columns * sizeof(float));
     }
@@ -112,16 +130,16 @@ static tn_status lay_out_kv(program *p, tn_error *err)
 {
     uint32_t type = p->view.compile->kv_dtype ? p->view.compile->kv_dtype : TN_BF16;
 
-    if (type != TN_BF16 && type != TN_F16)
-        return tn_fail(err, TN_E_UNSUPPORTED,
-                       "engine.kv_cache_dtype: CUDA keeps keys and values as bfloat16 or float16");
+    if (type != TN_BF16 && type != TN_F16 && type != TN_F32)
+        return tn_fail(err, TN_E_UNSUPPORTED, "engine.kv_cache_dtype: keys and values of type %u", type);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++) {
         kv_layout *kv = &p->kv[g];
         kv->shape = p->view.kv[g];
         kv->type = type;
         kv->kv_heads = kv->shape.kv_heads < p->world ? 1 : kv->shape.kv_heads / p->world;
         kv->table_stride = (p->view.compile->max_model_len + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
-        kv->layer_page_bytes = cuda_kv_page_bytes(kv->kv_heads, kv->shape.head_dim, kv->shape.v_dim, KV_PAGE_TOKENS);
+        kv->layer_page_bytes =
+            cuda_kv_page_bytes(type, kv->kv_heads, kv->shape.head_dim, kv->shape.v_dim, KV_PAGE_TOKENS);
         kv->page_bytes = kv->layer_page_bytes * kv->shape.layer_count;
     }
     return TN_OK;

@@ -48,9 +48,11 @@ enum {
     STEP_ROPE_KV, /* in: q, k, v; q is turned in place */
     STEP_ATTEND,
     STEP_SELECT,
-    STEP_REDUCE, /* out = sum over ranks of in[0]; sum: scratch of ordered_sum, NONE: in any order */
-    STEP_ROUTE,  /* MOE, from router logits to sorted choices */
-    STEP_EXPERT, /* a product of a mixture */
+    STEP_PERMUTE, /* out = in[0] in the column order of weight; sum: where ranks' columns are gathered, NONE: it has all
+                   */
+    STEP_REDUCE,  /* out = sum over ranks of in[0]; sum: scratch of ordered_sum, NONE: in any order */
+    STEP_ROUTE,   /* MOE, from router logits to sorted choices */
+    STEP_EXPERT,  /* a product of a mixture */
     STEP_COMBINE,
     STEP_GATHER, /* logits: out = ranks' columns side by side */
     STEP_SOFTCAP
@@ -70,7 +72,7 @@ typedef struct step {
     uint32_t shape;        /* LINEAR: of p->shapes, NONE: our kernels alone */
     bool bias_by_rows;     /* bias begins at the rank's first row; else only rank 0 adds it */
     bool choices;          /* GATED: rows are choices of a mixture */
-    bool gather;           /* EXPERT: inputs are rows of the batch, found by place_row */
+    bool gather;           /* EXPERT, PERMUTE: inputs are rows of the batch, found by place_row */
     uint32_t run, activation;
     float scale, eps, offset, cap, limit, alpha;
     uint32_t group, layer, heads, kv_heads, window; /* attention; heads: this rank's */
@@ -87,12 +89,14 @@ typedef struct step {
 typedef struct program_weight {
     const char *name; /* borrowed from the graph */
     tn_enc enc;       /* as it arrives */
+    tn_enc own;       /* as a rank has it: where its rows share one scale with other ranks', among themselves */
     uint64_t rows, columns;
     uint32_t roles;
     weight_cut cut;
     cuda_weight layout; /* matrices; no pointers */
     cuda_weight_size size;
     uint64_t offset, bytes; /* in the weight arena; vectors: f32 [rows, columns] */
+    uint64_t perm_at;       /* behind offset: u32 [perm_count][cut.columns], if its columns are permuted */
 } program_weight;
 
 typedef struct kv_layout {

@@ -4,6 +4,7 @@
  */
 #include "model.h"
 #include "ordered_sum.h"
+#include "planes.h"
 
 typedef struct context {
     rank *r;
@@ -54,6 +55,15 @@ static const float *vector_at(const context *c, uint32_t id)
     return id == NONE ? NULL : (const float *)(const void *)(c->r->memory.weights + c->p->weights[id].offset);
 }
 
+/* The order of a permuted weight's columns, as this rank has them; NULL: they are in order. */
+static const uint32_t *perm_at(const context *c, uint32_t id)
+{
+    const program_weight *w = &c->p->weights[id];
+    return columns_are_permuted(&w->enc)
+               ? (const uint32_t *)(const void *)(c->r->memory.weights + w->offset + w->perm_at)
+               : NULL;
+}
+
 /* A bias follows its matrix: the rank's rows of it, or whole on rank 0 alone where ranks add up. */
 static const float *bias_at(const context *c, const step *s)
 {
@@ -93,6 +103,7 @@ static tn_status run_embed(const context *c, const step *s, uint32_t rows)
                                   .token = c->r->memory.in.token,
                                   .prev_id = c->t->has_prev ? c->r->memory.out.id : NULL,
                                   .embed = c->t->has_embed ? c->r->memory.in.embed : NULL,
+                                  .perm = perm_at(c, s->weight),
                                   .out = buffer_at(c, s->out),
                                   .out_type = type_of(c, s->out),
                                   .out_stride = stride_of(c, s->out),
@@ -128,6 +139,34 @@ static tn_status run_linear(const context *c, const step *s, uint32_t rows)
                                    .partial = c->r->memory.split,
                                    .partial_floats = c->p->split_floats};
     return cuda_linear(&args, c->r->stream);
+}
+
+/* In a mixture rows are choices, in the order of their experts. */
+static tn_status run_permute(const context *c, const step *s, uint32_t rows)
+{
+    collective *ranks = c->r->model->dev->ranks;
+    const uint32_t in = s->in[0].buffer, count = s->chosen ? rows * s->chosen : rows;
+    const bool own_orders = s->chosen && c->p->weights[s->weight].enc.part_n;
+    cuda_permute_columns_args args = {.x = operand_at(c, s->in[0]),
+                                      .perm = perm_at(c, s->weight),
+                                      .expert_start = own_orders ? buffer_at(c, s->moe.expert_start) : NULL,
+                                      .place_row = s->gather ? buffer_at(c, s->moe.place_row) : NULL,
+                                      .out = buffer_at(c, s->out),
+                                      .rows = count,
+                                      .columns = s->columns,
+                                      .x_stride = stride_of(c, in),
+                                      .out_stride = stride_of(c, s->out),
+                                      .experts = s->experts};
+    tn_status status = TN_OK;
+
+    if (s->sum != NONE) {
+        const uint64_t bytes = (uint64_t)count * args.x_stride * tn_scalar_bytes(TN_BF16);
+        status = ranks->api->all_gather(ranks, c->r->index, args.x, buffer_at(c, s->sum), bytes, c->r->stream, c->err);
+        args.x = buffer_at(c, s->sum);
+        args.part_columns = c->p->buffers[in].columns;
+        args.part_rows = count;
+    }
+    return status == TN_OK ? cuda_permute_columns(&args, c->r->stream) : status;
 }
 
 static tn_status run_norm(const context *c, const step *s, uint32_t rows)
@@ -385,6 +424,7 @@ static const struct {
     [STEP_ROPE_KV] = {"rotation", run_rope_kv},
     [STEP_ATTEND] = {"attention", run_attend},
     [STEP_SELECT] = {"selection of rows", run_select},
+    [STEP_PERMUTE] = {"permutation of columns", run_permute},
     [STEP_REDUCE] = {"sum over ranks", run_reduce},
     [STEP_ROUTE] = {"choice of experts", run_route},
     [STEP_EXPERT] = {"product of experts", run_expert},
@@ -404,7 +444,8 @@ static tn_status run_steps(const context *c)
         if (status == TN_OK)
             continue;
         /* Libraries are quoted in a sentence of their own. */
-        bool said = s->kind == STEP_REDUCE || s->kind == STEP_GATHER || s->kind == STEP_LINEAR;
+        bool said =
+            s->kind == STEP_REDUCE || s->kind == STEP_GATHER || s->kind == STEP_LINEAR || s->kind == STEP_PERMUTE;
         return said && c->err && c->err->msg[0] ? status
                                                 : tn_fail(c->err, status, "the %s of step %u was refused: %s",
                                                           kinds[s->kind].name, i, tn_status_text(status));

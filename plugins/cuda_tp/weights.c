@@ -9,6 +9,12 @@
 
 #include <string.h>
 
+/* Whether the block is the first of those that share an order of columns. */
+static bool begins_part(const tn_enc *enc, const tn_planes *planes)
+{
+    return enc->part_n ? planes->row0 % enc->part_n == 0 : planes->row0 == 0;
+}
+
 /* Some rows of a block, and where they go on a rank. */
 typedef struct piece {
     uint64_t from, rows; /* rows of the block */
@@ -26,7 +32,7 @@ static uint64_t pack(const program_weight *w, const tn_planes *planes, const pie
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         at[p] = used;
         const uint8_t *plane = planes->plane[p];
-        if (!plane)
+        if (!plane || p == TN_PLANE_PERM || p == TN_PLANE_INPUT_SCALE)
             continue;
         if (p >= TN_PLANE_COUNT) {
             memcpy(out + used, plane, planes->plane_bytes[p]);
@@ -34,8 +40,8 @@ static uint64_t pack(const program_weight *w, const tn_planes *planes, const pie
             continue;
         }
         uint64_t all = plane_row_bytes(enc, p, w->columns), own = plane_row_bytes(enc, p, w->cut.columns);
-        uint64_t skip = plane_row_bytes(enc, p, piece->column0), rows = plane_rows(enc, p, piece->rows);
-        uint64_t first = plane_rows(enc, p, piece->from);
+        uint64_t skip = plane_skip_bytes(enc, p, piece->column0), rows = plane_rows(&w->own, p, piece->rows);
+        uint64_t first = plane_rows_before(enc, p, piece->from);
         for (uint64_t r = 0; r < rows; r++)
             memcpy(out + used + r * own, plane + (first + r) * all + skip, own);
         used += align_up(rows * own);
@@ -67,12 +73,28 @@ static tn_status store_piece(rank *r, uint32_t id, const tn_planes *planes, cons
 
 /* ---- a rank's part of a block ---- */
 
+/* The order of the rank's columns, when the first block of it arrives. */
+static tn_status store_perm(rank *r, uint32_t id, const tn_planes *planes, tn_error *err)
+{
+    const program_weight *w = &r->model->p->weights[id];
+    const uint64_t part = w->enc.part_n ? planes->row0 / w->enc.part_n : 0;
+    const uint64_t bytes = w->cut.columns * sizeof(uint32_t);
+
+    if (!columns_are_permuted(&w->enc) || !begins_part(&w->enc, planes))
+        return TN_OK;
+    const uint32_t *from = planes->plane[TN_PLANE_PERM];
+    memcpy(r->host_staging, from + cut_first_column(&w->cut, r->index), bytes);
+    tn_status status = r->model->dev->api->copy(r->memory.weights + w->offset + w->perm_at + part * bytes,
+                                                r->host_staging, bytes, r->load_stream, err);
+    return status == TN_OK ? r->model->dev->api->stream_wait(r->load_stream, err) : status;
+}
+
 static tn_status store_matrix(rank *r, uint32_t id, const tn_planes *planes, tn_error *err)
 {
     const program_weight *w = &r->model->p->weights[id];
     const weight_cut *cut = &w->cut;
-    const uint64_t end = planes->row0 + planes->n_rows, unit = plane_row_unit(&w->enc);
-    uint64_t step = r->model->staging_bytes / planes_packed_bytes(&w->enc, unit, cut->columns) * unit;
+    const uint64_t end = planes->row0 + planes->n_rows, unit = plane_row_unit(&w->own);
+    uint64_t step = r->model->staging_bytes / planes_packed_bytes(&w->own, unit, cut->columns) * unit;
     tn_status status = TN_OK;
 
     for (uint64_t run = planes->row0 / cut->run_rows; run < cut->runs && run * cut->run_rows < end; run++) {
@@ -120,6 +142,44 @@ static tn_status store_vector(rank *r, uint32_t id, const tn_planes *planes, tn_
     return status == TN_OK ? api->stream_wait(r->load_stream, err) : status;
 }
 
+/* Kernels index rows with it. */
+static tn_status check_perm(const program_weight *w, const tn_planes *planes, tn_error *err)
+{
+    const uint32_t *perm = planes->plane[TN_PLANE_PERM];
+
+    for (uint64_t k = 0; k < w->columns; k++)
+        if (perm[k] >= w->columns)
+            return tn_fail(err, TN_E_ARGUMENT, "%s: column %llu multiplies input %u of %llu", w->name,
+                           (unsigned long long)k, perm[k], (unsigned long long)w->columns);
+    return TN_OK;
+}
+
+/* Products would take a NaN for 480. */
+static tn_status check_numbers(const program_weight *w, const tn_planes *planes, tn_error *err)
+{
+    const uint8_t *codes = planes->plane[TN_PLANE_CODES];
+    const uint64_t count = planes->n_rows * planes->n_k;
+    uint64_t nans = 0;
+
+    for (uint64_t i = 0; i < count; i++)
+        nans += (codes[i] & 0x7f) == 0x7f;
+    for (uint64_t i = 0; nans && i < count; i++)
+        if ((codes[i] & 0x7f) == 0x7f)
+            return tn_fail(err, TN_E_CORRUPT, "%s: row %llu, column %llu is NaN", w->name,
+                           (unsigned long long)(planes->row0 + i / planes->n_k), (unsigned long long)(i % planes->n_k));
+    return TN_OK;
+}
+
+static tn_status check_contents(const program_weight *w, const tn_planes *planes, tn_error *err)
+{
+    if (columns_are_permuted(&w->enc) && begins_part(&w->enc, planes)) {
+        tn_status status = check_perm(w, planes, err);
+        if (status != TN_OK)
+            return status;
+    }
+    return w->enc.qtype == TN_Q_E4M3 ? check_numbers(w, planes, err) : TN_OK;
+}
+
 static tn_status check_block(const tn_model *m, uint32_t id, const tn_planes *planes, tn_error *err)
 {
     const program_weight *w = &m->p->weights[id];
@@ -134,6 +194,8 @@ static tn_status check_block(const tn_model *m, uint32_t id, const tn_planes *pl
     if (planes->n_rows % plane_row_unit(&w->enc) && planes->row0 + planes->n_rows != w->rows)
         return tn_fail(err, TN_E_ARGUMENT, "%s: a block of %llu rows; multiples of %llu, or to the end", w->name,
                        (unsigned long long)planes->n_rows, (unsigned long long)plane_row_unit(&w->enc));
+    if (w->enc.part_n && planes->row0 % w->enc.part_n + planes->n_rows > w->enc.part_n)
+        return tn_fail(err, TN_E_ARGUMENT, "%s: a block of more than one part of %u rows", w->name, w->enc.part_n);
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++) {
         uint64_t bytes = tn_plane_bytes(&w->enc, p, planes->n_rows, planes->n_k);
         if (p < planes->plane_count && planes->plane_bytes[p] == bytes && (!bytes || planes->plane[p]))
@@ -148,10 +210,14 @@ tn_status weights_store(tn_model *m, uint32_t id, const tn_planes *planes, tn_er
     const program_weight *w = &m->p->weights[id];
     tn_status status = check_block(m, id, planes, err);
 
+    if (status == TN_OK)
+        status = check_contents(w, planes, err);
     for (uint32_t i = 0; i < m->dev->count && status == TN_OK; i++) {
         rank *r = &m->ranks[i];
         pthread_mutex_lock(&r->load_lock);
         status = m->dev->api->use(m->dev->ordinal[i], err);
+        if (status == TN_OK)
+            status = store_perm(r, id, planes, err);
         if (status == TN_OK)
             status = w->roles & ROLE_VECTOR ? store_vector(r, id, planes, err) : store_matrix(r, id, planes, err);
         pthread_mutex_unlock(&r->load_lock);

@@ -228,7 +228,7 @@ static int run_plan(const command *command, int argc, char **argv)
         {"max-model-len", "N", FLAG_SETTING, NULL, "model.max_model_len", "tokens of one sequence (8k, 131072)"},
         {"concurrency", "N", FLAG_STRING, &s.flags.concurrency, NULL, "such sequences that must fit at once"},
         {"kv-dtype", "TYPE", FLAG_SETTING, NULL, "engine.kv_cache_dtype", "auto, float16, bfloat16 or float32"},
-        {"quant", "METHOD", FLAG_STRING, &s.flags.quant, NULL, "as if quantized: " PLANNED_ENCODINGS},
+        {"quant", "METHOD", FLAG_STRING, &s.flags.quant, NULL, "as if quantized: " QUANT_METHODS},
         {"tp", "N", FLAG_STRING, &s.flags.tp, NULL, "devices that the model is spread over"},
         {"util", "X", FLAG_SETTING, NULL, "engine.gpu_memory_utilization", "share of the device's memory"},
         {"load-format", "F", FLAG_SETTING, NULL, "model.load_format", "dummy: a config.json is enough"},

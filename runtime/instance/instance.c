@@ -248,10 +248,11 @@ static void limit_sequences(instance *in)
 
 static tn_status open_dummy_weights(instance *in, tn_error *err)
 {
-    if (!settings_is_auto(in->settings, "model", "quantization"))
-        return tn_fail(err, TN_E_ARGUMENT, "model.load_format=dummy makes bfloat16 weights; remove model.quantization");
+    const char *method = settings_is_auto(in->settings, "model", "quantization")
+                             ? NULL
+                             : settings_string(in->settings, "model", "quantization");
     in->weights.quant = &dummy_weights_table;
-    return dummy_weights_open(checkpoint_source(in->checkpoint), in->graph, &in->weights.qmodel, err);
+    return dummy_weights_open(checkpoint_source(in->checkpoint), in->graph, method, &in->weights.qmodel, err);
 }
 
 tn_status instance_open_model(instance *in, tn_error *err)

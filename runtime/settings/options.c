@@ -23,7 +23,8 @@ const settings_option settings_options[] = {
     {"model", "dtype", "auto|bfloat16", "auto", NO_RANGE,
      "Type of unquantized matrices in memory; auto keeps the checkpoint's."},
     {"model", "quantization", "auto|string", "auto", NO_RANGE,
-     "Id of the one quantization plugin that must read this checkpoint; auto asks each of [quant] plugins."},
+     "Id of the one quantization plugin that must read this checkpoint; auto asks each of [quant] plugins. With "
+     "load_format=dummy what the made-up weights are in: awq, int4, int8 or fp8; auto: bfloat16."},
     {"model", "max_model_len", "auto|size", "auto", 1, 1 << 30,
      "Tokens of prompt and answer together; auto is what the model was made for."},
     {"model", "generation_config", "auto|none", "auto", NO_RANGE,

@@ -1,5 +1,6 @@
 /* tests/cuda/cuda_rig.h: what the kernel tests share: random data, bf16 rows, closeness, and runs under several thread
- * orders. "Device" memory is the host's; blocks come from malloc so that AddressSanitizer sees every access.
+ * orders. Whatever a launcher is given lies in rig memory: the host's under the shim, from malloc so that
+ * AddressSanitizer sees every access; on a GPU (ON_DEVICE, gpu_kernels.c) such as both sides can reach.
  */
 #ifndef CUDA_RIG_H
 #define CUDA_RIG_H
@@ -30,13 +31,32 @@ static inline float rig_uniform(uint32_t *state)
     return (float)rig_random(state) / (float)(1 << 23) - 1.0f;
 }
 
-/* 64 bytes of 0x7f more are not there: the allocation is exact. */
+#ifdef ON_DEVICE
+void *rig_reserve(size_t bytes); /* 16 or more */
+void rig_free(void *memory);
+#else
+static inline void *rig_reserve(size_t bytes)
+{
+    return aligned_alloc(16, (bytes + 15) / 16 * 16);
+}
+static inline void rig_free(void *memory)
+{
+    free(memory);
+}
+#endif
+
+/* Exactly as large as asked for. */
 static inline void *rig_alloc(size_t bytes)
 {
-    void *memory = aligned_alloc(16, bytes ? (bytes + 15) / 16 * 16 : 16);
+    void *memory = rig_reserve(bytes < 16 ? 16 : bytes);
     assert_non_null(memory);
     memset(memory, 0xff, bytes); /* NaNs: what nobody wrote shows */
     return memory;
+}
+
+static inline void *rig_copy(const void *from, size_t bytes)
+{
+    return memcpy(rig_alloc(bytes), from, bytes);
 }
 
 static inline float *rig_floats(size_t count, float scale, uint32_t *state)

@@ -1,8 +1,8 @@
 /* plain_launch.c: the launchers of plugins/cuda_tp/kernels/launch.h as plain loops over host memory, for tests of the
- * host half: what it cuts, places, orders and adds up. Work is done at once, streams are ignored. Weights are floats
- * only; the kernels themselves are tested elsewhere.
+ * host half: what it cuts, places, orders and adds up. Work is done at once, streams are ignored. The kernels
+ * themselves are tested elsewhere.
  */
-#include "kernels/launch.h"
+#include "plain_weight.h"
 
 #include "base/expert_route.h"
 #include "base/half.h"
@@ -32,45 +32,31 @@ static void put(void *array, uint32_t type, uint64_t index, float value)
         ((uint16_t *)array)[index] = type == TN_F16 ? f16_from_float(value) : bf16_from_float(value);
 }
 
-static float weight_at(const cuda_weight *w, uint64_t row, uint64_t column)
-{
-    return get(w->codes, w->enc.qtype, row * w->stride + column);
-}
-
-/* ---- weights ---- */
-
-tn_status cuda_repack(const cuda_repack_args *a, cuda_stream stream)
-{
-    const cuda_weight *w = a->weight;
-    const uint64_t width = tn_scalar_bytes(w->enc.qtype);
-
-    (void)stream;
-    if (w->enc.family != TN_ENC_FLOAT)
-        return TN_E_UNSUPPORTED;
-    for (uint64_t r = 0; r < a->n_rows; r++)
-        memcpy((uint8_t *)(uintptr_t)w->codes + ((a->row0 + r) * w->stride + a->k0) * width,
-               (const uint8_t *)a->plane[TN_PLANE_CODES] + r * a->n_k * width, a->n_k * width);
-    return TN_OK;
-}
-
 /* ---- rows ---- */
 
 tn_status cuda_embed(const cuda_embed_args *a, cuda_stream stream)
 {
+    float *row = malloc(a->table->columns * sizeof *row);
+
     (void)stream;
+    if (!row)
+        return TN_E_MEMORY;
     for (uint64_t t = 0; t < a->rows; t++) {
         bool given = a->token[t] == TN_TOKEN_EMBED;
         int64_t token = given || a->token[t] >= 0 ? a->token[t] : a->prev_id[-1 - a->token[t]];
-        bool ours = token >= a->vocab_first && token - a->vocab_first < a->table->rows;
+        bool ours = !given && token >= a->vocab_first && token - a->vocab_first < a->table->rows;
+        if (ours)
+            plain_weight_row(a->table, (uint64_t)(token - a->vocab_first), row);
         for (uint32_t c = 0; c < a->table->columns; c++) {
             float value = 0;
             if (given)
                 value = a->vocab_first == 0 ? a->embed[t * a->table->columns + c] : 0;
             else if (ours)
-                value = a->scale * weight_at(a->table, (uint64_t)(token - a->vocab_first), c);
-            put(a->out, a->out_type, t * a->out_stride + c, value);
+                value = a->scale * row[c];
+            put(a->out, a->out_type, t * a->out_stride + (a->perm && !given ? a->perm[c] : c), value);
         }
     }
+    free(row);
     return TN_OK;
 }
 
@@ -125,7 +111,8 @@ static uint64_t kv_index(const cuda_kv *kv, uint32_t slot, uint32_t position, ui
 {
     uint64_t page = kv->table[slot * (uint64_t)kv->table_stride + position / kv->page_tokens];
     uint64_t width = value ? kv->v_dim : kv->head_dim;
-    uint64_t at = page * kv->page_stride / 2 + (value ? (uint64_t)kv->kv_heads * kv->page_tokens * kv->head_dim : 0);
+    uint64_t at = page * kv->page_stride / tn_scalar_bytes(kv->type) +
+                  (value ? (uint64_t)kv->kv_heads * kv->page_tokens * kv->head_dim : 0);
     return at + (head * (uint64_t)kv->page_tokens + position % kv->page_tokens) * width;
 }
 
@@ -277,6 +264,31 @@ tn_status cuda_select(const cuda_select_args *a, cuda_stream stream)
     return TN_OK;
 }
 
+static uint32_t expert_of(const cuda_permute_columns_args *a, uint32_t place)
+{
+    uint32_t expert = 0;
+    while (place >= a->expert_start[expert + 1])
+        expert++;
+    TN_ASSERT(expert < a->experts);
+    return expert;
+}
+
+tn_status cuda_permute_columns(const cuda_permute_columns_args *a, cuda_stream stream)
+{
+    (void)stream;
+    for (uint32_t r = 0; r < a->rows; r++) {
+        const uint32_t *perm = a->perm + (a->expert_start ? (uint64_t)expert_of(a, r) * a->columns : 0);
+        uint64_t row = a->place_row ? a->place_row[r] : r;
+        for (uint32_t k = 0; k < a->columns; k++) {
+            uint64_t part = a->part_columns ? perm[k] / a->part_columns : 0;
+            uint64_t column = a->part_columns ? perm[k] % a->part_columns : perm[k];
+            put(a->out, TN_BF16, (uint64_t)r * a->out_stride + k,
+                get(a->x, TN_BF16, (part * a->part_rows + row) * a->x_stride + column));
+        }
+    }
+    return TN_OK;
+}
+
 tn_status cuda_interleave(const cuda_interleave_args *a, cuda_stream stream)
 {
     (void)stream;
@@ -381,41 +393,55 @@ tn_status cuda_attention_merge(const cuda_attention_merge_args *a, cuda_stream s
 
 /* ---- products ---- */
 
-static void product_row(const cuda_weight *w, uint64_t row0, uint32_t n, const void *x, uint64_t x_at,
-                        const float *bias, void *y, uint32_t y_type, uint64_t y_at)
+/* One output of a row. */
+static double dot(const float *weight, const void *x, uint64_t x_at, uint32_t columns)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        double sum = bias ? (double)bias[i] : 0;
-        for (uint32_t k = 0; k < w->columns; k++)
-            sum += (double)weight_at(w, row0 + i, k) * (double)get(x, TN_BF16, x_at + k);
-        put(y, y_type, y_at + i, (float)sum);
-    }
+    double sum = 0;
+    for (uint32_t k = 0; k < columns; k++)
+        sum += (double)weight[k] * (double)get(x, TN_BF16, x_at + k);
+    return sum;
 }
 
 /* Scratch is asked for and overwritten where the kernels would, so that nothing else may lie there. */
 tn_status cuda_linear(const cuda_linear_args *a, cuda_stream stream)
 {
-    uint64_t split = cuda_linear_split_floats(a->rows, a->weight->rows);
+    const cuda_weight *w = a->weight;
+    uint64_t split = cuda_linear_split_floats(a->rows, w->rows);
+    float *row = malloc(w->columns * sizeof *row);
 
     (void)stream;
+    if (!row)
+        return TN_E_MEMORY;
     TN_ASSERT(a->partial_floats >= split && (a->partial || !split));
     if (split)
         memset(a->partial, 0xff, split * sizeof *a->partial);
-    for (uint64_t r = 0; r < a->rows; r++)
-        product_row(a->weight, 0, a->weight->rows, a->x, r * a->x_stride, a->bias, a->y, a->y_type, r * a->y_stride);
+    for (uint32_t n = 0; n < w->rows; n++) {
+        plain_weight_row(w, n, row);
+        for (uint64_t r = 0; r < a->rows; r++)
+            put(a->y, a->y_type, r * a->y_stride + n,
+                (float)((a->bias ? (double)a->bias[n] : 0) + dot(row, a->x, r * a->x_stride, w->columns)));
+    }
+    free(row);
     return TN_OK;
 }
 
 tn_status cuda_expert_linear(const cuda_expert_linear_args *a, cuda_stream stream)
 {
+    float *row = malloc(a->weight->columns * sizeof *row);
+
     (void)stream;
-    for (uint32_t e = 0; e < a->experts; e++) {
-        for (uint64_t place = a->expert_start[e]; place < a->expert_start[e + 1]; place++) {
-            uint64_t row = a->place_row ? a->place_row[place] : place;
-            product_row(a->weight, (uint64_t)e * a->n, a->n, a->x, row * a->x_stride,
-                        a->bias ? a->bias + (uint64_t)e * a->n : NULL, a->y, a->y_type, place * a->y_stride);
+    if (!row)
+        return TN_E_MEMORY;
+    for (uint64_t n = 0; n < (uint64_t)a->experts * a->n; n++) {
+        const uint64_t expert = n / a->n;
+        plain_weight_row(a->weight, n, row);
+        for (uint64_t place = a->expert_start[expert]; place < a->expert_start[expert + 1]; place++) {
+            uint64_t from = a->place_row ? a->place_row[place] : place;
+            put(a->y, a->y_type, place * a->y_stride + n % a->n,
+                (float)((a->bias ? (double)a->bias[n] : 0) + dot(row, a->x, from * a->x_stride, a->weight->columns)));
         }
     }
+    free(row);
     return TN_OK;
 }
 

@@ -13,17 +13,31 @@ typedef struct rig_case {
 
 typedef struct rig_state {
     cuda_kv kv;
-    uint32_t table[SLOTS * TABLE];
+    uint32_t *table;            /* [SLOTS * TABLE] */
     float *k[SLOTS], *v[SLOTS]; /* [length, G * D] as stored */
     uint16_t *q, *out;
     float *sinks;
     uint32_t total;
 } rig_state;
 
-static float stored(float value, uint32_t type, uint16_t *ret_bits)
+/* Puts a value into a page and returns what is left of it. */
+static float store(float value, uint32_t type, void *page, uint64_t at)
 {
-    *ret_bits = type == TN_F16 ? f16_from_float(value) : bf16_from_float(value);
-    return type == TN_F16 ? float_from_f16(*ret_bits) : float_from_bf16(*ret_bits);
+    uint16_t bits = type == TN_F16 ? f16_from_float(value) : bf16_from_float(value);
+
+    if (type == TN_F32) {
+        ((float *)page)[at] = value;
+        return value;
+    }
+    ((uint16_t *)page)[at] = bits;
+    return type == TN_F16 ? float_from_f16(bits) : float_from_bf16(bits);
+}
+
+static float load(uint32_t type, const void *page, uint64_t at)
+{
+    if (type == TN_F16)
+        return float_from_f16(((const uint16_t *)page)[at]);
+    return rig_at(page, type, at);
 }
 
 /* Fills the pages of one sequence, in a scattered order; pages that a window has left behind do not exist. */
@@ -41,18 +55,17 @@ static void fill_sequence(const rig_case *c, rig_state *s, uint32_t seq, uint32_
         uint32_t *page = &s->table[seq * TABLE + t / c->page_tokens];
         if (*page == 0x7fffffff)
             *page = (*next_page)++ * 5 % PAGES;
-        uint16_t *base = (uint16_t *)(void *)((char *)s->kv.pages + *page * s->kv.page_stride);
+        void *base = (char *)s->kv.pages + *page * s->kv.page_stride;
         for (uint32_t i = 0; i < k_width; i++) {
             float *value = &s->k[seq][t * k_width + i];
-            *value =
-                stored(*value, c->type,
-                       &base[(i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim]);
+            *value = store(*value, c->type, base,
+                           (i / c->head_dim * c->page_tokens + t % c->page_tokens) * c->head_dim + i % c->head_dim);
         }
-        base += c->kv_heads * c->page_tokens * c->head_dim;
         for (uint32_t i = 0; i < v_width; i++) {
             float *value = &s->v[seq][t * v_width + i];
-            *value = stored(*value, c->type,
-                            &base[(i / c->v_dim * c->page_tokens + t % c->page_tokens) * c->v_dim + i % c->v_dim]);
+            *value = store(*value, c->type, base,
+                           c->kv_heads * c->page_tokens * c->head_dim +
+                               (i / c->v_dim * c->page_tokens + t % c->page_tokens) * c->v_dim + i % c->v_dim);
         }
     }
 }
@@ -61,15 +74,16 @@ static void set_up(const rig_case *c, rig_state *s)
 {
     uint32_t state = c->heads * 7 + c->head_dim, next_page = 1;
 
-    *s = (rig_state){0};
-    s->kv = (cuda_kv){.page_stride = cuda_kv_page_bytes(c->kv_heads, c->head_dim, c->v_dim, c->page_tokens) + 16,
-                      .table = s->table,
-                      .table_stride = TABLE,
-                      .page_tokens = c->page_tokens,
-                      .kv_heads = c->kv_heads,
-                      .head_dim = c->head_dim,
-                      .v_dim = c->v_dim,
-                      .type = c->type};
+    *s = (rig_state){.table = rig_alloc(SLOTS * TABLE * sizeof *s->table)};
+    s->kv =
+        (cuda_kv){.page_stride = cuda_kv_page_bytes(c->type, c->kv_heads, c->head_dim, c->v_dim, c->page_tokens) + 16,
+                  .table = s->table,
+                  .table_stride = TABLE,
+                  .page_tokens = c->page_tokens,
+                  .kv_heads = c->kv_heads,
+                  .head_dim = c->head_dim,
+                  .v_dim = c->v_dim,
+                  .type = c->type};
     s->kv.pages = rig_alloc(PAGES * s->kv.page_stride);
     for (uint32_t seq = 0; seq < SLOTS; seq++) {
         fill_sequence(c, s, seq, &next_page, &state);
@@ -83,8 +97,8 @@ static void set_up(const rig_case *c, rig_state *s)
 static void tear_down(rig_state *s)
 {
     for (uint32_t seq = 0; seq < SLOTS; seq++)
-        free(s->k[seq]), free(s->v[seq]);
-    free(s->kv.pages), free(s->q), free(s->out), free(s->sinks);
+        rig_free(s->k[seq]), rig_free(s->v[seq]);
+    rig_free(s->kv.pages), rig_free(s->q), rig_free(s->out), rig_free(s->sinks), rig_free(s->table);
 }
 
 /* One query vector in double; out: [v_dim]. */
@@ -149,16 +163,16 @@ static void cut_tasks(const rig_case *c, uint32_t rows_max, rig_tasks *t)
 
 static void attend(const rig_case *c, rig_state *s, uint32_t rows_max, uint32_t grid)
 {
-    rig_tasks t;
-    cut_tasks(c, rows_max, &t);
-    float *partial = rig_alloc((uint64_t)t.partials * c->heads * (c->v_dim + 2) * sizeof *partial);
+    rig_tasks *t = rig_alloc(sizeof *t);
+    cut_tasks(c, rows_max, t);
+    float *partial = rig_alloc((uint64_t)t->partials * c->heads * (c->v_dim + 2) * sizeof *partial);
     cuda_attention_args args = {.kv = s->kv,
                                 .q = s->q,
                                 .out = s->out,
                                 .sinks = c->sinks ? s->sinks : NULL,
                                 .partial = partial,
-                                .task = t.task,
-                                .task_count = &t.count,
+                                .task = t->task,
+                                .task_count = &t->count,
                                 .grid_tasks = grid,
                                 .heads = c->heads,
                                 .q_stride = c->heads * c->head_dim,
@@ -168,12 +182,12 @@ static void attend(const rig_case *c, rig_state *s, uint32_t rows_max, uint32_t 
                                 .scale = 0.125f,
                                 .softcap = c->softcap,
                                 .one_span = c->split};
-    cuda_attention_merge_args merge = {partial, t.item, t.item_partial, &t.item_count, args.sinks,
-                                       s->out,  3,      c->heads,       c->v_dim,      args.out_stride};
+    cuda_attention_merge_args merge = {partial, t->item, t->item_partial, &t->item_count, args.sinks,
+                                       s->out,  3,       c->heads,        c->v_dim,       args.out_stride};
     assert_int_equal(cuda_attention(&args, NULL), TN_OK);
     if (c->split)
         assert_int_equal(cuda_attention_merge(&merge, NULL), TN_OK);
-    free(partial);
+    rig_free(partial), rig_free(t);
 }
 
 /* One rounding of the result, and one of the weights (bf16) that multiply values below 1 and add up to 1. */
@@ -209,7 +223,7 @@ static void check_case(rig_case c)
         attend(&c, &s, seed == 0 ? 3 : CUDA_TASK_QUERIES / ratio, 1 + seed);
         assert_memory_equal(first, s.out, bytes);
     }
-    free(first);
+    rig_free(first);
     tear_down(&s);
 }
 
@@ -228,9 +242,15 @@ static void test_attention_equals_the_definition(void **unused)
     check_case(base);
     base.type = TN_F16, base.page_tokens = 8;
     check_case(base);
+    base.type = TN_F32;
+    check_case(base);
     base.type = TN_BF16, base.window = 50, base.softcap = 5, base.page_tokens = 32;
     check_case(base);
+    base.type = TN_F32;
+    check_case(base);
     base.sinks = true, base.window = 0, base.head_dim = 40, base.v_dim = 24;
+    check_case(base);
+    base.type = TN_BF16;
     check_case(base);
 }
 
@@ -258,14 +278,15 @@ static void test_attention_of_other_widths(void **unused)
 static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separate, uint32_t type)
 {
     enum { ROWS = 5, H = 3, G = 2, D = 24, DV = 16, TOKENS = 8 };
-    uint32_t state = rotated + style, table[2 * 4] = {3, 1, 0, 0, 2, 4, 0, 0};
-    const uint32_t slot[ROWS] = {1, 1, 0, CUDA_NO_ROW, 0}, kv_position[ROWS] = {7, 8, 3, 0, 9};
-    const int32_t position[ROWS * 2] = {0, 7, 0, 8, 0, 30000, 0, 0, 0, 9};
+    uint32_t state = rotated + style, *table = rig_copy((uint32_t[]){3, 1, 0, 0, 2, 4, 0, 0}, 8 * sizeof *table);
+    uint32_t *slot = rig_copy((uint32_t[ROWS]){1, 1, 0, CUDA_NO_ROW, 0}, ROWS * sizeof *slot);
+    uint32_t *kv_position = rig_copy((uint32_t[ROWS]){7, 8, 3, 0, 9}, ROWS * sizeof *kv_position);
+    int32_t *position = rig_copy((int32_t[ROWS * 2]){0, 7, 0, 8, 0, 30000, 0, 0, 0, 9}, ROWS * 2 * sizeof *position);
     float *inv_freq = rig_floats(rotated / 2 + 1, 1, &state);
     uint16_t *q = rig_bf16(ROWS * H * D, 1, &state), *k = rig_bf16(ROWS * G * D, 1, &state);
     uint16_t *v = rig_bf16(ROWS * G * DV, 1, &state), *out = rig_alloc(ROWS * H * D * 2);
     uint16_t before_q[ROWS * H * D], before_k[ROWS * G * D];
-    cuda_rope_kv_args args = {.kv = {.page_stride = cuda_kv_page_bytes(G, D, DV, TOKENS),
+    cuda_rope_kv_args args = {.kv = {.page_stride = cuda_kv_page_bytes(type, G, D, DV, TOKENS),
                                      .table = table,
                                      .table_stride = 4,
                                      .page_tokens = TOKENS,
@@ -312,27 +333,27 @@ static void check_rope(uint32_t rotated, uint32_t style, bool pages, bool separa
                                        (second ? 1 : -1) * (double)float_from_bf16(x[other]) * sin((double)angle));
                 }
                 const uint16_t *got = is_q ? (separate ? out : q) + (r * H + h) * D + d : k + (r * G + h - H) * D + d;
-                if (!is_q && pages) {
-                    assert_int_equal(*got, x[d]);
-                    if (slot[r] == CUDA_NO_ROW)
-                        continue;
-                    got = (uint16_t *)(void *)((char *)args.kv.pages +
-                                               table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride) +
-                          ((h - H) * TOKENS + kv_position[r] % TOKENS) * D + d;
+                if (is_q || !pages) {
+                    rig_near(float_from_bf16(*got), expected, 0x1p-8, 1e-5);
+                    continue;
                 }
-                float value = !is_q && pages && type == TN_F16 ? float_from_f16(*got) : float_from_bf16(*got);
-                rig_near(value, expected, 0x1p-8, 1e-5);
+                assert_int_equal(*got, x[d]);
+                if (slot[r] == CUDA_NO_ROW)
+                    continue;
+                const void *page =
+                    (char *)args.kv.pages + table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride;
+                rig_near(load(type, page, ((h - H) * TOKENS + kv_position[r] % TOKENS) * D + d), expected,
+                         rig_rounding(type), 1e-5);
             }
     for (uint32_t r = 0; pages && r < ROWS; r++)
         for (uint32_t i = 0; i < G * DV && slot[r] != CUDA_NO_ROW; i++) {
-            const uint16_t *page =
-                (uint16_t *)(void *)((char *)args.kv.pages +
-                                     table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride);
-            uint16_t got = page[G * TOKENS * D + (i / DV * TOKENS + kv_position[r] % TOKENS) * DV + i % DV];
-            float value = type == TN_F16 ? float_from_f16(got) : float_from_bf16(got);
+            const void *page =
+                (char *)args.kv.pages + table[slot[r] * 4 + kv_position[r] / TOKENS] * args.kv.page_stride;
+            float value = load(type, page, G * TOKENS * D + (i / DV * TOKENS + kv_position[r] % TOKENS) * DV + i % DV);
             assert_true(value == float_from_bf16(v[r * G * DV + i]));
         }
-    free(inv_freq), free(q), free(k), free(v), free(out), free(args.kv.pages);
+    rig_free(inv_freq), rig_free(q), rig_free(k), rig_free(v), rig_free(out), rig_free(args.kv.pages);
+    rig_free(table), rig_free(slot), rig_free(kv_position), rig_free(position);
 }
 
 static void test_rope_turns_and_writes(void **unused)
@@ -341,6 +362,7 @@ static void test_rope_turns_and_writes(void **unused)
     for (uint32_t style = TN_ROPE_HALVES; style <= TN_ROPE_PAIRS; style++) {
         check_rope(24, style, true, false, TN_BF16);
         check_rope(12, style, true, true, TN_F16);
+        check_rope(24, style, true, true, TN_F32);
         check_rope(0, style, true, false, TN_BF16);
         check_rope(24, style, false, true, TN_BF16);
     }

@@ -101,8 +101,8 @@ static rig_weight make_weight(tn_enc enc, uint32_t rows, uint32_t columns, uint3
 static void free_weight(rig_weight *w)
 {
     for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
-        free(w->plane[p]);
-    free(w->memory);
+        rig_free(w->plane[p]);
+    rig_free(w->memory);
 }
 
 /* clang-format off */
@@ -119,6 +119,11 @@ static const tn_enc encodings[] = {
     INT(TN_Q_SIGNED, 8, 32, TN_F16, TN_ZERO_NONE),      /* Q8_0 */
     INT(TN_Q_UNSIGNED, 4, 128, TN_F16, TN_ZERO_POINT),  /* AWQ */
     INT(TN_Q_UNSIGNED, 8, 64, TN_BF16, TN_ZERO_POINT),
+    INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_POINT),
+    INT(TN_Q_UNSIGNED, 3, 64, TN_F16, TN_ZERO_FLOAT),
+    INT(TN_Q_UNSIGNED, 6, 32, TN_BF16, TN_ZERO_FLOAT),
+    INT(TN_Q_SIGNED, 7, 64, TN_F32, TN_ZERO_FLOAT),
+    INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT),
     INT(TN_Q_UNSIGNED, 3, 128, TN_F16, TN_ZERO_POINT),
     INT(TN_Q_UNSIGNED, 2, 64, TN_F32, TN_ZERO_POINT),
     INT(TN_Q_SIGNED, 8, 100000, TN_F32, TN_ZERO_NONE),  /* one scale per output */
@@ -135,7 +140,7 @@ static const tn_enc encodings[] = {
      .scale2_type = TN_F16},
 };
 /* clang-format on */
-enum { ENCODINGS = sizeof encodings / sizeof encodings[0] };
+enum { Q4_K = 18, ENCODINGS = sizeof encodings / sizeof encodings[0] };
 
 static void test_repacked_weights_keep_every_value(void **unused)
 {
@@ -151,7 +156,7 @@ static void test_repacked_weights_keep_every_value(void **unused)
             for (uint32_t n = 0; n < rows; n++)
                 for (uint32_t k = 0; k < columns; k++)
                     assert_true(out[n * columns + k] == canonical_stored(&w.enc, w.plane, columns, n, k));
-            free(out);
+            rig_free(out);
             free_weight(&w);
         }
 }
@@ -190,7 +195,7 @@ static void check_linear(const tn_enc *enc, uint32_t rows, uint32_t n_rows, uint
             double magnitude, sum = reference_dot(&w, x + r * stride, n, &magnitude);
             rig_near(y[r * n_rows + n], sum + (double)bias[n], 0, 2e-6 * magnitude + 1e-6);
         }
-    free(x), free(bias), free(y), free(partial);
+    rig_free(x), rig_free(bias), rig_free(y), rig_free(partial);
     free_weight(&w);
 }
 
@@ -232,7 +237,7 @@ static void test_products_do_not_depend_on_the_batch(void **unused)
             assert_int_equal(cuda_linear(&args, NULL), TN_OK);
             assert_memory_equal(some, all + (ROWS - counts[i]) * N, counts[i] * N * sizeof *some);
         }
-        free(x), free(all), free(some), free(partial);
+        rig_free(x), rig_free(all), rig_free(some), rig_free(partial);
         free_weight(&w);
     }
 }
@@ -254,7 +259,7 @@ static void test_rows_that_pad_a_matrix_are_zero(void **unused)
             double magnitude = 0, sum = n < N ? reference_dot(&w, x, n, &magnitude) : 0;
             rig_near(y[n], sum, 0, 2e-6 * magnitude);
         }
-        free(x), free(y);
+        rig_free(x), rig_free(y);
         free_weight(&w);
     }
 }
@@ -263,16 +268,16 @@ static void test_embedding_reads_quantized_rows(void **unused)
 {
     (void)unused;
     uint32_t state = 8;
-    const int32_t token[3] = {4, 40, 31};
-    rig_weight w = make_weight(encodings[13], 33, 512, &state);
+    int32_t *token = rig_copy((int32_t[]){4, 40, 31}, 3 * sizeof *token);
+    rig_weight w = make_weight(encodings[Q4_K], 33, 512, &state);
     float *out = rig_alloc(3 * 512 * sizeof *out);
-    cuda_embed_args args = {&w.weight, token, NULL, NULL, out, TN_F32, 512, 3, 0, 2, 0};
+    cuda_embed_args args = {&w.weight, token, NULL, NULL, NULL, out, TN_F32, 512, 3, 0, 2, 0};
     assert_int_equal(cuda_embed(&args, NULL), TN_OK);
     for (uint32_t t = 0; t < 3; t++)
         for (uint32_t k = 0; k < 512; k++)
             assert_true(out[t * 512 + k] ==
                         (token[t] == 40 ? 0 : 2 * canonical_stored(&w.enc, w.plane, 512, (uint64_t)token[t], k)));
-    free(out);
+    rig_free(out), rig_free(token);
     free_weight(&w);
 }
 
@@ -282,8 +287,8 @@ static void test_encodings_without_a_kernel_are_refused(void **unused)
     cuda_weight weight;
     cuda_weight_size size;
     const tn_enc refused[] = {
-        INT(TN_Q_UNSIGNED, 7, 32, TN_F16, TN_ZERO_NONE),       INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
-        INT(TN_Q_UNSIGNED, 8, 32, TN_F16, TN_ZERO_FLOAT),      INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 9, 32, TN_F16, TN_ZERO_NONE),       INT(TN_Q_UNSIGNED, 4, 24, TN_F16, TN_ZERO_NONE),
+        INT(TN_Q_UNSIGNED, 1, 32, TN_F16, TN_ZERO_FLOAT),      INT(TN_Q_UNSIGNED, 4, 32, TN_U8, TN_ZERO_NONE),
         {.family = TN_ENC_FLOAT, .qtype = TN_F16, .bits = 16}, {.family = 99, .bits = 4, .group_k = 32},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)

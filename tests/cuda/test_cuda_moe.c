@@ -22,7 +22,7 @@ static void check_route(uint32_t experts, uint32_t chosen, bool normalised)
             rig_near(weight[r * chosen + i], share[i], 1e-6, 0);
         }
     }
-    free(logits), free(weight), free(expert);
+    rig_free(logits), rig_free(weight), rig_free(expert);
 }
 
 static void test_routes_are_those_of_the_host(void **unused)
@@ -40,9 +40,10 @@ static void check_sort(uint32_t rows, uint32_t chosen, uint32_t first, uint32_t 
 {
     const uint32_t choices = rows * chosen, limit = cuda_moe_task_limit(choices, experts, tile_rows);
     uint32_t state = choices, *expert = rig_alloc(choices * 4), *start = rig_alloc((experts + 1) * 4);
-    uint32_t *place = rig_alloc(choices * 4), *place_row = rig_alloc(choices * 4), count = 99, at = 0, tasks = 0;
+    uint32_t *place = rig_alloc(choices * 4), *place_row = rig_alloc(choices * 4);
+    uint32_t *count = rig_alloc(sizeof *count), at = 0, tasks = 0;
     cuda_expert_task *task = rig_alloc((limit ? limit : 1) * sizeof *task);
-    cuda_moe_sort_args args = {expert,  start,  place, place_row, task,      &count,
+    cuda_moe_sort_args args = {expert,  start,  place, place_row, task,      count,
                                choices, chosen, first, experts,   tile_rows, 0};
 
     for (uint32_t c = 0; c < choices; c++)
@@ -65,12 +66,12 @@ static void check_sort(uint32_t rows, uint32_t chosen, uint32_t first, uint32_t 
         }
     }
     assert_int_equal(start[experts], at);
-    assert_int_equal(count, tasks);
+    assert_int_equal(*count, tasks);
     assert_true(tasks <= limit);
     for (uint32_t c = 0; c < choices; c++)
         if (expert[c] - first >= experts)
             assert_int_equal(place[c], CUDA_NO_ROW);
-    free(expert), free(start), free(place), free(place_row), free(task);
+    rig_free(expert), rig_free(start), rig_free(place), rig_free(place_row), rig_free(task), rig_free(count);
 }
 
 static void test_choices_are_sorted_stably(void **unused)
@@ -88,11 +89,12 @@ static void test_choices_are_sorted_stably(void **unused)
 static void check_mixture(uint32_t tile_rows, float *out)
 {
     enum { ROWS = 40, E = 3, CHOSEN = 2, K = 72, N = 33, CHOICES = ROWS * CHOSEN };
-    uint32_t state = 4, expert[CHOICES], start[E + 1], place[CHOICES], place_row[CHOICES], count = 0;
+    uint32_t state = 4, *expert = rig_alloc(CHOICES * 4), *start = rig_alloc((E + 1) * 4), *count = rig_alloc(4);
+    uint32_t *place = rig_alloc(CHOICES * 4), *place_row = rig_alloc(CHOICES * 4);
     const tn_enc enc = {.struct_size = sizeof enc, .family = TN_ENC_FLOAT, .qtype = TN_BF16, .bits = 16};
     cuda_weight weight;
     cuda_weight_size size;
-    cuda_expert_task task[CHOICES];
+    cuda_expert_task *task = rig_alloc(CHOICES * sizeof *task);
     float *share = rig_floats(CHOICES, 1, &state), *bias = rig_floats(E * N, 1, &state);
     float *y = rig_alloc(CHOICES * N * sizeof *y);
     uint16_t *x = rig_bf16(ROWS * K, 1, &state), *w = rig_bf16(E * N * K, 1, &state);
@@ -101,9 +103,9 @@ static void check_mixture(uint32_t tile_rows, float *out)
     weight.codes = w;
     for (uint32_t c = 0; c < CHOICES; c++)
         expert[c] = c % 2 ? 0 : 1 + c / 2 % 3 / 2;
-    cuda_moe_sort_args sort = {expert, start, place, place_row, task, &count, CHOICES, CHOSEN, 0, E, tile_rows, 0};
+    cuda_moe_sort_args sort = {expert, start, place, place_row, task, count, CHOICES, CHOSEN, 0, E, tile_rows, 0};
     cuda_expert_linear_args linear = {
-        &weight,   x, bias, y,      start, place_row, task, &count, cuda_moe_task_limit(CHOICES, E, tile_rows),
+        &weight,   x, bias, y,      start, place_row, task, count, cuda_moe_task_limit(CHOICES, E, tile_rows),
         tile_rows, E, 0,    TN_F32, K,     N,         N};
     cuda_moe_combine_args combine = {y, place, share, out, TN_F32, TN_F32, ROWS, N, CHOSEN, N, N, 0};
     assert_int_equal(cuda_moe_sort(&sort, NULL), TN_OK);
@@ -121,25 +123,28 @@ static void check_mixture(uint32_t tile_rows, float *out)
             }
             rig_near(out[r * N + n], sum, 1e-5, 1e-4);
         }
-    free(share), free(bias), free(y), free(x), free(w);
+    rig_free(share), rig_free(bias), rig_free(y), rig_free(x), rig_free(w);
+    rig_free(expert), rig_free(start), rig_free(count), rig_free(place), rig_free(place_row), rig_free(task);
 }
 
 static void test_mixture_equals_the_definition(void **unused)
 {
     (void)unused;
-    float small[40 * 33], other[40 * 33];
+    const size_t bytes = 40 * 33 * sizeof(float);
+    float *small = rig_alloc(bytes), *other = rig_alloc(bytes);
     check_mixture(8, small);
     check_mixture(16, other);
-    assert_memory_equal(small, other, sizeof small);
+    assert_memory_equal(small, other, bytes);
     check_mixture(64, other);
-    assert_memory_equal(small, other, sizeof small);
+    assert_memory_equal(small, other, bytes);
+    rig_free(small), rig_free(other);
 }
 
 static void test_places_of_other_ranks_are_skipped(void **unused)
 {
     (void)unused;
-    uint32_t state = 6, place[4] = {CUDA_NO_ROW, 1, 0, CUDA_NO_ROW};
-    const float share[4] = {0.5f, 0.25f, 2, 1};
+    uint32_t state = 6, *place = rig_copy((uint32_t[]){CUDA_NO_ROW, 1, 0, CUDA_NO_ROW}, 4 * sizeof *place);
+    float *share = rig_copy((float[]){0.5f, 0.25f, 2, 1}, 4 * sizeof *share);
     uint16_t *y = rig_bf16(2 * 16, 1, &state), *out = rig_alloc(2 * 16 * 2);
     cuda_moe_combine_args args = {y, place, share, out, TN_BF16, TN_BF16, 2, 16, 2, 16, 16, 0};
     assert_int_equal(cuda_moe_combine(&args, NULL), TN_OK);
@@ -147,7 +152,7 @@ static void test_places_of_other_ranks_are_skipped(void **unused)
         assert_int_equal(out[i], bf16_from_float(0.25f * float_from_bf16(y[16 + i])));
         assert_int_equal(out[16 + i], bf16_from_float(2 * float_from_bf16(y[i])));
     }
-    free(y), free(out);
+    rig_free(y), rig_free(out), rig_free(place), rig_free(share);
 }
 
 int main(void)

@@ -58,7 +58,7 @@ static void check_norm(uint32_t type, uint32_t rows, uint32_t columns, uint32_t 
                          1e-6);
             }
         }
-    free(x), free(delta), free(sum), free(out), free(gain);
+    rig_free(x), rig_free(delta), rig_free(sum), rig_free(out), rig_free(gain);
 }
 
 static void test_norm_equals_the_definition(void **unused)
@@ -117,7 +117,7 @@ static void check_gated(uint32_t in, uint32_t out_type, uint32_t columns, uint32
                      reference_gate((double)rig_at(both, in, (size_t)r * stride + i),
                                     (double)rig_at(both, in, (size_t)r * stride + columns + i), activation),
                      rig_rounding(out_type), 1e-6);
-    free(both), free(out);
+    rig_free(both), rig_free(out);
 }
 
 static void test_gated_equals_the_definition(void **unused)
@@ -147,7 +147,7 @@ static void check_add(uint32_t a_type, uint32_t b_type, uint32_t out_type, uint3
             rig_near(rig_at(out, out_type, (size_t)r * columns + i), has_b ? x + 0.75 * y : 0.75 * x,
                      rig_rounding(out_type), 1e-6);
         }
-    free(a), free(b), free(out);
+    rig_free(a), rig_free(b), rig_free(out);
 }
 
 static void test_add_scales_and_converts(void **unused)
@@ -171,13 +171,13 @@ static void test_softcap_equals_the_definition(void **unused)
     assert_int_equal(cuda_softcap(&args, NULL), TN_OK);
     for (uint32_t i = 0; i < 120; i++)
         rig_near(x[i], i % 40 < 37 ? 30 * tanh(0.5 * (double)before[i] / 30) : (double)before[i], 1e-5, 0);
-    free(x), free(before);
+    rig_free(x), rig_free(before);
 }
 
 static void test_select_permute_and_interleave_move(void **unused)
 {
     (void)unused;
-    uint32_t state = 9, row[3] = {4, 0, 3}, perm[24];
+    uint32_t state = 9, *row = rig_copy((uint32_t[]){4, 0, 3}, 12), *perm = rig_alloc(24 * sizeof *perm);
     uint16_t *x = rig_bf16(5 * 24, 1, &state), *out = rig_alloc(3 * 24 * 2), *turned = rig_alloc(5 * 24 * 2);
 
     for (uint32_t columns = 23; columns <= 24; columns++) {
@@ -188,7 +188,8 @@ static void test_select_permute_and_interleave_move(void **unused)
     }
     for (uint32_t i = 0; i < 24; i++)
         perm[i] = (i * 7 + 3) % 24;
-    cuda_permute_columns_args permute = {x, perm, turned, 5, 24, 24, 24};
+    cuda_permute_columns_args permute = {
+        .x = x, .perm = perm, .out = turned, .rows = 5, .columns = 24, .x_stride = 24, .out_stride = 24};
     assert_int_equal(cuda_permute_columns(&permute, NULL), TN_OK);
     for (uint32_t i = 0; i < 5 * 24; i++)
         assert_int_equal(turned[i], x[i / 24 * 24 + perm[i % 24]]);
@@ -198,7 +199,52 @@ static void test_select_permute_and_interleave_move(void **unused)
     assert_int_equal(cuda_interleave(&interleave, NULL), TN_OK);
     for (uint32_t i = 0; i < 27; i++)
         assert_true(whole[i] == parts[(i % 9 / 5 * 3 + i / 9) * 5 + i % 9 % 5]);
-    free(x), free(out), free(turned), free(parts), free(whole);
+    rig_free(x), rig_free(out), rig_free(turned), rig_free(parts), rig_free(whole), rig_free(row), rig_free(perm);
+}
+
+/* Choices of experts with an order of columns each, of which one has no choice; and a rank's half of columns that two
+ * ranks hold the halves of. */
+static void test_permute_follows_experts_and_ranks(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 4, CHOICES = 7, E = 3, K = 40, HALF = K / 2, STRIDE = 24 };
+    uint32_t state = 2, *perm = rig_alloc(E * K * sizeof *perm);
+    uint32_t *start = rig_copy((uint32_t[]){0, 3, 3, CHOICES}, 4 * sizeof *start);
+    uint32_t *place_row = rig_copy((uint32_t[]){3, 0, 1, 2, 3, 0, 1}, CHOICES * sizeof *place_row);
+    uint16_t *x = rig_bf16(ROWS * K, 1, &state), *out = rig_alloc(CHOICES * K * 2);
+    uint16_t *gathered = rig_bf16(2 * ROWS * STRIDE, 1, &state);
+    cuda_permute_columns_args args = {.x = x,
+                                      .perm = perm,
+                                      .expert_start = start,
+                                      .place_row = place_row,
+                                      .out = out,
+                                      .rows = CHOICES,
+                                      .columns = K,
+                                      .x_stride = K,
+                                      .out_stride = K,
+                                      .experts = E};
+
+    for (uint32_t i = 0; i < E * K; i++)
+        perm[i] = (i % K * 7 + i / K) % K;
+    assert_int_equal(cuda_permute_columns(&args, NULL), TN_OK);
+    for (uint32_t i = 0; i < CHOICES * K; i++)
+        assert_int_equal(out[i], x[place_row[i / K] * K + perm[(i / K < 3 ? 0 : 2) * K + i % K]]);
+
+    args = (cuda_permute_columns_args){.x = gathered,
+                                       .perm = perm + HALF,
+                                       .out = out,
+                                       .rows = ROWS,
+                                       .columns = HALF,
+                                       .x_stride = STRIDE,
+                                       .out_stride = HALF,
+                                       .part_columns = HALF,
+                                       .part_rows = ROWS};
+    assert_int_equal(cuda_permute_columns(&args, NULL), TN_OK);
+    for (uint32_t i = 0; i < ROWS * HALF; i++) {
+        uint32_t column = perm[HALF + i % HALF];
+        assert_int_equal(out[i], gathered[(column / HALF * ROWS + i / HALF) * STRIDE + column % HALF]);
+    }
+    rig_free(perm), rig_free(start), rig_free(place_row), rig_free(x), rig_free(out), rig_free(gathered);
 }
 
 static void test_kv_copy_moves_pages_of_all_layers(void **unused)
@@ -206,7 +252,7 @@ static void test_kv_copy_moves_pages_of_all_layers(void **unused)
     (void)unused;
     enum { PAGES = 4, LAYERS = 2, STRIDE = 80, USED = 64 };
     unsigned char *pages = rig_alloc(LAYERS * PAGES * STRIDE), before[LAYERS * PAGES * STRIDE];
-    const tn_kvmove moves[2] = {{0, 3}, {2, 1}};
+    tn_kvmove *moves = rig_copy((tn_kvmove[]){{0, 3}, {2, 1}}, 2 * sizeof *moves);
 
     for (uint32_t i = 0; i < sizeof before; i++)
         pages[i] = before[i] = (unsigned char)(i * 37 + i / 256);
@@ -217,7 +263,7 @@ static void test_kv_copy_moves_pages_of_all_layers(void **unused)
         uint32_t at = i % STRIDE < USED ? i - page * STRIDE + from * STRIDE : i;
         assert_int_equal(pages[i], before[at]);
     }
-    free(pages);
+    rig_free(pages), rig_free(moves);
 }
 
 static void test_embed_takes_this_ranks_rows(void **unused)
@@ -225,7 +271,8 @@ static void test_embed_takes_this_ranks_rows(void **unused)
     (void)unused;
     uint32_t state = 3;
     const tn_enc enc = {.struct_size = sizeof enc, .family = TN_ENC_FLOAT, .qtype = TN_BF16, .bits = 16};
-    const int32_t token[6] = {10, 19, 9, 20, -2, TN_TOKEN_EMBED}, prev[2] = {0, 12};
+    int32_t *token = rig_copy((int32_t[]){10, 19, 9, 20, -2, TN_TOKEN_EMBED}, 6 * sizeof *token);
+    int32_t *prev = rig_copy((int32_t[]){0, 12}, 2 * sizeof *prev);
 
     for (uint32_t columns = 40; columns <= 44; columns += 4)
         for (uint32_t first = 0; first <= 10; first += 10) {
@@ -235,7 +282,7 @@ static void test_embed_takes_this_ranks_rows(void **unused)
             uint16_t *rows = rig_bf16(10 * table.stride, 1, &state);
             float *embed = rig_floats(6 * columns, 1, &state), *out = rig_alloc(6 * columns * sizeof *out);
             table.codes = rows;
-            cuda_embed_args args = {&table, token, prev, embed, out, TN_F32, columns, 6, first, 3, 0};
+            cuda_embed_args args = {&table, token, prev, embed, NULL, out, TN_F32, columns, 6, first, 3, 0};
             assert_int_equal(cuda_embed(&args, NULL), TN_OK);
             for (uint32_t t = 0; t < 6; t++)
                 for (uint32_t k = 0; k < columns; k++) {
@@ -246,8 +293,9 @@ static void test_embed_takes_this_ranks_rows(void **unused)
                         expected = first ? 0 : embed[5 * columns + k];
                     assert_true(out[t * columns + k] == expected);
                 }
-            free(rows), free(embed), free(out);
+            rig_free(rows), rig_free(embed), rig_free(out);
         }
+    rig_free(token), rig_free(prev);
 }
 
 static void test_shapes_are_refused(void **unused)
@@ -274,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_add_scales_and_converts),
         cmocka_unit_test(test_softcap_equals_the_definition),
         cmocka_unit_test(test_select_permute_and_interleave_move),
+        cmocka_unit_test(test_permute_follows_experts_and_ranks),
         cmocka_unit_test(test_kv_copy_moves_pages_of_all_layers),
         cmocka_unit_test(test_embed_takes_this_ranks_rows),
         cmocka_unit_test(test_shapes_are_refused),

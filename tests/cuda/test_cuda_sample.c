@@ -53,26 +53,28 @@ typedef struct rig_answer {
 
 static rig_answer on_device(const rig_params *p, const float *logits, uint32_t vocab, uint32_t position, uint32_t want)
 {
-    rig_answer a = {.id = -7};
-    float *work = rig_alloc(vocab * sizeof *work), *copy = rig_alloc(vocab * sizeof *copy);
+    rig_answer *a = rig_alloc(sizeof *a);
+    uint32_t *asked = rig_copy((uint32_t[]){position, want}, 2 * sizeof *asked);
+    float *work = rig_alloc(vocab * sizeof *work), *copy = rig_copy(logits, vocab * sizeof *copy);
+    a->id = -7;
     cuda_sample_args args = {.logits = copy,
                              .work = work,
                              .sample = p ? &p->sample : NULL,
-                             .position = &position,
-                             .want = &want,
-                             .id = &a.id,
-                             .logprob = &a.logprob,
-                             .target_logprob = &a.target_logprob,
-                             .top_id = a.top_id,
-                             .top_logprob = a.top_logprob,
+                             .position = asked,
+                             .want = asked + 1,
+                             .id = &a->id,
+                             .logprob = &a->logprob,
+                             .target_logprob = &a->target_logprob,
+                             .top_id = a->top_id,
+                             .top_logprob = a->top_logprob,
                              .rows = 1,
                              .vocab = vocab,
                              .stride = vocab};
-    memcpy(copy, logits, vocab * sizeof *copy);
     assert_int_equal(cuda_sample(&args, NULL), TN_OK);
     assert_memory_equal(copy, logits, vocab * sizeof *copy);
-    free(work), free(copy);
-    return a;
+    const rig_answer answer = *a;
+    rig_free(work), rig_free(copy), rig_free(asked), rig_free(a);
+    return answer;
 }
 
 static rig_answer on_host(const rig_params *p, const float *logits, uint32_t vocab, uint32_t position, uint32_t want)
@@ -90,7 +92,7 @@ static rig_answer on_host(const rig_params *p, const float *logits, uint32_t voc
 
     memcpy(copy, logits, vocab * sizeof *copy);
     sampler_row(p ? &p->sample : NULL, 0, position, want, copy, vocab, scratch, &result);
-    free(copy), free(scratch);
+    rig_free(copy), rig_free(scratch);
     return a;
 }
 
@@ -138,21 +140,23 @@ static void test_every_vector_gives_its_token(void **unused)
 {
     (void)unused;
     json_error_t error;
-    json_t *root = json_load_file(SAMPLER_VECTORS, 0, &error), *c;
+    const char *elsewhere = getenv("TENON_SAMPLER_VECTORS");
+    json_t *root = json_load_file(elsewhere ? elsewhere : SAMPLER_VECTORS, 0, &error), *c;
     size_t i;
 
     assert_non_null(root);
     json_array_foreach(json_object_get(root, "cases"), i, c)
     {
-        rig_params p;
+        rig_params *p = rig_alloc(sizeof *p);
         float logits[VECTOR_VOCAB];
-        uint32_t mask[(VECTOR_VOCAB + 31) / 32], vocab = read_case(c, &p, logits, mask);
+        uint32_t *mask = rig_alloc((VECTOR_VOCAB + 31) / 32 * sizeof *mask), vocab = read_case(c, p, logits, mask);
         uint32_t position = (uint32_t)json_integer_value(json_object_get(c, "position"));
         shim_seed((uint32_t)i);
-        rig_answer a = on_device(&p, logits, vocab, position, 0);
+        rig_answer a = on_device(p, logits, vocab, position, 0);
         if (a.id != json_integer_value(json_object_get(c, "id")))
             print_message("case %zu\n", i);
         assert_int_equal(a.id, json_integer_value(json_object_get(c, "id")));
+        rig_free(p), rig_free(mask);
     }
     assert_int_equal(i, 300);
     json_decref(root);
@@ -182,34 +186,35 @@ static void test_large_rows_agree_with_the_host(void **unused)
 
     for (uint32_t i = 0; i < 24; i++) {
         const uint32_t vocab = vocabs[i % 3];
-        rig_params p = {.temperature = i % 4 == 3 ? 0 : 0.7f,
-                        .top_p = i & 4 ? 0.9f : 1,
-                        .min_p = i & 8 ? 0.002f : 0,
-                        .top_k = i & 16 ? 40 : 0,
-                        .repetition = 1.3f,
-                        .presence = 0.25f,
-                        .frequency = 0.1f,
-                        .seed = i * 977,
-                        .choice = i % 3,
-                        .target = 1,
-                        .bias_row = {0, 3},
-                        .seen_row = {0, 2},
-                        .bias_token = {1, 2, 1},
-                        .bias_value = {0.5f, -1, 2},
-                        .seen_token = {0, 2},
-                        .seen_count = {0, 3}};
+        rig_params *p = rig_alloc(sizeof *p);
+        *p = (rig_params){.temperature = i % 4 == 3 ? 0 : 0.7f,
+                          .top_p = i & 4 ? 0.9f : 1,
+                          .min_p = i & 8 ? 0.002f : 0,
+                          .top_k = i & 16 ? 40 : 0,
+                          .repetition = 1.3f,
+                          .presence = 0.25f,
+                          .frequency = 0.1f,
+                          .seed = i * 977,
+                          .choice = i % 3,
+                          .target = 1,
+                          .bias_row = {0, 3},
+                          .seen_row = {0, 2},
+                          .bias_token = {1, 2, 1},
+                          .bias_value = {0.5f, -1, 2},
+                          .seen_token = {0, 2},
+                          .seen_count = {0, 3}};
         float *logits = rig_floats(vocab, 8, &state);
-        p.mask = rig_alloc((vocab + 31) / 32 * 4);
+        p->mask = rig_alloc((vocab + 31) / 32 * 4);
         for (uint32_t t = 0; t < vocab; t++)
             logits[t] = i & 1 ? roundf(logits[t]) : logits[t]; /* ties */
-        p.mask[0] &= ~2u;
-        bind(&p);
+        p->mask[0] &= ~2u;
+        bind(p);
         if (i & 2)
-            p.sample.mask = NULL;
+            p->sample.mask = NULL;
         shim_seed(i);
-        rig_answer device = on_device(&p, logits, vocab, i, want), host = on_host(&p, logits, vocab, i, want);
+        rig_answer device = on_device(p, logits, vocab, i, want), host = on_host(p, logits, vocab, i, want);
         same_answers(&device, &host, want);
-        free(logits), free(p.mask);
+        rig_free(logits), rig_free(p->mask), rig_free(p);
     }
 }
 
@@ -230,16 +235,17 @@ static void test_greedy_takes_the_lowest_of_the_largest(void **unused)
 static void test_rows_beyond_the_batch_stay_untouched(void **unused)
 {
     (void)unused;
-    float logits[3 * 8] = {0}, work[3 * 8];
-    int32_t id[3] = {-9, -9, -9};
-    uint32_t row_count = 2;
+    float *logits = rig_copy((float[3 * 8]){0}, 3 * 8 * sizeof *logits), *work = rig_alloc(3 * 8 * sizeof *work);
+    int32_t *id = rig_copy((int32_t[]){-9, -9, -9}, 3 * sizeof *id);
+    uint32_t *row_count = rig_copy((uint32_t[]){2}, sizeof *row_count);
     logits[3] = logits[8 + 5] = logits[16 + 1] = 1;
     cuda_sample_args args = {
-        .logits = logits, .work = work, .id = id, .row_count = &row_count, .rows = 3, .vocab = 7, .stride = 8};
+        .logits = logits, .work = work, .id = id, .row_count = row_count, .rows = 3, .vocab = 7, .stride = 8};
     assert_int_equal(cuda_sample(&args, NULL), TN_OK);
     assert_int_equal(id[0], 3);
     assert_int_equal(id[1], 5);
     assert_int_equal(id[2], -9);
+    rig_free(logits), rig_free(work), rig_free(id), rig_free(row_count);
 }
 
 int main(void)

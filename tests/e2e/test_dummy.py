@@ -38,7 +38,11 @@ def test_plan(folder):
     plan = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout)
     assert 1 <= plan["bytes"]["weights"] / (2 * LLAMA_8B_WEIGHTS) < 1.01, plan
     assert "model.safetensors" in tenon("plan", folder, code=1)
-    assert "remove model.quantization" in tenon("plan", folder, *dummy, "--set", "model.quantization=quant_awq", code=1)
+    awq = json.loads(tenon("plan", folder, "--json", *dummy, "--set", "model.quantization=awq"))
+    head = 2 * LLAMA_8B["vocab_size"] * LLAMA_8B["hidden_size"]  # the embedding and the output matrix stay bfloat16
+    share = (awq["bytes"]["weights"] - 2 * head) / (LLAMA_8B_WEIGHTS - head)
+    assert 0.5 < share < 0.56, awq  # bytes an element: four bits, and a scale and a zero point for each 128
+    assert "it is one of awq, int4, int8, fp8" in tenon("plan", folder, *dummy, "--set", "model.quantization=gguf", code=1)
     os.unlink(os.path.join(folder, "config.json"))
     assert "config.json is missing" in tenon("plan", folder, *dummy, code=1)
 
@@ -57,6 +61,11 @@ def test_without_tokenizer(folder):
         status, _, body = server.request("POST", "/v1/chat/completions", {
             "model": "smollm2", "messages": [{"role": "user", "content": "Hello"}]})
         assert status == 400 and "chat template" in body["error"]["message"], body
+        server.stop()
+    with Server("model.load_format=dummy", "model.quantization=awq", model_path=folder) as server:
+        status, _, body = server.request("POST", "/v1/completions", {
+            "model": "smollm2", "prompt": [3, 14, 15], "max_tokens": 5, "temperature": 0})
+        assert status == 200 and body["usage"]["completion_tokens"] == 5, body
         server.stop()
 
 

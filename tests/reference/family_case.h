@@ -10,6 +10,9 @@
 
 enum { FAMILY_PROMPT = 300, FAMILY_VOCAB = 96 };
 
+/* The folder golden/, as an absolute path: TENON_GOLDEN, or where it was when this was built. */
+const char *golden_folder(void);
+
 /* Group set-up and tear-down: the golden file. */
 int family_golden_load(void **state);
 int family_golden_drop(void **state);

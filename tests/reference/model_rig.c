@@ -34,8 +34,8 @@ static void open_files(model_rig *rig, const char *path, const tn_quant_table *q
 {
     ASSERT_OK((rig->limits.dummy ? checkpoint_open_without_weights : checkpoint_open)(path, &rig->checkpoint, &err));
     const tn_source *source = checkpoint_source(rig->checkpoint);
-    rig->weights = (weight_source){.quant = rig->limits.dummy ? &dummy_weights_table : quant,
-                                   .float_type = rig->limits.float_type};
+    const tn_quant_table *dummy = rig->limits.over_dummy ? rig->limits.over_dummy : &dummy_weights_table;
+    rig->weights = (weight_source){.quant = rig->limits.dummy ? dummy : quant, .float_type = rig->limits.float_type};
     if (!rig->limits.dummy)
         ASSERT_OK(quant->open(source, &rig->weights.qmodel, &err));
     ASSERT_OK(model_config_read(source, &rig->config, &err));
@@ -46,7 +46,7 @@ static void open_files(model_rig *rig, const char *path, const tn_quant_table *q
     ASSERT_OK(model_graph_build(&rig->config, &rig->graph, &err));
     rig->api = model_graph_api(rig->graph);
     if (rig->limits.dummy)
-        ASSERT_OK(dummy_weights_open(source, rig->graph, &rig->weights.qmodel, &err));
+        ASSERT_OK(dummy_weights_open(source, rig->graph, NULL, &rig->weights.qmodel, &err));
 }
 
 /* Enough pages for every slot at full length, and a count that 7 does not divide, so that page i * 7 % pages is a

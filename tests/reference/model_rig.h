@@ -19,6 +19,7 @@ typedef struct rig_limits {
     bool batch_varies;                  /* compiled without batch_invariant */
     uint32_t float_type;                /* as weight_source.float_type */
     bool dummy;                         /* made-up weights: the directory has a config.json alone */
+    const tn_quant_table *over_dummy;   /* what stands between those and the core; NULL: nothing */
 } rig_limits;
 
 typedef struct model_rig {

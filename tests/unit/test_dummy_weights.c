@@ -2,6 +2,7 @@
  */
 #include "cmocka_test.h"
 #include "model/checkpoint.h"
+#include "canonical.h"
 #include "model/dummy_weights.h"
 #include "scratch_directory.h"
 
@@ -60,7 +61,7 @@ static void test_the_same_in_whatever_blocks(void **state)
     tn_graph *graph = phi_like_graph();
     const tn_quant_table *table = &dummy_weights_table;
 
-    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, &dummy, &err), TN_OK);
+    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, NULL, &dummy, &err), TN_OK);
     assert_int_equal(table->shape(dummy, name, &n, &k, &err), TN_OK);
     assert_int_equal(n, 128);
     assert_int_equal(k, 64);
@@ -102,7 +103,7 @@ static void test_matrices_are_random_and_of_the_size_that_keeps_activations_fini
     checkpoint *view = open_config("{}");
     tn_graph *graph = phi_like_graph();
 
-    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, &dummy, &err), TN_OK);
+    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, NULL, &dummy, &err), TN_OK);
     assert_int_equal(dummy_weights_table.reference(dummy, matrix, 0, 64, rows, &err), TN_OK);
     for (int i = 0; i < 64 * 96; i++) {
         squares += (double)rows[i] * rows[i];
@@ -120,6 +121,73 @@ static void test_matrices_are_random_and_of_the_size_that_keeps_activations_fini
     model_graph_free(graph);
 }
 
+/* Matrices of products are in the method's codes, however they are cut, and of the size that bfloat16 ones have; the
+ * embedding is not. */
+static void check_method(const char *method, uint32_t qtype, uint32_t bits)
+{
+    enum { ROWS = 64, K = 96, FIRST = 7, SOME = 5 };
+    const char *matrix = "model.layers.0.mlp.down_proj.weight";
+    const tn_quant_table *table = &dummy_weights_table;
+    tn_error err = TN_ERROR_INIT;
+    tn_enc enc = {.struct_size = sizeof enc}, other = {.struct_size = sizeof other};
+    tn_qmodel *dummy;
+    uint8_t memory[2][3][ROWS * K];
+    float rows[SOME * K];
+    double squares = 0;
+    checkpoint *view = open_config("{}");
+    tn_graph *graph = phi_like_graph();
+
+    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, method, &dummy, &err), TN_OK);
+    assert_int_equal(table->produces(dummy, "model.embed_tokens.weight", 0, &other, &err), TN_OK);
+    assert_int_equal(other.family, TN_ENC_FLOAT);
+    assert_int_equal(table->produces(dummy, matrix, 0, &enc, &err), TN_OK);
+    assert_int_equal(enc.qtype, qtype);
+    assert_int_equal(enc.bits, bits);
+    for (int i = 0; i < 2; i++) {
+        void *plane[TN_PLANE_LIMIT] = {memory[i][0], memory[i][1], memory[i][2]};
+        uint64_t bytes[TN_PLANE_LIMIT], count = i ? SOME : ROWS;
+        for (uint32_t p = 0; p < TN_PLANE_LIMIT; p++)
+            bytes[p] = tn_plane_bytes(&enc, p, count, K);
+        assert_int_equal(table->transcode(dummy, matrix, &enc, i ? FIRST : 0, count, 0, K, plane, bytes, &err), TN_OK);
+    }
+    void *plane[TN_PLANE_LIMIT] = {memory[0][0], memory[0][1], memory[0][2]};
+    assert_memory_equal(memory[1][0], memory[0][0] + tn_plane_bytes(&enc, TN_PLANE_CODES, FIRST, K),
+                        tn_plane_bytes(&enc, TN_PLANE_CODES, SOME, K));
+    assert_int_equal(table->reference(dummy, matrix, FIRST, SOME, rows, &err), TN_OK);
+    for (uint64_t i = 0; i < SOME * K; i++) {
+        assert_true(rows[i] == canonical_stored(&enc, plane, K, FIRST + i / K, i % K));
+        squares += (double)rows[i] * (double)rows[i];
+    }
+    double size = sqrt(squares / (SOME * K));
+    assert_true(size > 0.5 / sqrt(K) && size < 2 / sqrt(K));
+    table->close(dummy);
+    checkpoint_close(view);
+    model_graph_free(graph);
+}
+
+static void test_methods_of_quantization(void **state)
+{
+    (void)state;
+    check_method("awq", TN_Q_UNSIGNED, 4);
+    check_method("int4", TN_Q_SIGNED, 4);
+    check_method("int8", TN_Q_SIGNED, 8);
+    check_method("fp8", TN_Q_E4M3, 8);
+}
+
+static void test_an_unknown_method_is_refused(void **state)
+{
+    (void)state;
+    tn_error err = TN_ERROR_INIT;
+    tn_qmodel *dummy;
+    checkpoint *view = open_config("{}");
+    tn_graph *graph = phi_like_graph();
+
+    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, "awk", &dummy, &err), TN_E_ARGUMENT);
+    assert_string_equal(err.msg, "model.quantization awk: did you mean awq?");
+    checkpoint_close(view);
+    model_graph_free(graph);
+}
+
 static void test_a_quantized_config_is_refused(void **state)
 {
     (void)state;
@@ -128,7 +196,7 @@ static void test_a_quantized_config_is_refused(void **state)
     checkpoint *view = open_config("{\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4}}");
     tn_graph *graph = phi_like_graph();
 
-    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, &dummy, &err), TN_E_UNSUPPORTED);
+    assert_int_equal(dummy_weights_open(checkpoint_source(view), graph, NULL, &dummy, &err), TN_E_UNSUPPORTED);
     assert_non_null(strstr(err.msg, "awq"));
     assert_non_null(strstr(err.msg, "remove quantization_config"));
     checkpoint_close(view);
@@ -149,6 +217,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same_in_whatever_blocks),
         cmocka_unit_test(test_matrices_are_random_and_of_the_size_that_keeps_activations_finite),
+        cmocka_unit_test(test_methods_of_quantization),
+        cmocka_unit_test(test_an_unknown_method_is_refused),
         cmocka_unit_test(test_a_quantized_config_is_refused),
         cmocka_unit_test(test_a_file_is_not_a_directory),
     };

@@ -396,5 +396,7 @@ extern "C" tn_status cuda_attention(const cuda_attention_args *args, cuda_stream
         return launch_width<false>(args, stream);
     if (kv->type == TN_F16)
         return launch_width<true>(args, stream);
+    if (kv->type == TN_F32)
+        return attention_f32(args, stream);
     return TN_E_UNSUPPORTED;
 }

@@ -8,6 +8,9 @@
 
 #define LOG2_E 1.44269504f
 
+/* attention_f32.cu: cuda_attention with keys and values in f32; arguments are checked. */
+tn_status attention_f32(const cuda_attention_args *args, cuda_stream stream);
+
 /* Factors that bring a total and a span to their common maximum (base-2 logarithms; -inf: nothing seen yet). */
 static __device__ __forceinline__ void join_factors(float *total_max, float *total_sum, float max, float sum,
                                                     float *ret_total, float *ret_span)

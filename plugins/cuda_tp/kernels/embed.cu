@@ -30,14 +30,15 @@ static __global__ void __launch_bounds__(256) embed(cuda_weight table, cuda_embe
         return;
     }
     for (uint32_t k = threadIdx.x; k < columns; k += blockDim.x)
-        store_float(a.out, a.out_type, out + k, here ? weight_at(table, row, k) * a.scale : 0.0f);
+        store_float(a.out, a.out_type, out + (a.perm ? a.perm[k] : k),
+                    here ? weight_at(table, row, k) * a.scale : 0.0f);
 }
 
 extern "C" tn_status cuda_embed(const cuda_embed_args *args, cuda_stream stream)
 {
     if (!args->rows)
         return TN_OK;
-    if (args->out_stride < args->table->columns || (args->table->enc.flags & TN_ENC_PERM_K))
+    if (args->out_stride < args->table->columns || !(args->table->enc.flags & TN_ENC_PERM_K) != !args->perm)
         return TN_E_ARGUMENT;
     if (!float_type(args->out_type))
         return TN_E_UNSUPPORTED;

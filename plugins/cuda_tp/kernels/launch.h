@@ -63,7 +63,8 @@ enum {
  *   scale2 [panels][groups2][factors][16] of scale2_type, factors = 2 for TN_ZERO_FLOAT, else 1
  *   lut    [2^bits] f32
  * groups = ceil(K / group_k). A permuted weight (TN_ENC_PERM_K) keeps its stored column order: its input goes through
- * cuda_permute_columns first. cuda_weight_layout computes the sizes; cuda_repack fills the planes. */
+ * cuda_permute_columns first; where its permutation lies is the caller's affair. cuda_weight_layout computes the sizes;
+ * cuda_repack fills the planes. */
 typedef struct cuda_weight {
     tn_enc enc;
     uint32_t rows, columns; /* N, K */
@@ -79,9 +80,9 @@ typedef struct cuda_weight_size {
 } cuda_weight_size;
 
 /* Fills everything but the pointers, for a weight [rows, columns] that arrives in `enc`. Host arithmetic; no device.
- * TN_E_UNSUPPORTED unless the kernels read this encoding: FLOAT bf16 and f32; AFFINE of 2, 3, 4, 5, 6 or 8 bits (with
- * TN_ZERO_FLOAT 2, 4 or 5; zero points up to 128 below 8 bits) or e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >=
- * columns; group_n > 1 without a second level; flag TN_ENC_PERM_K allowed. [any] */
+ * TN_E_UNSUPPORTED unless the kernels read this encoding: FLOAT bf16 and f32, without flags; AFFINE of 2 to 8 bits
+ * (zero points up to 128 below 8 bits) or e4m3; MX e2m1; LUT of 4 bits; group_k % 16 == 0 or >= columns; group_n > 1
+ * without a second level; parts of whole panels and scale rows. [any] */
 tn_status cuda_weight_layout(const tn_enc *enc, uint64_t rows, uint64_t columns, cuda_weight *ret_weight,
                              cuda_weight_size *ret_size);
 
@@ -117,11 +118,13 @@ tn_status cuda_dequantize(const cuda_dequantize_args *args, cuda_stream stream);
 /* EMBED. out[t] = scale * table[token[t] - vocab_first], or zero where the token is not in
  * [vocab_first, vocab_first + table.rows): ranks then add up to the row. token = -1-j takes prev_id[j];
  * TN_TOKEN_EMBED takes embed[t] (f32 [T, M], unscaled) on the rank with vocab_first == 0 and zero on others.
- * token: i32 [T]. out: [T, M] of out_type TN_F32 or TN_BF16. The table may be quantized, not permuted. */
+ * token: i32 [T]. out: [T, M] of out_type TN_F32 or TN_BF16. The table may be quantized; perm: u32 [M] if it is
+ * permuted, else NULL. */
 typedef struct cuda_embed_args {
     const cuda_weight *table;
     const int32_t *token, *prev_id; /* prev_id: ids of the earlier ticket's output rows; NULL if none points there */
     const float *embed;             /* or NULL */
+    const uint32_t *perm;           /* or NULL */
     void *out;
     uint32_t out_type, out_stride;
     uint32_t rows, vocab_first;
@@ -157,7 +160,7 @@ tn_status cuda_rms_norm(const cuda_rms_norm_args *args, cuda_stream stream);
  * [T] index of the token in its sequence. kv.pages NULL: no KV write (k is then turned in place). */
 typedef struct cuda_kv {
     /* One layer of a KV group: page p begins at pages + p * page_stride bytes: K [G][page_tokens][D], then V
-     * [G][page_tokens][Dv], both of `type` (TN_BF16 or TN_F16). page_tokens: a power of two, 8 to 256. */
+     * [G][page_tokens][Dv], both of `type` (TN_BF16, TN_F16, TN_F32). page_tokens: a power of two, 8 to 256. */
     void *pages;
     uint64_t page_stride;  /* bytes, % 16 == 0, >= cuda_kv_page_bytes */
     const uint32_t *table; /* [slots][table_stride] page ids: table[slot][position / page_tokens] */
@@ -166,9 +169,10 @@ typedef struct cuda_kv {
     uint32_t type;
 } cuda_kv;
 /* Bytes of one layer of one page; a multiple of 16. */
-static inline uint64_t cuda_kv_page_bytes(uint32_t kv_heads, uint32_t head_dim, uint32_t v_dim, uint32_t page_tokens)
+static inline uint64_t cuda_kv_page_bytes(uint32_t type, uint32_t kv_heads, uint32_t head_dim, uint32_t v_dim,
+                                          uint32_t page_tokens)
 {
-    return 2ull * kv_heads * page_tokens * (head_dim + v_dim);
+    return tn_scalar_bytes(type) * kv_heads * page_tokens * (head_dim + v_dim);
 }
 typedef struct cuda_rope_kv_args {
     cuda_kv kv;
@@ -225,12 +229,16 @@ typedef struct cuda_select_args {
 } cuda_select_args;
 tn_status cuda_select(const cuda_select_args *args, cuda_stream stream);
 
-/* out[r][k] = x[r][perm[k]], bf16 [rows, columns]: the input of a permuted weight. perm: u32 [columns]. */
+/* out[r][k] = x[r][perm[k]], bf16: the input of a permuted weight, or of a rank's columns of one. perm: u32 [columns].
+ * Gathered from ranks: x is [][part_rows][x_stride], and column c is column c % part_columns of part c / part_columns;
+ * part_columns 0: x has whole rows. Experts: place r reads row place_row[r] of x (NULL: row r), in the order perm + e *
+ * columns of its expert e, which expert_start [experts + 1] tells (NULL: one order for all). */
 typedef struct cuda_permute_columns_args {
     const void *x;
-    const uint32_t *perm;
+    const uint32_t *perm, *expert_start, *place_row;
     void *out;
     uint32_t rows, columns, x_stride, out_stride;
+    uint32_t part_columns, part_rows, experts, reserved0;
 } cuda_permute_columns_args;
 tn_status cuda_permute_columns(const cuda_permute_columns_args *args, cuda_stream stream);
 
@@ -264,7 +272,8 @@ typedef struct cuda_attention_task {
  * f32 [H] or NULL. task: [task_limit] on the device, of which *task_count (device) are real; grid_tasks blocks per kv
  * head walk them (give task_limit, or a few times the multiprocessors if that is much smaller).
  * partial: f32 [partials][H][Dv + 2] (accumulator, maximum, sum) or NULL if no task is split.
- * span_tokens: a multiple of 64. Smaller: more parallel decode; 256 to 1,024 are sensible. */
+ * span_tokens: a multiple of 64. Smaller: more parallel decode; 256 to 1,024 are sensible. With keys and values in f32
+ * all arithmetic is, without tensor cores. */
 typedef struct cuda_attention_args {
     cuda_kv kv;
     const void *q;

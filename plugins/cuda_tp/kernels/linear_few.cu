@@ -124,6 +124,8 @@ tn_status product_few(const product_call *call, uint32_t rows_max, uint32_t tile
         return launch_few<CODE_MIN + 5>(call, rows_max, tiles, stream);
     case 6:
         return launch_few<CODE_MIN + 6>(call, rows_max, tiles, stream);
+    case 7:
+        return launch_few<CODE_MIN + 7>(call, rows_max, tiles, stream);
     case 8:
         return launch_few<CODE_MIN + 8>(call, rows_max, tiles, stream);
     default:

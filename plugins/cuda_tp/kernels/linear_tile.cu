@@ -49,6 +49,9 @@ static __device__ __forceinline__ void load_step_pair(const bf16 *stage, int til
     }
 }
 
+/* Codes for which no registers are left to hold the fragments of two steps. */
+template <int CODE> static constexpr bool one_step = CODE == CODE_MIN + 3 || CODE == CODE_MIN + 6;
+
 template <int CODE>
 static __device__ __forceinline__ void
 multiply_block(const product_call &c, uint32_t row0, const uint32_t (*word)[code_traits<CODE>::words],
@@ -61,7 +64,7 @@ multiply_block(const product_call &c, uint32_t row0, const uint32_t (*word)[code
 #pragma unroll
         for (int p = 0; p < PANELS; p++)
             fragment_of_codes<CODE>(word[p], 2 * j, sums.group[p], lut, a[0][p]);
-        const bool same_group = code_traits<CODE>::is_float || sums.steps_left;
+        const bool same_group = !one_step<CODE> && (code_traits<CODE>::is_float || sums.steps_left);
         if (same_group) { /* both steps share the loads of their inputs */
             step_begin<CODE, PANELS, TILES>(c.w, row0, sums);
 #pragma unroll
@@ -223,7 +226,7 @@ tn_status product_tile(const product_call *call, uint32_t tiles, cuda_stream str
         return launch_tile<CODE_E2M1>(call, tiles, stream);
     case CODE_LUT4:
         return launch_tile<CODE_LUT4>(call, tiles, stream);
-    case 2: /* too rare for an instance of its own, and so is 5 */
+    case 2: /* too rare for an instance of its own, and so are 5 and 7 */
     case CODE_MIN + 2:
         return launch_tile<CODE_MIN + 2>(call, tiles, stream);
     case 3:
@@ -237,8 +240,17 @@ tn_status product_tile(const product_call *call, uint32_t tiles, cuda_stream str
         return launch_tile<6>(call, tiles, stream);
     case 8:
         return launch_tile<8>(call, tiles, stream);
+    case 7:
+    case CODE_MIN + 7:
+        return launch_tile<CODE_MIN + 7>(call, tiles, stream);
+    case CODE_MIN + 3:
+        return launch_tile<CODE_MIN + 3>(call, tiles, stream);
     case CODE_MIN + 4:
         return launch_tile<CODE_MIN + 4>(call, tiles, stream);
+    case CODE_MIN + 6:
+        return launch_tile<CODE_MIN + 6>(call, tiles, stream);
+    case CODE_MIN + 8:
+        return launch_tile<CODE_MIN + 8>(call, tiles, stream);
     default:
         return TN_E_UNSUPPORTED;
     }

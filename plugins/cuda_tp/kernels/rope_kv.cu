@@ -13,9 +13,12 @@ struct head_place {
     bool rotate;
 };
 
-static __device__ __forceinline__ void store_half(void *out, uint32_t type, uint32_t i, float value)
+static __device__ __forceinline__ void store_as(void *out, uint32_t type, uint32_t i, float value)
 {
-    static_cast<uint16_t *>(out)[i] = type == TN_F16 ? f16_of_float(value) : bf16_of_float(value);
+    if (type == TN_F16)
+        static_cast<uint16_t *>(out)[i] = f16_of_float(value);
+    else
+        store_float(out, type, i, value);
 }
 
 static __device__ void turn_head(const cuda_rope_kv_args &a, const head_place &h, float position)
@@ -29,26 +32,24 @@ static __device__ void turn_head(const cuda_rope_kv_args &a, const head_place &h
         sincosf(__fmul_rn(position, a.inv_freq[i]), &s, &c);
         const float x = float_of_bf16(h.in[first]), y = float_of_bf16(h.in[second]);
         s *= a.magnitude, c *= a.magnitude;
-        store_half(h.out, h.out_type, first, x * c - y * s);
-        store_half(h.out, h.out_type, second, y * c + x * s);
+        store_as(h.out, h.out_type, first, x * c - y * s);
+        store_as(h.out, h.out_type, second, y * c + x * s);
     }
     for (uint32_t i = rotated + lane; i < h.width; i += WARP)
-        store_half(h.out, h.out_type, i, float_of_bf16(h.in[i]));
+        store_as(h.out, h.out_type, i, float_of_bf16(h.in[i]));
 }
 
 /* Where row's k (or v) of a kv head goes; NULL: nowhere. */
-static __device__ __forceinline__ uint16_t *page_row(const cuda_rope_kv_args &a, uint32_t row, uint32_t head, bool is_v)
+static __device__ __forceinline__ void *page_row(const cuda_rope_kv_args &a, uint32_t row, uint32_t head, bool is_v)
 {
     const cuda_kv &kv = a.kv;
     if (!kv.pages || a.row_slot[row] == CUDA_NO_ROW)
         return nullptr;
     const uint32_t position = a.kv_position[row], in_page = position % kv.page_tokens;
     const uint32_t page = kv.table[(uint64_t)a.row_slot[row] * kv.table_stride + position / kv.page_tokens];
-    uint16_t *at = reinterpret_cast<uint16_t *>(static_cast<unsigned char *>(kv.pages) + page * kv.page_stride);
-    if (!is_v)
-        return at + ((uint64_t)head * kv.page_tokens + in_page) * kv.head_dim;
-    at += (uint64_t)kv.kv_heads * kv.page_tokens * kv.head_dim;
-    return at + ((uint64_t)head * kv.page_tokens + in_page) * kv.v_dim;
+    const uint64_t in_head = (uint64_t)head * kv.page_tokens + in_page, keys = (uint64_t)kv.kv_heads * kv.page_tokens;
+    const uint64_t at = is_v ? keys * kv.head_dim + in_head * kv.v_dim : in_head * kv.head_dim;
+    return static_cast<unsigned char *>(kv.pages) + page * kv.page_stride + at * (kv.type == TN_F32 ? 4 : 2);
 }
 
 static __global__ void __launch_bounds__(WARPS *WARP) rope_kv(cuda_rope_kv_args a)
@@ -96,9 +97,9 @@ extern "C" tn_status cuda_rope_kv(const cuda_rope_kv_args *args, cuda_stream str
     if (kv->pages) {
         if (!args->row_slot || !args->kv_position || !args->k || !args->v || !kv->page_tokens ||
             (kv->page_tokens & (kv->page_tokens - 1)) ||
-            kv->page_stride < cuda_kv_page_bytes(kv->kv_heads, kv->head_dim, kv->v_dim, kv->page_tokens))
+            kv->page_stride < cuda_kv_page_bytes(kv->type, kv->kv_heads, kv->head_dim, kv->v_dim, kv->page_tokens))
             return TN_E_ARGUMENT;
-        if (kv->type != TN_BF16 && kv->type != TN_F16)
+        if (kv->type != TN_BF16 && kv->type != TN_F16 && kv->type != TN_F32)
             return TN_E_UNSUPPORTED;
     }
     LAUNCH(rope_kv, dim3(args->rows, ceil_div(heads, WARPS)), WARPS * WARP, 0, stream, *args);

@@ -35,21 +35,44 @@ extern "C" tn_status cuda_select(const cuda_select_args *args, cuda_stream strea
     return LAUNCH_STATUS();
 }
 
+/* The expert whose places hold `place`: the last that begins at or before it. */
+static __device__ __forceinline__ uint32_t expert_of(const uint32_t *start, uint32_t experts, uint32_t place)
+{
+    uint32_t low = 0, high = experts;
+    while (high - low > 1) {
+        const uint32_t middle = (low + high) / 2;
+        if (start[middle] <= place)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static __global__ void __launch_bounds__(256) permute_columns(cuda_permute_columns_args a)
 {
-    const bf16 *x = static_cast<const bf16 *>(a.x) + (uint64_t)blockIdx.x * a.x_stride;
+    const bf16 *x = static_cast<const bf16 *>(a.x);
     bf16 *out = static_cast<bf16 *>(a.out) + (uint64_t)blockIdx.x * a.out_stride;
-    for (uint32_t k = threadIdx.x; k < a.columns; k += blockDim.x)
-        out[k] = x[a.perm[k]];
+    const uint64_t row = a.place_row ? a.place_row[blockIdx.x] : blockIdx.x;
+    const uint32_t *perm = a.perm;
+
+    if (a.expert_start)
+        perm += (uint64_t)expert_of(a.expert_start, a.experts, blockIdx.x) * a.columns;
+    for (uint32_t k = threadIdx.x; k < a.columns; k += blockDim.x) {
+        const uint32_t column = perm[k], part = column / a.part_columns;
+        out[k] = x[((uint64_t)part * a.part_rows + row) * a.x_stride + (column - part * a.part_columns)];
+    }
 }
 
 extern "C" tn_status cuda_permute_columns(const cuda_permute_columns_args *args, cuda_stream stream)
 {
     if (!args->rows)
         return TN_OK;
-    if (args->x == args->out)
+    cuda_permute_columns_args a = *args;
+    if (a.x == a.out || (a.expert_start && !a.experts))
         return TN_E_ARGUMENT;
-    LAUNCH(permute_columns, args->rows, 256, 0, stream, *args);
+    a.part_columns = a.part_columns ? a.part_columns : UINT32_MAX;
+    LAUNCH(permute_columns, a.rows, 256, 0, stream, a);
     return LAUNCH_STATUS();
 }
 

@@ -12,22 +12,26 @@ static bool float_scales(const tn_enc *enc)
     return enc->scale_type == TN_F32 || enc->scale_type == TN_F16 || enc->scale_type == TN_BF16;
 }
 
-/* Widths of integer codes that the product kernels are instantiated for: see linear.cu. */
 static bool integer_codes(const tn_enc *enc)
 {
-    if (enc->qtype != TN_Q_UNSIGNED && enc->qtype != TN_Q_SIGNED)
+    return (enc->qtype == TN_Q_UNSIGNED || enc->qtype == TN_Q_SIGNED) && enc->bits >= 2 && enc->bits <= 8;
+}
+
+/* Parts begin on panels, and where a scale that rows share does. */
+static bool known_flags(const tn_enc *enc)
+{
+    if (enc->flags & ~(uint32_t)(TN_ENC_PERM_K | TN_ENC_PARTS) || !(enc->flags & TN_ENC_PARTS) != !enc->part_n)
         return false;
-    if (enc->zero_type == TN_ZERO_FLOAT)
-        return enc->bits == 2 || enc->bits == 4 || enc->bits == 5;
-    return (enc->bits >= 2 && enc->bits <= 6) || enc->bits == 8;
+    return enc->part_n % CUDA_PANEL == 0 && (enc->group_n <= 1 || enc->part_n % enc->group_n == 0);
 }
 
 static bool supported(const tn_enc *enc, uint64_t columns)
 {
-    if (enc->flags & ~(uint32_t)TN_ENC_PERM_K)
+    if (!known_flags(enc))
         return false;
     if (enc->family == TN_ENC_FLOAT)
-        return (enc->qtype == TN_BF16 && enc->bits == 16) || (enc->qtype == TN_F32 && enc->bits == 32);
+        return !enc->flags &&
+               ((enc->qtype == TN_BF16 && enc->bits == 16) || (enc->qtype == TN_F32 && enc->bits == 32));
     if (!enc->group_k || (enc->group_k % 16 && enc->group_k < columns))
         return false;
     switch (enc->family) {

@@ -1,16 +1,16 @@
-/* test_cuda_gguf.c: plugins/cuda_tp with its kernels under the shim on quantized models: tiny GGUF files of the
- * families keep their encodings on their way to one rank, or two where there are blocks enough, and give the logits
- * that the interpreter gives, which test_family_gguf.c holds to transformers.
+/* test_cuda_checkpoints.c: plugins/cuda_tp on quantized checkpoints of the families (FAMILY_GOLDEN, read by plugin
+ * QUANT), on devices, in host memory with plain loops, or with the kernels under the shim: weights keep their encodings
+ * on their way to one rank, or two where there are blocks enough, and give the logits that the interpreter gives, which
+ * test_family_gguf.c and test_families.c hold to transformers.
  *
  * Tolerance: weights are used exactly, so what is off is what test_cuda_families.c says about bfloat16: the median row
  * must be within 2e-2. A code or scale that is read wrong is in every row.
  */
+#include "cuda/built_plugins.h"
 #include "family_case.h"
 #include "unit/cmocka_test.h"
 
-#include "cuda_tp/backend.h"
 #include "tenon/interp.h"
-#include "tenon/quant.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -29,10 +29,13 @@ static void run(const char *path, const tn_backend *backend, uint32_t world, uin
                          .max_model_len = FAMILY_PROMPT,
                          .kv_dtype = kv_dtype,
                          .world = world,
+#ifdef ON_DEVICE
+                         .one_device = true,
+#endif
                          .float_type = TN_BF16};
     uint32_t quantized = 0;
 
-    rig_open(&rig, path, tn_plugin_entry()->get_interface(TN_QUANT_ID), backend, limits);
+    rig_open(&rig, path, built_quant(QUANT), backend, limits);
     for (uint32_t id = 0; id < rig.api->weight_count; id++)
         quantized += rig.enc[id].family != TN_ENC_FLOAT;
     assert_true(quantized > 0);
@@ -59,10 +62,32 @@ static double median_error(void)
     return error[TOKENS / 2] / largest;
 }
 
-/* A rank holds whole blocks of 32 columns and panels of 16 rows; only these models are large enough for two ranks. */
+/* A rank holds whole panels of 16 rows and whole blocks of columns; only these models are large enough for two. */
 static uint32_t ranks_max(const char *name)
 {
-    return strncmp(name, "gemma", 5) == 0 ? 2 : 1;
+    static const char *const large[] = {"gemma2", "gemma3", "phi3_fp8", "phi3_int8"};
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (strcmp(name, large[i]) == 0)
+            return 2;
+    return 1;
+}
+
+static void open_case(const char *name, char path[512])
+{
+#ifdef GGUF
+    snprintf(path, 512, "%s/families_gguf/%s.gguf", golden_folder(), name);
+#else
+    family_directory_make(name, NULL, path);
+#endif
+}
+
+static void close_case(const char *path)
+{
+#ifdef GGUF
+    (void)path;
+#else
+    family_directory_remove(path);
+#endif
 }
 
 static void test_quantized_weights_give_the_interpreters_logits(void **state)
@@ -76,7 +101,7 @@ static void test_quantized_weights_give_the_interpreters_logits(void **state)
         const char *name = family_name(i);
         char path[512];
 
-        snprintf(path, sizeof path, "%s/families_gguf/%s.gguf", GOLDEN_DIR, name);
+        open_case(name, path);
         run(path, interp, 1, TN_F32, exact);
         for (uint32_t world = 1; world <= ranks_max(name); world++) {
             run(path, cuda_tp_backend(), world, 0, found);
@@ -84,12 +109,17 @@ static void test_quantized_weights_give_the_interpreters_logits(void **state)
             print_message("%-18s %u ranks: median row %.2g\n", name, world, error);
             wrong += !(error <= bound);
         }
+        close_case(path);
     }
     assert_int_equal(wrong, 0);
 }
 
 int main(void)
 {
+#ifdef ON_DEVICE
+    if (!built_device_count())
+        return 77;
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantized_weights_give_the_interpreters_logits),
     };
