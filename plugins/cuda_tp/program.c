@@ -257,8 +257,10 @@ static bool same_shape(const matmul_shape *a, const matmul_shape *b)
 /* A bias is added by our kernels alone, and matrices in codes are theirs too. */
 static bool is_dense(const program *p, const step *s)
 {
-    return s->kind == STEP_LINEAR && s->bias == NONE && p->weights[s->weight].layout.enc.family == TN_ENC_FLOAT &&
-           rows_max(p, s) > CUDA_FEW_ROWS;
+    if (s->kind != STEP_LINEAR || s->bias != NONE || rows_max(p, s) <= CUDA_FEW_ROWS)
+        return false;
+    const tn_enc *enc = &p->weights[s->weight].layout.enc;
+    return enc->family == TN_ENC_FLOAT && enc->qtype == TN_BF16;
 }
 
 static tn_status find_shapes(program *p, tn_error *err)
