@@ -138,7 +138,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
         status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
     }
     if (status == TN_OK && in->workers)
-        workers_begin_service(in->workers, &group_fd);
+        workers_begin_service(in->workers, drain_ms, &group_fd);
     if (status == TN_OK)
         status = open_doors(in, doors, &count, err);
     if (status == TN_OK) {

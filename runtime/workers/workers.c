@@ -7,6 +7,7 @@
 #include "workers/links.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,8 +17,8 @@
 #include <unistd.h>
 
 /* How long a connection's end waits for the store to say why; how long a failure here waits for one elsewhere; how long
- * rank 0 waits for workers that it dismissed. */
-enum { REASON_MS = 2000, ELSEWHERE_MS = 1000, DISMISS_MS = 30000 };
+ * rank 0 waits for workers that it dismissed; how long after draining it may take to come to that. */
+enum { REASON_MS = 2000, ELSEWHERE_MS = 1000, DISMISS_MS = 30000, STOP_GRACE_MS = 5000 };
 
 struct workers {
     tn_group group;
@@ -25,6 +26,7 @@ struct workers {
     int wake, event, signals; /* wake: ends the watcher; event: of rank 0 */
     pthread_t watcher;
     struct pollfd *polls; /* [world + 2] the watcher's */
+    uint64_t stop_by_ms;  /* the watcher's; 0: nobody was told to stop */
 
     pthread_mutex_t device_lock; /* alone, and over abort */
     const tn_backend *backend;
@@ -38,7 +40,8 @@ struct workers {
     uint32_t open;     /* connections that have not ended */
     tn_status failure; /* of the group; the first stands */
     tn_error reason;
-    bool serving;                    /* rank 0 has something to finish */
+    bool serving; /* rank 0 has something to finish, within: */
+    uint32_t drain_ms;
     uint32_t stop_rank, stop_signal; /* signal 0: nobody was told to stop */
 };
 
@@ -152,6 +155,7 @@ static void take_stop(workers *w, uint32_t rank, uint32_t signal)
     if (serving && !w->stop_signal) {
         w->stop_rank = rank;
         w->stop_signal = signal;
+        w->stop_by_ms = store_clock_ms() + w->drain_ms + STOP_GRACE_MS;
     }
     pthread_mutex_unlock(&w->lock);
     if (serving) {
@@ -208,6 +212,33 @@ static void end_link(workers *w, uint32_t index)
         lose(w, w->group.rank == 0 ? index : 0);
 }
 
+/* Milliseconds until a stop must be done; -1: there is none. */
+static int stop_left_ms(const workers *w)
+{
+    uint64_t now_ms = store_clock_ms();
+    uint64_t left = w->stop_by_ms > now_ms ? w->stop_by_ms - now_ms : 0;
+    return w->stop_by_ms == 0 ? -1 : left < INT_MAX ? (int)left : INT_MAX;
+}
+
+/* A process that stands still keeps the others in a step, and rank 0 from finishing. */
+static void end_stuck_stop(workers *w)
+{
+    char sentence[STORE_REASON_MAX + 1];
+
+    w->stop_by_ms = 0;
+    pthread_mutex_lock(&w->lock);
+    bool done = w->dismissing || w->failure != TN_OK;
+    uint32_t drain_ms = w->drain_ms;
+    pthread_mutex_unlock(&w->lock);
+    if (done)
+        return;
+    snprintf(sentence, sizeof sentence,
+             "told to stop, rank 0 was not done %d s after engine.drain_timeout = %g: some rank stands still",
+             STOP_GRACE_MS / 1000, drain_ms / 1000.0);
+    abort_device(w);
+    end_group(w, TN_E_DEVICE_LOST, sentence);
+}
+
 /* Rank 0 reads what workers say; a worker reads steps elsewhere, and here only sees the connection end. */
 static void *watch(void *argument)
 {
@@ -222,7 +253,10 @@ static void *watch(void *argument)
     polls[world] = (struct pollfd){.fd = w->signals, .events = POLLIN};
     polls[world + 1] = (struct pollfd){.fd = w->wake, .events = POLLIN};
     while (!polls[world + 1].revents) {
-        if (poll(polls, world + 2, -1) < 0)
+        int ready = poll(polls, world + 2, stop_left_ms(w));
+        if (ready == 0)
+            end_stuck_stop(w);
+        if (ready <= 0)
             continue;
         if (polls[world].revents)
             take_signal(w);
@@ -319,10 +353,11 @@ const tn_group *workers_group(const workers *w)
     return &w->group;
 }
 
-void workers_begin_service(workers *w, int *ret_fd)
+void workers_begin_service(workers *w, uint32_t drain_ms, int *ret_fd)
 {
     pthread_mutex_lock(&w->lock);
     w->serving = true;
+    w->drain_ms = drain_ms;
     pthread_mutex_unlock(&w->lock);
     *ret_fd = w->event;
 }

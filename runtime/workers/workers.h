@@ -27,8 +27,9 @@ void workers_close(workers *workers);
 
 const tn_group *workers_group(const workers *workers);
 /* Rank 0: the model is served. From now on *ret_fd is readable once any process was told to stop or the group has
- * failed; until now, being told to stop ended the group. [ctl] */
-void workers_begin_service(workers *workers, int *ret_fd);
+ * failed; until now, being told to stop ended the group. A stop that has not come to workers_dismiss a few seconds
+ * after drain_ms ends the group, too: some process stands still. [ctl] */
+void workers_begin_service(workers *workers, uint32_t drain_ms, int *ret_fd);
 /* Rank 0: writes which process was told to stop, by what signal; false: none. */
 bool workers_stop_was_asked(workers *workers, char *sentence, size_t n);
 

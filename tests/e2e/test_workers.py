@@ -267,6 +267,17 @@ def test_failed_step(kind, rank):
         group.end(1 - rank, 1, f"rank {rank} on {HOST} ended the group: {reason}")
 
 
+def test_stopped_beside_one_that_stands_still(kind):
+    """Rank 0 cannot finish what runs; it does not wait for ever."""
+    with Group(kind, 2, 2, "engine.drain_timeout=1").start_all() as group:
+        with contextlib.suppress(OSError), long_request(group):  # its client is left alone after drain_timeout
+            group.members[1].send_signal(signal.SIGSTOP)
+            group.members[0].send_signal(signal.SIGTERM)
+        group.end(0, 1, "told to stop, rank 0 was not done 5 s after engine.drain_timeout = 1: some rank stands still")
+        group.members[1].send_signal(signal.SIGCONT)
+        group.end(1, 1, "rank 0")
+
+
 def test_killed_while_draining(kind):
     with Group(kind, 2, 2).start_all() as group:
         with long_request(group) as answer:
@@ -308,12 +319,13 @@ def test_missing_worker(kind):
         group.end(1, 1, "group tenon")
 
 
-def test_failed_load(kind):
-    """A model that the backend plans but cannot load; whoever is first says so to all."""
-    with Group(kind, 2, 2, "model.path=" + os.environ["TENON_TEST_MODEL"]) as group:
-        group.start(0), group.start(1)
-        for rank in range(2):
-            group.end(rank, 1, "cannot be repacked")
+def test_failed_load(kind, rank):
+    """A device fails while weights arrive, at rank 0 or at a worker; the other one is told."""
+    with Group(kind, 2, 4) as group:
+        for member in range(2):
+            group.start(member, environment={"TENON_TEST_FAIL_COPY": f"{2 * rank}:3"} if member == rank else {})
+        group.end(rank, 1, f"device {2 * rank} is gone")
+        group.end(1 - rank, 1, f"rank {rank} on {HOST} ended the group: device {2 * rank} is gone")
 
 
 def test_devices(kind):
@@ -429,9 +441,11 @@ def main():
         test_stop_while_loading(PART, int(busy))
     test_stopped_then_killed(PART)
     test_killed_while_draining(PART)
+    test_stopped_beside_one_that_stands_still(PART)
     test_other_model(PART)
     test_missing_worker(PART)
-    test_failed_load(PART)
+    for rank in (0, 1):
+        test_failed_load(PART, rank)
     test_devices(PART)
     if PART == "tcp":
         test_slurm()

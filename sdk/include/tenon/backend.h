@@ -33,6 +33,9 @@ typedef struct tn_devinfo {
 } tn_devinfo;
 TN_SEALED(tn_devinfo, features);
 
+/* device_count ranks of `world` are in this process: rank, rank + 1, ..., on these ordinals. Where there are others,
+ * they are in processes that open the same group at about the same time and make the same calls in the same order;
+ * results are read in the process of rank 0 alone. */
 typedef struct tn_open {
     uint32_t struct_size, device_count, world, rank;
     const uint32_t *ordinal; /* device_count */
