@@ -1,0 +1,137 @@
+"""HTTP to a daemon over its unix socket or over TCP: requests, errors, and answers that come line by line."""
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import urllib.parse
+from typing import Any, Iterator, Mapping, Optional, Tuple, Union
+
+from .errors import ApiError, ConnectionFailed, ConnectionLost, DoesNotFit, Exists, NotFound
+
+DEFAULT_SERVER = "unix:/run/tenond.sock"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: Optional[float]) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Transport:
+    """Where a server is and who asks. Thread-safe: every request has a connection of its own.
+
+    server: "unix:/run/tenond.sock", "http://host:port" or "https://host:port".
+    token: as `tenon token create` printed it; None over a socket that needs none.
+    timeout: seconds without a byte from the server; None: for ever.
+    """
+
+    def __init__(self, server: str = DEFAULT_SERVER, token: Optional[str] = None,
+                 timeout: Optional[float] = 600) -> None:
+        self.server = server
+        self.token = token
+        self.timeout = timeout
+        parts = urllib.parse.urlsplit(server)
+        if server.startswith("unix:"):
+            if not server[len("unix:"):]:
+                raise ValueError(f"server {server!r} names no path; write unix:/run/tenond.sock")
+        elif parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"server {server!r} is neither unix:PATH nor http://HOST:PORT")
+
+    def _connect(self, timeout: Optional[float]) -> http.client.HTTPConnection:
+        if self.server.startswith("unix:"):
+            return _UnixConnection(self.server[len("unix:"):], timeout)
+        parts = urllib.parse.urlsplit(self.server)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(str(parts.hostname), parts.port, timeout=timeout)
+
+    def open(self, method: str, path: str, body: Union[bytes, None], headers: Mapping[str, str],
+             timeout: Optional[float]) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = self._connect(timeout)
+        sent = dict(headers)
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ConnectionFailed(f"{self.server} does not answer ({error}); is `tenon daemon` running?") from error
+        try:
+            connection.request(method, path, body, sent)
+            return connection, connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise ConnectionLost(f"{self.server} took the request but gave no answer ({error})") from error
+
+    def request(self, method: str, path: str, body: Any = None, *, query: Optional[Mapping[str, Any]] = None,
+                idempotency_key: Optional[str] = None, timeout: Optional[float] = None) -> Any:
+        """Sends body as JSON, returns the answer's JSON (None: there was none)."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        return _decode(self.exchange(method, path, data, headers, query=query, timeout=timeout))
+
+    def exchange(self, method: str, path: str, data: Optional[bytes], headers: Mapping[str, str], *,
+                 query: Optional[Mapping[str, Any]] = None, timeout: Optional[float] = None) -> bytes:
+        """The bytes of an answer that is no error."""
+        connection, response = self.open(method, _with_query(path, query), data, headers, timeout or self.timeout)
+        try:
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionLost(f"{self.server} broke off in the middle of an answer ({error})") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise _error_of(response, answer)
+        return answer
+
+    def lines(self, path: str, *, query: Optional[Mapping[str, Any]] = None) -> Iterator[str]:
+        """Lines of an answer as they come."""
+        connection, response = self.open("GET", _with_query(path, query), None, {}, None)
+        try:
+            if response.status >= 400:
+                raise _error_of(response, response.read())
+            for line in response:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+        finally:
+            connection.close()
+
+
+def quote(name: str) -> str:
+    """A name as one segment of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
+def _with_query(path: str, query: Optional[Mapping[str, Any]]) -> str:
+    kept = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(kept)}" if kept else path
+
+
+def _decode(answer: bytes) -> Any:
+    if not answer:
+        return None
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise ApiError(502, f"the server's answer is not JSON: {answer[:200]!r}") from error
+
+
+def _error_of(response: http.client.HTTPResponse, answer: bytes) -> ApiError:
+    try:
+        body = json.loads(answer)
+    except ValueError:
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    error = error if isinstance(error, dict) else {}
+    message = error.get("message") or answer[:500].decode("utf-8", "replace") or response.reason
+    kind: type = {404: NotFound, 409: Exists}.get(response.status, ApiError)
+    if response.status == 422 and isinstance(body, dict) and ("plan" in body or "verdict" in body):
+        kind = DoesNotFit
+    retry = response.getheader("Retry-After")
+    return kind(response.status, str(message), str(error.get("type") or ""), error.get("param"), body,
+                float(retry) if retry and retry.isdigit() else None)
