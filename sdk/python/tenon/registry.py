@@ -27,13 +27,13 @@ class Registry:
 
     def log_model(self, model: str, *, model_name: str, version_name: Optional[str] = None,
                   comment: Optional[str] = None, metrics: Optional[Mapping[str, Any]] = None,
-                  tags: Optional[Mapping[str, str]] = None, aliases: Optional[List[str]] = None,
+                  tags: Optional[Mapping[str, str]] = None, alias: Optional[str] = None,
                   task: Optional[str] = None) -> "ModelVersion":
         """Registers a model directory, a GGUF file or a model in a Hugging Face cache, by its path on the daemon's
         machine. Without version_name the next of v1, v2, ... is taken."""
         body: Dict[str, Any] = {"name": model_name, "path": os.path.abspath(model), "version": version_name,
                                 "comment": comment, "metrics": dict(metrics) if metrics else None,
-                                "tags": dict(tags) if tags else None, "aliases": aliases, "task": task}
+                                "tags": dict(tags) if tags else None, "alias": alias, "task": task}
         answer = self._transport.request("POST", MODELS, {k: v for k, v in body.items() if v is not None},
                                          idempotency_key=str(uuid.uuid4()), timeout=24 * 3600)
         return ModelVersion(self._transport, model_name, answer["version"])
@@ -50,8 +50,10 @@ class Registry:
         return model
 
     def delete_model(self, model_name: str) -> None:
-        """All versions; refused while a service runs one."""
-        self._transport.request("DELETE", f"{MODELS}/{quote(model_name)}")
+        """All versions, oldest first; stops at one that a service runs, with ApiError."""
+        model = Model(self._transport, model_name)
+        for version in model.versions():
+            model.delete_version(version.version_name)
 
     # ---- services and pools ----
 
@@ -82,7 +84,7 @@ class Model:
         return f"{MODELS}/{quote(self.name)}"
 
     def show(self) -> Dict[str, Any]:
-        """Name, default, aliases and versions, oldest first."""
+        """Name, default, and versions with their aliases, oldest first."""
         return self._transport.request("GET", self._path)  # type: ignore[no-any-return]
 
     def show_versions(self) -> List[Dict[str, Any]]:
@@ -92,12 +94,12 @@ class Model:
         return [ModelVersion(self._transport, self.name, entry["version"]) for entry in self.show_versions()]
 
     def version(self, version_or_alias: str) -> "ModelVersion":
-        shown = self.show()
-        name = shown.get("aliases", {}).get(version_or_alias, version_or_alias)
-        if name not in [entry["version"] for entry in shown["versions"]]:
-            raise NotFound(404, f"{self.name} has no version or alias {version_or_alias!r}; it has "
-                                + ", ".join(entry["version"] for entry in shown["versions"]))
-        return ModelVersion(self._transport, self.name, name)
+        shown = self.show_versions()
+        for entry in shown:
+            if version_or_alias == entry["version"] or version_or_alias in entry["aliases"]:
+                return ModelVersion(self._transport, self.name, entry["version"])
+        raise NotFound(404, f"{self.name} has no version or alias {version_or_alias!r}; it has "
+                            + ", ".join(entry["version"] for entry in shown))
 
     def first(self) -> "ModelVersion":
         return self.versions()[0]

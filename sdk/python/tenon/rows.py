@@ -120,7 +120,8 @@ def run_rows(transport: Transport, service: str, rows: Any, params: Optional[Map
     prepared = [request_of(row, index, service, params or {}) for index, row in enumerate(records(rows))]
     results: List[RowResult] = []
     with ThreadPoolExecutor(max_workers=max(1, window)) as pool:
-        waiting: Iterator[RowResult] = pool.map(lambda item: ask(transport, *item, deadline_s), prepared)
+        waiting: Iterator[RowResult] = pool.map(
+            lambda item: ask(transport, item[0], item[1], item[2], deadline_s), prepared)
         for result in waiting:
             if result.error_code in (401, 403, 404):
                 pool.shutdown(wait=False, cancel_futures=True)

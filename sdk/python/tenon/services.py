@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .errors import ServiceFailed, Timeout
 from .rows import WINDOW, RowResult, check_systemic, run_rows
@@ -11,29 +11,26 @@ from .transport import Transport, quote
 SERVICES = "/admin/v1/services"
 
 
-def settings_of(options: Optional[Mapping[str, Any]]) -> List[str]:
-    """"key=value" texts of engine options, from {"max_model_len": 8192}, or from
+def settings_of(options: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    """Settings of engine options, from {"max_model_len": 8192}, or from
     {"engine_args_override": ["--max-model-len=8192"]} as it is written elsewhere. What is neither raises."""
-    sets: List[str] = []
+    settings: Dict[str, Any] = {}
     for key, value in (options or {}).items():
         if key == "engine_args_override":
-            sets += [_setting_of_argument(argument) for argument in value]
+            settings.update(_setting_of_argument(argument) for argument in value)
         elif key.startswith("-") or "=" in key:
-            raise ValueError(f"inference_engine_options: {key!r} is no name of a setting; write {{'max_model_len': 8192}}")
+            raise ValueError(f"inference_engine_options: {key!r} is no name of a setting; "
+                             "write {'max_model_len': 8192}")
         else:
-            sets.append(f"{key}={_text_of(value)}")
-    return sets
+            settings[key] = value
+    return settings
 
 
-def _setting_of_argument(argument: str) -> str:
+def _setting_of_argument(argument: str) -> Tuple[str, str]:
     name, separator, value = argument.partition("=")
-    if not name.startswith("--") or not separator:
+    if not name.startswith("--") or not separator or not name.strip("-").replace("-", "").isalnum():
         raise ValueError(f"engine_args_override: {argument!r} is not of the form --name=value")
-    return f"{name[2:].strip().replace('-', '_')}={value}"
-
-
-def _text_of(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return name[2:].replace("-", "_"), value
 
 
 class Service:

@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 import urllib.parse
-from typing import Any, Iterator, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
 
 from .errors import ApiError, ConnectionFailed, ConnectionLost, DoesNotFit, Exists, NotFound
 
@@ -129,7 +129,8 @@ def _error_of(response: http.client.HTTPResponse, answer: bytes) -> ApiError:
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {}
     message = error.get("message") or answer[:500].decode("utf-8", "replace") or response.reason
-    kind: type = {404: NotFound, 409: Exists}.get(response.status, ApiError)
+    kinds: Dict[int, Type[ApiError]] = {404: NotFound, 409: Exists}
+    kind = kinds.get(response.status, ApiError)
     if response.status == 422 and isinstance(body, dict) and ("plan" in body or "verdict" in body):
         kind = DoesNotFit
     retry = response.getheader("Retry-After")

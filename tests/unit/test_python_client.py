@@ -1,0 +1,320 @@
+#!/usr/bin/env python3
+"""sdk/python against a scripted daemon over a unix socket: what is sent, what becomes of answers, errors and rows."""
+import http.server
+import json
+import os
+import socket
+import socketserver
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../sdk/python'))
+import tenon
+from tenon.services import settings_of
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def address_string(self):
+        return 'unix'
+
+    def log_message(self, *_):
+        pass
+
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        seen = {'method': self.command, 'path': self.path, 'headers': dict(self.headers), 'body': body}
+        code, headers, answer = self.server.answer(seen)
+        if code is None:  # hang up
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+
+
+def completion(text, finish='stop'):
+    return {'id': 'x', 'choices': [{'index': 0, 'text': text, 'finish_reason': finish}],
+            'usage': {'prompt_tokens': 3, 'completion_tokens': 2}}
+
+
+def refusal(code, message, **more):
+    return code, {}, {'error': {'message': message, 'type': 'invalid_request_error', 'param': None}, **more}
+
+
+class Scripted(unittest.TestCase):
+    """answers: what a test sets; seen: what came."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, 'd.sock')
+        self.seen, self.lock = [], threading.Lock()
+        self.server = Server(self.path, Handler)
+        self.server.answer = self.take
+        threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
+        self.registry = tenon.Registry('unix:' + self.path, token='secret')
+
+    def tearDown(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.folder.cleanup()
+
+    def take(self, seen):
+        with self.lock:
+            self.seen.append(seen)
+        return self.answer(seen)
+
+    def body(self, index=-1):
+        return json.loads(self.seen[index]['body'])
+
+
+class Models(Scripted):
+    VERSIONS = [{'version': 'v1', 'digest': 'aa', 'aliases': []}, {'version': 'v2', 'digest': 'bb', 'aliases': ['prod']}]
+
+    def answer(self, seen):
+        if seen['method'] == 'POST' and seen['path'] == '/admin/v1/models':
+            return 201, {}, {'name': 'smol', 'version': 'v3', 'digest': 'cc'}
+        if seen['path'] == '/admin/v1/models':
+            return 200, {}, {'models': [{'name': 'smol', 'default': 'v1', 'versions': self.VERSIONS}]}
+        if seen['path'] == '/admin/v1/models/smol':
+            return 200, {}, {'name': 'smol', 'default': 'v1', 'versions': self.VERSIONS}
+        if seen['path'].startswith('/admin/v1/models/smol/versions/v2'):
+            return 200, {}, {'version': 'v2', 'digest': 'bb', 'metrics': {'perplexity': '9.4'}, 'comment': None}
+        if seen['path'] == '/admin/v1/services' and seen['method'] == 'GET':
+            return 200, {}, {'services': [{'name': 'a', 'digest': 'bb'}, {'name': 'b', 'digest': 'aa'}]}
+        return refusal(404, 'there is no ' + seen['path'])
+
+    def test_log_model_sends_what_was_given_and_the_token(self):
+        version = self.registry.log_model('models/x', model_name='smol', comment='c', metrics={'perplexity': 9.4})
+        self.assertEqual(version.fully_qualified_name, 'smol@v3')
+        self.assertEqual(self.body(), {'name': 'smol', 'path': os.path.abspath('models/x'), 'comment': 'c',
+                                       'metrics': {'perplexity': 9.4}})
+        self.assertEqual(self.seen[-1]['headers']['Authorization'], 'Bearer secret')
+        self.assertTrue(self.seen[-1]['headers']['Idempotency-Key'])
+
+    def test_versions_are_found_by_name_and_alias(self):
+        model = self.registry.get_model('smol')
+        self.assertEqual([v.version_name for v in model.versions()], ['v1', 'v2'])
+        self.assertEqual(model.version('prod').version_name, 'v2')
+        self.assertEqual((model.first().version_name, model.last().version_name, model.default.version_name),
+                         ('v1', 'v2', 'v1'))
+        with self.assertRaisesRegex(tenon.NotFound, "no version or alias 'v9'; it has v1, v2"):
+            model.version('v9')
+        self.assertEqual(model.version('v2').show_metrics(), {'perplexity': '9.4'})
+
+    def test_services_of_a_version_are_those_of_its_digest(self):
+        version = self.registry.get_model('smol').version('v2')
+        self.assertEqual([service['name'] for service in version.list_services()], ['a'])
+
+    def test_an_absent_model_is_not_found(self):
+        with self.assertRaises(tenon.NotFound):
+            self.registry.get_model('else')
+
+
+class Services(Scripted):
+    def setUp(self):
+        super().setUp()
+        self.states = ['LOADING', 'READY']
+        self.version = tenon.ModelVersion(self.registry._transport, 'smol', 'v1')
+
+    def answer(self, seen):
+        if seen['method'] == 'POST' and seen['path'] == '/admin/v1/services':
+            if self.body().get('pool') == 'small':
+                return refusal(422, 'it does not fit', plan={'needed_bytes': 9})
+            return 201, {}, {'name': 'chat', 'state': 'PENDING'}
+        if seen['method'] == 'GET' and seen['path'] == '/admin/v1/services/chat':
+            state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            return 200, {}, {'name': 'chat', 'state': state, 'message': 'because'}
+        if seen['path'].startswith('/admin/v1/services/chat/logs'):
+            return 200, {}, b'one\ntwo\n'
+        return 200, {}, {}
+
+    def create(self, **more):
+        return self.version.create_service(service_name='chat', service_compute_pool=more.pop('pool', 'cpu'), **more)
+
+    def test_create_waits_until_it_is_ready(self):
+        service = self.create(gpu_requests=1, inference_engine_options={'max_model_len': 8192})
+        self.assertEqual(self.states, ['READY'])
+        self.assertEqual(json.loads(self.seen[0]['body']),
+                         {'name': 'chat', 'model': 'smol@v1', 'pool': 'cpu', 'gpus': 1, 'min': 0, 'max': 1,
+                          'settings': {'max_model_len': 8192}})
+        self.assertEqual(list(service.logs(follow=True, instance='i1')), ['one', 'two'])
+        self.assertEqual(self.seen[-1]['path'], '/admin/v1/services/chat/logs?follow=1&instance=i1')
+
+    def test_a_misfit_carries_its_plan(self):
+        with self.assertRaises(tenon.DoesNotFit) as caught:
+            self.create(pool='small')
+        self.assertEqual(caught.exception.plan, {'needed_bytes': 9})
+
+    def test_a_failure_on_the_way_raises_with_its_reason(self):
+        self.states = ['LOADING', 'FAILED']
+        with self.assertRaisesRegex(tenon.ServiceFailed, 'chat is FAILED: because'):
+            self.create()
+
+    def test_a_wait_ends(self):
+        self.states = ['LOADING']
+        with self.assertRaisesRegex(tenon.Timeout, 'chat is LOADING after 0 s, not READY'):
+            self.create(timeout=0.2)
+
+    def test_options_are_settings_whatever_their_form(self):
+        self.assertEqual(settings_of({'max_model_len': 8192, 'enable_prefix_caching': True}),
+                         {'max_model_len': 8192, 'enable_prefix_caching': True})
+        self.assertEqual(settings_of({'engine_args_override': ['--max-model-len=8192', '--dtype=bfloat16']}),
+                         {'max_model_len': '8192', 'dtype': 'bfloat16'})
+        for wrong in (['max-model-len=1'], ['--host x'], ['--'], ['--=1']):
+            with self.assertRaises(ValueError):
+                settings_of({'engine_args_override': wrong})
+        with self.assertRaises(ValueError):
+            settings_of({'--max-model-len': 1})
+
+
+class Rows(Scripted):
+    def setUp(self):
+        super().setUp()
+        self.service = tenon.Service(self.registry._transport, 'chat')
+        self.busy = {}
+
+    def answer(self, seen):
+        body = json.loads(seen['body'])
+        prompt = body.get('prompt') or body['messages'][0]['content']
+        if prompt.startswith('busy') and self.busy.setdefault(prompt, 2) > 0:
+            self.busy[prompt] -= 1
+            return 503, {'Retry-After': '0'}, {'error': {'message': 'resuming', 'type': 'server_error'}}
+        if prompt == 'long':
+            return refusal(400, 'the prompt has 9000 tokens, the model takes 8192')
+        if prompt == 'gone':
+            return None, {}, {}
+        if prompt == 'absent':
+            return refusal(404, 'there is no model chat')
+        if prompt == 'odd':
+            return 200, {}, {'choices': []}
+        if 'messages' in body:
+            return 200, {}, {'choices': [{'message': {'role': 'assistant', 'content': prompt.upper()},
+                                          'finish_reason': 'stop'}], 'usage': {}}
+        return 200, {}, completion(prompt.upper())
+
+    def test_results_stand_in_the_order_of_the_rows(self):
+        prompts = [f'p{i}' for i in range(200)]
+        results = self.service.run(prompts, {'max_tokens': 4}, window=16)
+        self.assertEqual([r.value for r in results], [p.upper() for p in prompts])
+        self.assertEqual(self.body(), {'model': 'chat', 'max_tokens': 4, 'prompt': self.body()['prompt']})
+
+    def test_a_row_that_fails_is_one_result(self):
+        results = self.service.run(['a', 'long', 'gone', 'odd', 'b'])
+        self.assertEqual([r.ok for r in results], [True, False, False, False, True])
+        self.assertEqual((results[1].error, results[1].error_code, results[1].attempts),
+                         ('the prompt has 9000 tokens, the model takes 8192', 400, 1))
+        self.assertIsNone(results[1].value)
+        self.assertIn('gave no answer', results[2].error)
+        self.assertEqual(results[2].attempts, 1)
+        self.assertIn('no choice', results[3].error)
+
+    def test_busy_servers_are_asked_again(self):
+        result = self.service.run(['busy'])[0]
+        self.assertEqual((result.value, result.attempts), ('BUSY', 3))
+
+    def test_what_stays_busy_is_given_up(self):
+        self.busy['busy for ever'] = 99
+        result = self.service.run(['busy for ever', 'a'])[0]
+        self.assertEqual((result.error, result.error_code, result.attempts), ('resuming', 503, 5))
+
+    def test_rows_of_every_form(self):
+        class Frame:
+            columns = ['key', 'prompt']
+
+            @staticmethod
+            def to_dict(_):
+                return [{'key': 'k1', 'prompt': 'x'}]
+
+        self.assertEqual(self.service.run(Frame())[0].key, 'k1')
+        self.assertEqual(self.service.run([[{'role': 'user', 'content': 'hi'}]])[0].value, 'HI')
+        self.assertEqual(self.service.run([{'messages': [{'role': 'user', 'content': 'hi'}], 'max_tokens': 9}],
+                                          {'max_tokens': 4})[0].value, 'HI')
+        self.assertEqual(self.body()['max_tokens'], 9)
+        self.assertEqual(self.service.chat('hi')['choices'][0]['message']['content'], 'HI')
+        for wrong in ([{'text': 'x'}], [{'prompt': 'x', 'messages': []}]):
+            with self.assertRaisesRegex(ValueError, "row 0 needs either 'prompt' or 'messages'"):
+                self.service.run(wrong)
+        with self.assertRaises(TypeError):
+            self.service.run('one prompt')
+
+    def test_what_concerns_all_rows_raises(self):
+        with self.assertRaisesRegex(tenon.ApiError, 'there is no model chat'):
+            self.service.run(['absent'] * 50, window=2)
+        self.assertLess(len(self.seen), 50)
+
+    def test_no_daemon_is_said_so(self):
+        nobody = tenon.Registry('unix:' + self.path + '.not')
+        with self.assertRaisesRegex(tenon.ConnectionFailed, 'is `tenon daemon` running'):
+            nobody.models()
+        for wrong in ('unix:', '127.0.0.1:80', 'ftp://x'):
+            with self.assertRaises(ValueError):
+                tenon.Registry(wrong)
+
+
+class Batches(Scripted):
+    def setUp(self):
+        super().setUp()
+        self.version = tenon.ModelVersion(self.registry._transport, 'smol', 'v1')
+        self.output = os.path.join(self.folder.name, 'out.jsonl')
+        self.shown = ['validating', 'in_progress', 'completed']
+
+    def answer(self, seen):
+        if seen['path'] == '/v1/files':
+            return 200, {}, {'id': 'file-1'}
+        if seen['path'] == '/v1/batches':
+            return 200, {}, {'id': 'batch-1', 'status': 'validating'}
+        if seen['path'] == '/v1/batches/batch-1':
+            return 200, {}, {'id': 'batch-1', 'status': self.shown.pop(0) if self.shown[1:] else self.shown[0],
+                             'output_file_id': 'file-2', 'error_file_id': 'file-3'}
+        if seen['path'] == '/v1/files/file-2/content':
+            return 200, {}, b'{"custom_id": "0", "response": {"status_code": 200}}\n'
+        if seen['path'] == '/v1/files/file-3/content':
+            return 200, {}, b'{"custom_id": "1", "error": {"message": "too long"}}\n'
+        return 200, {}, {}
+
+    def run_batch(self, rows, **more):
+        spec = tenon.OutputSpec(self.output, **more)
+        return self.version.run_batch(rows, service_name='chat', output_spec=spec, job_spec=tenon.JobSpec(block=True),
+                                      input_spec=tenon.InputSpec({'max_tokens': 3}))
+
+    def test_rows_go_up_and_results_come_down(self):
+        self.run_batch(['one', 'two'])
+        sent = self.seen[0]['body'].split(b'\r\n\r\n')[2].split(b'\r\n--')[0].decode().splitlines()
+        self.assertEqual(json.loads(sent[1]), {'custom_id': '1', 'method': 'POST', 'url': '/v1/completions',
+                                               'body': {'model': 'chat', 'max_tokens': 3, 'prompt': 'two'}})
+        self.assertEqual(self.body(1), {'input_file_id': 'file-1', 'endpoint': '/v1/completions',
+                                        'completion_window': '24h'})
+        with open(self.output, encoding='utf-8') as file:
+            self.assertEqual([json.loads(line)['custom_id'] for line in file], ['0', '1'])
+
+    def test_what_is_there_is_not_overwritten_unasked(self):
+        with open(self.output, 'w', encoding='utf-8') as file:
+            file.write('mine')
+        with self.assertRaises(FileExistsError):
+            self.run_batch(['one'])
+        self.assertEqual(self.seen, [])
+        self.run_batch(['one'], mode='overwrite')
+
+    def test_keys_name_results_and_so_differ(self):
+        with self.assertRaisesRegex(ValueError, "row 1 has the key 'a' of an earlier row"):
+            self.run_batch([{'key': 'a', 'prompt': 'x'}, {'key': 'a', 'prompt': 'y'}])
+
+
+if __name__ == '__main__':
+    unittest.main()
