@@ -20,8 +20,7 @@ typedef struct gateway_route gateway_route;
 
 typedef struct gateway_route_options {
     const char *service; /* the first served name, unique among routes */
-    /* Of the service's instances: model.path, model.served_model_name, plugins. Outlives the gateway: front ends may
-     * hold a route's engine longer than the route. */
+    /* Of the service's instances: model.path, model.served_model_name, plugins. Outlives the route. */
     settings *settings;
     uint32_t queue_max;                            /* requests waiting for an instance, before TN_E_AGAIN */
     uint32_t wake_timeout_ms;                      /* how long a request waits for one */

@@ -194,7 +194,7 @@ static tn_status open_quant_plugin(instance *in, tn_error *err)
 }
 
 /* model.served_model_name, or the registry's name, or the file's without its ending. */
-static tn_status name_model(instance *in, tn_error *err)
+tn_status instance_name_model(instance *in, tn_error *err)
 {
     const char *names = settings_string(in->settings, "model", "served_model_name");
     const char *path = in->registered_name ? in->registered_name : in->model_path;
@@ -265,7 +265,7 @@ tn_status instance_open_model(instance *in, tn_error *err)
     if (status == TN_OK)
         status = check_vocabulary(in, err);
     if (status == TN_OK)
-        status = name_model(in, err);
+        status = instance_name_model(in, err);
     if (status == TN_OK)
         status = read_defaults(in, err);
     if (status != TN_OK)
