@@ -7,6 +7,7 @@
 #include "chat_completions.h"
 #include "completions.h"
 #include "json_body.h"
+#include "model.h"
 #include "poller.h"
 #include "reply.h"
 #include "route.h"
@@ -25,7 +26,8 @@ typedef struct http_exchange {
     const http_route *route;
     byte_buffer body;
     bool body_too_large;
-    http_call *call; /* owned; in the front's table */
+    http_model *model; /* held, once the body has named it; NULL: none */
+    http_call *call;   /* owned; in the front's table */
 } http_exchange;
 
 static const char *header(struct MHD_Connection *connection, const char *name)
@@ -48,7 +50,7 @@ static tn_status fail_body_size(const tn_front *front, api_error *error)
 static tn_status fail_busy(const tn_front *front, const char *message, api_error *error)
 {
     api_fail(error, 503, "unavailable", NULL, "%s", message);
-    error->retry_after = front->engine_api->retry_after(front->engine);
+    error->retry_after = front->engine ? front->engine_api->retry_after(front->engine) : 1;
     if (error->retry_after == 0)
         error->retry_after = 1;
     return TN_E_ARGUMENT;
@@ -139,16 +141,25 @@ static void drop_body(http_exchange *exchange)
     byte_buffer_finish(&exchange->body);
 }
 
+/* Which model a body asks for: its limits are needed to read the rest. */
+static tn_status find_model(tn_front *front, const json_t *root, http_model **ret_model, api_error *error)
+{
+    const json_t *name = json_object_get(root, "model");
+    if (name && !json_is_null(name) && !json_is_string(name))
+        return api_fail_field(error, "model", "'model' must be a string");
+    return model_find(front, json_string_value(name), ret_model, error);
+}
+
 /* Parses, submits and parks a generation request. */
 static tn_status start_call(http_exchange *exchange, struct MHD_Connection *connection, json_t *root, api_error *error)
 {
-    tn_front *front = exchange->front;
+    http_model *model = exchange->model;
     call_params params;
     http_call *call = NULL;
 
-    call_params_init(&params, &front->info);
-    tn_status status = exchange->route->id == ROUTE_CHAT ? chat_completions_prepare(front, root, &params, &call, error)
-                                                         : completions_prepare(front, root, &params, &call, error);
+    call_params_init(&params, &model->info);
+    tn_status status = exchange->route->id == ROUTE_CHAT ? chat_completions_prepare(model, root, &params, &call, error)
+                                                         : completions_prepare(model, root, &params, &call, error);
     if (status == TN_OK) {
         call->connection = connection;
         call->peer = peer_of(connection);
@@ -178,11 +189,12 @@ static tn_status answer_body(http_exchange *exchange, struct MHD_Connection *con
     drop_body(exchange);
     if (status != TN_OK)
         return status;
-    if (exchange->route->id == ROUTE_TOKENIZE)
-        status = tokenize_answer(front, root, out, error);
-    else if (exchange->route->id == ROUTE_DETOKENIZE)
-        status = detokenize_answer(front, root, out, error);
-    else
+    status = find_model(front, root, &exchange->model, error);
+    if (status == TN_OK && exchange->route->id == ROUTE_TOKENIZE)
+        status = tokenize_answer(exchange->model, root, out, error);
+    else if (status == TN_OK && exchange->route->id == ROUTE_DETOKENIZE)
+        status = detokenize_answer(exchange->model, root, out, error);
+    else if (status == TN_OK)
         status = start_call(exchange, connection, root, error);
     json_decref(root);
     return status;
@@ -252,7 +264,8 @@ static ssize_t read_stream(void *cls, uint64_t position, char *bytes, size_t cap
     return 0;
 }
 
-/* A call that is not streamed and has just been resumed. */
+/* A call that has just been resumed: the whole answer, or the beginning of a stream. What fails before the engine has
+ * taken the request up is an ordinary error, for clients to try again. */
 static enum MHD_Result answer_call(http_exchange *exchange, struct MHD_Connection *connection)
 {
     http_call *call = exchange->call;
@@ -260,9 +273,13 @@ static enum MHD_Result answer_call(http_exchange *exchange, struct MHD_Connectio
 
     front_lock(exchange->front);
     bool aborted = call->aborted, ended = call->ended, failed = call->failed;
+    call->streaming = call->stream && (call->taken_up || (ended && !failed));
+    bool streaming = call->streaming;
     front_unlock(exchange->front);
     if (aborted)
         return MHD_NO;
+    if (streaming)
+        return reply_stream(exchange->front, connection, read_stream, call);
     if (!ended) {
         call_wait(call);
         return MHD_YES;
@@ -284,8 +301,6 @@ static enum MHD_Result answer_post(http_exchange *exchange, struct MHD_Connectio
     }
     if (!exchange->call)
         return reply_bytes(exchange->front, connection, 200, REPLY_JSON, &out);
-    if (exchange->call->stream)
-        return reply_stream(exchange->front, connection, read_stream, exchange->call);
     call_wait(exchange->call);
     return MHD_YES;
 }
@@ -333,6 +348,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
         call_withdraw(exchange->call);
         call_destroy(exchange->call);
     }
+    model_release(exchange->model);
     drop_body(exchange);
     free(exchange);
     mark_received(front, connection, front_now_ms());
