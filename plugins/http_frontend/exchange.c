@@ -2,8 +2,10 @@
  * call and wait suspended, answer when resumed. */
 #include "exchange.h"
 
+#include "admin_call.h"
 #include "answer.h"
 #include "auth.h"
+#include "base/unix_socket.h"
 #include "chat_completions.h"
 #include "completions.h"
 #include "json_body.h"
@@ -28,6 +30,7 @@ typedef struct http_exchange {
     bool body_too_large;
     http_model *model; /* held, once the body has named it; NULL: none */
     http_call *call;   /* owned; in the front's table */
+    admin_call *admin; /* held */
 } http_exchange;
 
 static const char *header(struct MHD_Connection *connection, const char *name)
@@ -76,17 +79,26 @@ static tn_status check_body_headers(const tn_front *front, struct MHD_Connection
     return TN_OK;
 }
 
+/* A POST must have one, or say that it would be JSON: it is what a web page may send unasked. */
+static bool has_body(const http_route *route, struct MHD_Connection *connection, const char *method)
+{
+    return route->post ||
+           (route->id == ROUTE_ADMIN && (strcmp(method, "POST") == 0 || header(connection, "Content-Length") ||
+                                         header(connection, "Transfer-Encoding")));
+}
+
 /* What the head of a request already decides. */
 static tn_status check_head(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
                             const http_route **ret_route, api_error *error)
 {
     const http_route *route = route_find(url);
 
-    if (front->options.key_count > 0 && !(route && route->open) &&
-        !auth_accepts(header(connection, "Authorization"), front->options.keys, front->options.key_count))
-        return api_fail(error, 401, "invalid_api_key", NULL,
-                        "a valid API key is required: send the header 'Authorization: Bearer KEY'");
-    if (!route)
+    const http_peer *peer = peer_of(connection);
+    tn_status status = auth_check(front, method, url, route && route->open, header(connection, "Authorization"),
+                                  peer && peer->local_user, error);
+    if (status != TN_OK)
+        return status;
+    if (!route || (route->id == ROUTE_ADMIN && !front->admin_api))
         return api_fail(error, 404, "unknown_url", NULL, "unknown path '%.128s'", url);
     *ret_route = route;
     if (!route_allows(route, method))
@@ -94,7 +106,7 @@ static tn_status check_head(tn_front *front, struct MHD_Connection *connection, 
                         route->post ? "POST" : "GET", method);
     if (route->works && atomic_load(&front->draining))
         return fail_busy(front, "the server is draining and takes no new requests", error);
-    return route->post ? check_body_headers(front, connection, error) : TN_OK;
+    return has_body(route, connection, method) ? check_body_headers(front, connection, error) : TN_OK;
 }
 
 static enum MHD_Result begin(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
@@ -141,6 +153,15 @@ static void drop_body(http_exchange *exchange)
     byte_buffer_finish(&exchange->body);
 }
 
+static tn_status check_body(const http_exchange *exchange, api_error *error)
+{
+    if (exchange->body_too_large)
+        return fail_body_size(exchange->front, error);
+    if (exchange->body.failed)
+        return fail_busy(exchange->front, "too many large bodies are being received at once", error);
+    return TN_OK;
+}
+
 /* Which model a body asks for: its limits are needed to read the rest. */
 static tn_status find_model(tn_front *front, const json_t *root, http_model **ret_model, api_error *error)
 {
@@ -180,12 +201,10 @@ static tn_status answer_body(http_exchange *exchange, struct MHD_Connection *con
     tn_front *front = exchange->front;
     json_t *root;
 
-    if (exchange->body_too_large)
-        return fail_body_size(front, error);
-    if (exchange->body.failed)
-        return fail_busy(front, "too many large bodies are being received at once", error);
-    tn_status status =
-        json_body_parse(exchange->body.bytes, exchange->body.count, front->options.max_json_depth, &root, error);
+    tn_status status = check_body(exchange, error);
+    if (status != TN_OK)
+        return status;
+    status = json_body_parse(exchange->body.bytes, exchange->body.count, front->options.max_json_depth, &root, error);
     drop_body(exchange);
     if (status != TN_OK)
         return status;
@@ -198,6 +217,23 @@ static tn_status answer_body(http_exchange *exchange, struct MHD_Connection *con
         status = start_call(exchange, connection, root, error);
     json_decref(root);
     return status;
+}
+
+static enum MHD_Result answer_admin(http_exchange *exchange, struct MHD_Connection *connection, const char *url,
+                                    const char *method)
+{
+    tn_front *front = exchange->front;
+    api_error error;
+    tn_status status = check_body(exchange, &error);
+
+    atomic_fetch_sub(&front->body_bytes, exchange->body.count); /* it is moved */
+    if (status == TN_OK)
+        status = admin_call_start(front, connection, peer_of(connection), method, url + strlen(exchange->route->path),
+                                  &exchange->body, &exchange->admin, &error);
+    byte_buffer_finish(&exchange->body);
+    if (status != TN_OK)
+        return reply_error(front, connection, exchange->route, &error);
+    return admin_call_answer(exchange->admin);
 }
 
 static enum MHD_Result answer_get(http_exchange *exchange, struct MHD_Connection *connection, const char *url)
@@ -330,7 +366,11 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection
     }
     if (exchange->call)
         return answer_call(exchange, connection);
+    if (exchange->admin)
+        return admin_call_answer(exchange->admin);
     mark_received(front, connection, 0);
+    if (exchange->route->id == ROUTE_ADMIN)
+        return answer_admin(exchange, connection, url, method);
     return exchange->route->post ? answer_post(exchange, connection) : answer_get(exchange, connection, url);
 }
 
@@ -349,6 +389,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
         call_destroy(exchange->call);
     }
     model_release(exchange->model);
+    admin_call_finish(exchange->admin);
     drop_body(exchange);
     free(exchange);
     mark_received(front, connection, front_now_ms());
@@ -395,6 +436,7 @@ void exchange_on_connection(void *cls, struct MHD_Connection *connection, void *
         if (!peer)
             return; /* without memory this one is timed by libmicrohttpd alone */
         peer->fd = info->connect_fd;
+        peer->local_user = unix_socket_peer_is_trusted(peer->fd);
         add_peer(front, peer);
     } else if (*context) {
         remove_peer(front, *context);

@@ -8,10 +8,10 @@
 #ifndef HTTP_FRONT_H
 #define HTTP_FRONT_H
 
+#include "base/one_model.h"
 #include "byte_buffer.h"
 #include "listener.h"
 #include "options.h"
-#include "base/one_model.h"
 #include "tenon/auth.h"
 #include "tenon/frontend.h"
 
@@ -19,15 +19,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct admin_call;
 struct http_call;
 struct http_model;
 
 /* One open connection, from accept to close; a list, so that the poller can cut off those that dawdle. */
 typedef struct http_peer {
     struct http_peer *next, *previous;
-    struct http_call *call; /* in flight on it, NULL: none */
-    uint64_t id;            /* tells it from past owners of the same descriptor */
+    struct http_call *call;   /* in flight on it, NULL: none */
+    struct admin_call *admin; /* the same */
+    uint64_t id;              /* tells it from past owners of the same descriptor */
     int fd;
+    bool local_user;             /* a process of this user's, or of root's, on a Unix socket */
     uint64_t hung_up_ms;         /* when it closed its sending side; 0: it has not */
     uint64_t receiving_since_ms; /* 0: a request has fully arrived and is being answered */
 } http_peer;
@@ -45,6 +48,9 @@ struct tn_front {
     const tn_stats_table *stats;
     tn_models *models;
     const tn_models_table *models_api;
+    const tn_auth_table *auth; /* NULL: this core has none */
+    tn_admin *admin;           /* NULL: nothing to administrate */
+    const tn_admin_table *admin_api;
     one_model only; /* behind models, where the core gives an engine alone */
     http_options options;
     char address[256];
@@ -62,10 +68,12 @@ struct tn_front {
     atomic_uint_fast64_t body_bytes; /* of bodies being received, over all connections */
 
     pthread_mutex_t lock;
-    pthread_cond_t idle; /* signalled when call_count falls to 0 */
-    bool stopping;       /* no call may be suspended any more */
+    pthread_cond_t idle;            /* signalled when call_count or admin_count falls to 0 */
+    bool stopping;                  /* no call may be suspended any more */
     struct http_model *models_open; /* in use, or used before */
     uint64_t next_model_id;
+    struct admin_call *admin_calls;
+    uint32_t admin_count;
     http_peer *peers;
     uint64_t next_peer_id;
     struct http_call **calls; /* [call_capacity], NULL: free */

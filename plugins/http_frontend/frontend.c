@@ -2,6 +2,7 @@
  * connection is suspended, so the poller first resumes them all. */
 #include "frontend.h"
 
+#include "admin_call.h"
 #include "exchange.h"
 #include "model.h"
 #include "poller.h"
@@ -41,6 +42,11 @@ static void adopt(tn_front *front, const tn_frontend_args *args)
     front->only = (one_model){args->engine, args->engine_api};
     front->models = has_models ? args->models : one_model_models(&front->only);
     front->models_api = has_models ? args->models_api : &one_model_table;
+    front->auth = front->host->get_interface ? front->host->get_interface(front->host, TN_AUTH_ID) : NULL;
+    if (TN_HAS(args, tn_frontend_args, admin_api) && args->admin_api) {
+        front->admin = args->admin;
+        front->admin_api = args->admin_api;
+    }
     front->models_generation = front->models_api->generation(front->models);
 }
 
@@ -77,10 +83,12 @@ static tn_status open_doors(tn_front *front, tn_error *err)
                  : front->options.tls_cert ? "https://"
                                            : "http://",
                  door->listener.address);
-        if (!door->listener.loopback && front->options.key_count == 0) {
+        bool asks = front->options.key_count > 0 || (front->auth && front->auth->enabled(front->host));
+        if (!door->listener.loopback && !asks) {
             char words[256];
             snprintf(words, sizeof words,
-                     "%s is reachable from other machines and no api_key is set: anyone may use this server",
+                     "%s is reachable from other machines and no api_key is set, nor [auth] token_file: anyone may "
+                     "use this server",
                      door->listener.address);
             front->host->log(front->host, TN_LOG_WARNING, "http", words);
         }
@@ -197,6 +205,7 @@ static void stop(tn_front *front)
         return;
     atomic_store(&front->draining, true);
     poller_stop(front);
+    admin_calls_stop(front);
     for (uint32_t i = 0; i < front->door_count; i++) {
         if (front->doors[i].daemon) {
             MHD_stop_daemon(front->doors[i].daemon);

@@ -6,8 +6,8 @@
 #ifndef HTTP_LOGPROBS_H
 #define HTTP_LOGPROBS_H
 
-#include "model.h"
 #include "json_writer.h"
+#include "model.h"
 
 /* Comma-joined fragments. Chat uses `tokens` only, for its list of objects. */
 typedef struct logprob_columns {

@@ -2,6 +2,7 @@
  * flight (for hang-ups only). Blocks without a timeout while nobody is connected. */
 #include "poller.h"
 
+#include "admin_call.h"
 #include "answer.h"
 #include "model.h"
 
@@ -57,7 +58,7 @@ static void abort_call(http_call *call)
 /* A client that does not read must not make us hold its whole answer. Under lock. */
 static void check_unsent(http_call *call)
 {
-    bool too_slow = call->stream && call->out.count - call->out_read > call->front->options.max_unsent_bytes;
+    bool too_slow = call->streaming && call->out.count - call->out_read > call->front->options.max_unsent_bytes;
     if ((too_slow || call->out.failed) && !call->aborted)
         abort_call(call);
 }
@@ -111,6 +112,9 @@ static void take_hangup(tn_front *front, uint64_t peer_id)
             abort_call(peer->call);
             resume_if_runnable(peer->call, &resumes);
         }
+        struct MHD_Connection *waiting = peer->admin ? admin_call_abandon(peer->admin) : NULL;
+        if (waiting)
+            resumes.connections[resumes.count++] = waiting;
     }
     front_unlock(front);
     resume_all(&resumes);

@@ -9,7 +9,8 @@ tn_status prompt_encode(const http_model *model, const char *text, size_t bytes,
                         const char *param, int32_t **ret_ids, uint64_t *ret_count, api_error *error);
 /* Refuses a text so long that even the longest tokens could not fit it into `most`; tokenising it would only burn time.
  */
-tn_status prompt_check_bytes(const http_model *model, uint64_t bytes, uint64_t most, const char *param, api_error *error);
+tn_status prompt_check_bytes(const http_model *model, uint64_t bytes, uint64_t most, const char *param,
+                             api_error *error);
 /* 400 context_length_exceeded, with both numbers. */
 tn_status prompt_fail_length(uint64_t count, uint64_t most, const char *param, api_error *error);
 /* Ids from a JSON list, each within the vocabulary. */

@@ -88,7 +88,10 @@ bool unix_socket_peer_is_trusted(int fd)
 {
     struct ucred peer;
     socklen_t bytes = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0)
+    int domain;
+    socklen_t domain_bytes = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) != 0 || domain != AF_UNIX ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0)
         return false;
     return peer.uid == geteuid() || peer.uid == 0;
 }

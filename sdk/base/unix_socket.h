@@ -14,7 +14,7 @@ enum { UNIX_SOCKET_PATH_MAX = 107 };
 tn_status unix_socket_listen(const char *path, uint32_t mode, int *ret_fd, tn_error *err);
 /* *ret_fd is not blocking. TN_E_IO says why nobody answers. [any] */
 tn_status unix_socket_connect(const char *path, int *ret_fd, tn_error *err);
-/* Whether the other end of a connection was opened by a process of this user's, or of root's. [any] */
+/* Whether fd is such a connection, opened at the other end by a process of this user's or of root's. [any] */
 bool unix_socket_peer_is_trusted(int fd);
 
 #endif
