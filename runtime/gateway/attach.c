@@ -151,8 +151,10 @@ static tn_status enter(gateway_link *link, frame_info *info, tn_error *err)
     route->link_bits |= link->bit;
     link->number = route->gateway->next_link++;
     link->heard_ms = gateway_now_ms();
-    link->next = route->links;
-    route->links = link;
+    gateway_link **end = &route->links;
+    while (*end)
+        end = &(*end)->next;
+    *end = link;
     route->woken = false;
     io_watch(link, EPOLLIN);
     link_ask(link, FRAME_ASK_HEALTH);
