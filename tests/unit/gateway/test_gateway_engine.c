@@ -247,27 +247,45 @@ static void test_a_cancelled_request_ends_the_same(void **state)
     assert_string_equal(ends[1], ends[0]);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool same_stat(const tn_stat *a, const tn_stat *b)
+{
+    bool same = same_text(a->name, b->name) && same_text(a->help, b->help) && same_text(a->label, b->label) &&
+                same_text(a->label_value, b->label_value) && a->kind == b->kind && a->count == b->count &&
+                a->value == b->value && a->bucket_count == b->bucket_count;
+    for (uint32_t i = 0; same && i < a->bucket_count; i++)
+        same = a->bound[i] == b->bound[i] && a->bucket[i] == b->bucket[i];
+    return same;
+}
+
+/* Number of series that are the same here and there, UINT32_MAX if one is not. */
+static uint32_t count_same_stats(const pair *p)
+{
+    for (uint32_t count = 0;; count++) {
+        tn_stat there = {.struct_size = sizeof there}, here = {.struct_size = sizeof here};
+        tn_status status = gateway_stats_table.stat(p->remote, count, &here);
+        if (engine_stats_table.stat(p->tiny.instance.engine, count, &there) != status)
+            return UINT32_MAX;
+        if (status != TN_OK)
+            return count;
+        if (!same_stat(&here, &there))
+            return UINT32_MAX;
+    }
+}
+
 static void test_statistics_and_health_are_the_engines(void **state)
 {
     pair *p = *state;
-    uint32_t count = 0;
-    for (;; count++) {
-        tn_stat there = {.struct_size = sizeof there}, here = {.struct_size = sizeof here};
-        tn_status status = gateway_stats_table.stat(p->remote, count, &here);
-        assert_int_equal(engine_stats_table.stat(p->tiny.instance.engine, count, &there), status);
-        if (status != TN_OK)
-            break;
-        assert_string_equal(here.name, there.name);
-        assert_string_equal(here.help, there.help);
-        assert_string_equal(here.label ? here.label : "", there.label ? there.label : "");
-        assert_string_equal(here.label_value ? here.label_value : "", there.label_value ? there.label_value : "");
-        assert_int_equal(here.count, there.count);
-        assert_true(here.value == there.value);
-        assert_int_equal(here.bucket_count, there.bucket_count);
-        for (uint32_t i = 0; i < here.bucket_count; i++)
-            assert_true(here.bound[i] == there.bound[i] && here.bucket[i] == there.bucket[i]);
+    uint32_t count = UINT32_MAX;
+    for (int i = 0; i < 200 && count == UINT32_MAX; i++) { /* what was cancelled before may still be on its way out */
+        count = count_same_stats(p);
+        usleep(10000);
     }
-    assert_true(count > 20);
+    assert_true(count > 20 && count < UINT32_MAX);
     tn_health health = {.struct_size = sizeof health};
     assert_int_equal(gateway_stats_table.health(p->remote, &health), TN_OK);
     assert_int_equal(health.ready, 1);
@@ -411,8 +429,8 @@ static void test_two_hundred_attachments_leave_nothing(void **state)
         }
     }
     for (int i = 0; i < 300 && (after = count_descriptors()) > before; i++)
-        usleep(10000); /* the other side closes when it notices */
-    assert_int_equal(after, before);
+        usleep(10000);            /* the other side closes when it notices */
+    assert_true(after <= before); /* fewer: it had not noticed the end of an earlier test's */
 }
 
 typedef struct load {
