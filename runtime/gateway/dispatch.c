@@ -73,6 +73,7 @@ void dispatch_want_wake(gateway_route *route)
         return;
     route->woken = true;
     route->wake_wanted = true;
+    gateway_kick(route->gateway);
 }
 
 /* Behind those that are older. */

@@ -19,29 +19,8 @@ void gateway_lock(gateway *g)
     pthread_mutex_lock(&g->lock);
 }
 
-/* One whose wake is to be called, retained meanwhile; NULL: none. */
-static gateway_route *next_to_wake(gateway *g)
-{
-    for (gateway_route *route = g->routes; route; route = route->next) {
-        if (!route->wake_wanted)
-            continue;
-        route->wake_wanted = false;
-        if (!route->wake)
-            continue;
-        route->references++;
-        return route;
-    }
-    return NULL;
-}
-
 void gateway_unlock(gateway *g)
 {
-    for (gateway_route *route; (route = next_to_wake(g));) {
-        pthread_mutex_unlock(&g->lock);
-        route->wake(route->ctx, route);
-        route_release(route);
-        pthread_mutex_lock(&g->lock);
-    }
     pthread_mutex_unlock(&g->lock);
 }
 

@@ -22,9 +22,11 @@ typedef struct gateway_route_options {
     const char *service; /* the first served name, unique among routes */
     /* Of the service's instances: model.path, model.served_model_name, plugins. Outlives the route. */
     settings *settings;
-    uint32_t queue_max;                            /* requests waiting for an instance, before TN_E_AGAIN */
-    uint32_t wake_timeout_ms;                      /* how long a request waits for one */
-    void (*wake)(void *ctx, gateway_route *route); /* requests wait and there is no instance; once per such time */
+    uint32_t queue_max;       /* requests waiting for an instance, before TN_E_AGAIN */
+    uint32_t wake_timeout_ms; /* how long a request waits for one */
+    /* Requests wait and there is no instance: once per such time. Called by the gateway's own thread, which holds no
+     * lock, and must return at once; it may call anything here but gateway_route_remove and gateway_destroy. */
+    void (*wake)(void *ctx, gateway_route *route);
     void *ctx;
 } gateway_route_options;
 

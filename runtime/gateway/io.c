@@ -81,6 +81,32 @@ static int look_after(gateway *g, int64_t now_ms, int64_t *asked_ms)
     return next == 0 ? -1 : next <= now_ms ? 0 : (int)(next - now_ms);
 }
 
+/* One whose wake is to be called, retained meanwhile; NULL: none. */
+static gateway_route *next_to_wake(gateway *g)
+{
+    for (gateway_route *route = g->routes; route; route = route->next) {
+        if (!route->wake_wanted)
+            continue;
+        route->wake_wanted = false;
+        if (!route->wake)
+            continue;
+        route->references++;
+        return route;
+    }
+    return NULL;
+}
+
+/* With the lock, which it gives up meanwhile. */
+static void wake_services(gateway *g)
+{
+    for (gateway_route *route; (route = next_to_wake(g));) {
+        gateway_unlock(g);
+        route->wake(route->ctx, route);
+        route_release(route);
+        gateway_lock(g);
+    }
+}
+
 static void *run(void *argument)
 {
     gateway *g = argument;
@@ -95,6 +121,7 @@ static void *run(void *argument)
         for (int i = 0; i < count; i++)
             handle(g, &ready[i]);
         timeout = look_after(g, gateway_now_ms(), &asked_ms);
+        wake_services(g);
         stopping = g->stopping;
         gateway_unlock(g);
     }

@@ -91,6 +91,7 @@ static tn_status fail_unattached(gateway_route *route, tn_error *err)
     if (now_ms - route->woken_ms >= FIND_WAKE_MS) {
         route->woken_ms = now_ms;
         route->wake_wanted = true;
+        gateway_kick(route->gateway);
     }
     return tn_fail(err, TN_E_AGAIN, "%s%s", route->note[0] ? route->note : route->service,
                    route->note[0] ? "" : " is not loaded yet");

@@ -37,7 +37,7 @@ static tn_status open_route(gateway_route *route, settings *settings, tn_error *
 {
     instance *in = &route->instance;
     instance_init(in, settings);
-    tn_status status = instance_load_plugins(in, false, err);
+    tn_status status = instance_load_tokenizers(in, err);
     if (status == TN_OK)
         status = instance_open_tokenizer(in, err);
     if (status == TN_OK)

@@ -1,8 +1,9 @@
 /* runtime/gateway/state.h: what the gateway's parts share.
  *
  * gateway.lock guards every member of every struct here, but those that are marked constant. It is held while sockets
- * are read and written, which never blocks, and never while foreign code runs: `wake` is called behind it. The io
- * thread knows a link by its number only, so that whoever holds the lock may end one.
+ * are read and written, which never blocks, and never while foreign code runs: `wake` is called by the io thread,
+ * behind it and behind any lock of a front end's. The io thread knows a link by its number only, so that whoever holds
+ * the lock may end one.
  */
 #ifndef GATEWAY_STATE_H
 #define GATEWAY_STATE_H
@@ -132,7 +133,7 @@ struct gateway_route {
     remote_client *clients;
     remote_request *waiting_head, *waiting_tail;
     uint32_t waiting_count, running_count;
-    bool wake_wanted; /* for whoever unlocks */
+    bool wake_wanted; /* by the io thread */
     bool woken;
     int64_t woken_ms, idle_since_ms;
     uint64_t requests, tokens;
@@ -160,7 +161,6 @@ struct gateway {
 
 int64_t gateway_now_ms(void); /* monotonic, > 0 */
 void gateway_lock(gateway *g);
-/* Calls what was to be woken meanwhile. */
 void gateway_unlock(gateway *g);
 /* The io thread looks again at what it waits for. */
 void gateway_kick(gateway *g);

@@ -94,6 +94,12 @@ tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
     return status;
 }
 
+tn_status instance_load_tokenizers(instance *in, tn_error *err)
+{
+    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
+    return status == TN_OK ? load_list(in, "tokenizer", "plugins", &in->tokenizers, err) : status;
+}
+
 /* Bytes the allocator has handed out. */
 static uint64_t heap_bytes(void)
 {
