@@ -256,6 +256,31 @@ static void test_without_an_instance_requests_wait_in_order(void **state)
     rig_stop(r);
 }
 
+static void test_what_moves_back_is_ahead_of_what_came_later(void **state)
+{
+    (void)state;
+    rig *r = rig_start(30000);
+    uint32_t running;
+    submit(r, 1);
+    scripted_expect_request(&r->a);
+    assert_int_equal(gateway_drain(r->route, "a", &running), TN_OK);
+    submit(r, 2);
+    scripted_hang_up(&r->a);
+    gateway_activity activity = {0};
+    for (int i = 0; i < 500 && activity.waiting < 2; i++) {
+        usleep(10000);
+        gateway_route_activity(r->route, &activity);
+    }
+    attach(r, &r->b);
+    for (uint32_t i = 0; i < 2; i++) {
+        scripted_request asked = scripted_expect_request(&r->b);
+        serve(&r->b, &asked);
+        collect(r, i + 1);
+    }
+    assert_true(strstr(r->log.text, "user 1 ") < strstr(r->log.text, "user 2 "));
+    rig_stop(r);
+}
+
 static void test_a_wait_in_vain_ends_with_the_note(void **state)
 {
     (void)state;
@@ -619,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_what_has_produced_ends_and_says_where),
         cmocka_unit_test(test_an_engine_that_fails_hands_on_what_has_not_begun),
         cmocka_unit_test(test_without_an_instance_requests_wait_in_order),
+        cmocka_unit_test(test_what_moves_back_is_ahead_of_what_came_later),
         cmocka_unit_test(test_a_wait_in_vain_ends_with_the_note),
         cmocka_unit_test(test_a_full_instance_has_a_neighbour),
         cmocka_unit_test(test_a_cancel_overtakes_nothing),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct pair {
@@ -189,6 +190,14 @@ static void test_a_slow_reader_gets_everything(void **state)
     event_log_finish(&direct);
 }
 
+/* Of all threads of this process. */
+static double cpu_seconds(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec * 1e-9;
+}
+
 static void test_a_client_that_does_not_read_holds_up_nobody(void **state)
 {
     pair *p = *state;
@@ -207,6 +216,9 @@ static void test_a_client_that_does_not_read_holds_up_nobody(void **state)
     event_log_finish(&log);
     gateway_route_activity(p->route, &activity);
     assert_int_equal(activity.running, 4);
+    double before = cpu_seconds(); /* everything waits for room: nobody may spin */
+    usleep(500000);
+    assert_true(cpu_seconds() - before < 0.2);
     gateway_engine_table.client_close(stuck); /* which cancels them */
     gateway_route_activity(p->route, &activity);
     assert_int_equal(activity.running, 0);
