@@ -59,6 +59,12 @@ static tn_status load_list(instance *in, const char *section, const char *key, p
     return status;
 }
 
+tn_status instance_load_tokenizers(instance *in, tn_error *err)
+{
+    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
+    return status == TN_OK ? load_list(in, "tokenizer", "plugins", &in->tokenizers, err) : status;
+}
+
 static tn_status check_sections(const instance *in, const plugin *backend, tn_error *err)
 {
     const plugin_list *lists[] = {&in->quants, &in->tokenizers, &in->frontends};
@@ -92,12 +98,6 @@ tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
     if (status == TN_OK && frontends)
         status = check_sections(in, backend, err);
     return status;
-}
-
-tn_status instance_load_tokenizers(instance *in, tn_error *err)
-{
-    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
-    return status == TN_OK ? load_list(in, "tokenizer", "plugins", &in->tokenizers, err) : status;
 }
 
 /* Bytes the allocator has handed out. */

@@ -65,8 +65,6 @@ typedef struct instance {
 void instance_init(instance *instance, settings *settings); /* settings must outlive it */
 /* Every plugin that the settings name, front ends only if asked for. */
 tn_status instance_load_plugins(instance *instance, bool frontends, tn_error *err);
-/* In its place, for a process that only tokenises: those of [tokenizer] alone. */
-tn_status instance_load_tokenizers(instance *instance, tn_error *err);
 tn_status instance_open_tokenizer(instance *instance, tn_error *err); /* checkpoint, tokenizer, chat template */
 tn_status instance_open_model(instance *instance, tn_error *err); /* quantization, config, graph; reads no weights */
 /* The device and the weights' encodings: all that the plan is made from, borrowed until instance_close. */
@@ -76,6 +74,8 @@ tn_status instance_load(instance *instance, const weights_progress *progress, tn
 tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
 /* In place of start, where workers' rank is not 0: runs rank 0's steps until it ends the group. */
 tn_status instance_work(instance *instance, tn_error *err);
+/* In place of load_plugins, for a process that only tokenises: those of [tokenizer] alone. */
+tn_status instance_load_tokenizers(instance *instance, tn_error *err);
 tn_status instance_open_chat(instance *instance, tn_error *err);  /* part of open_tokenizer */
 tn_status instance_name_model(instance *instance, tn_error *err); /* part of open_model; needs the tokenizer's stage */
 void instance_close(instance *instance);
