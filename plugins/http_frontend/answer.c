@@ -38,14 +38,14 @@ static uint32_t min_u32(uint32_t a, int64_t b)
 
 static bool is_special(const http_call *call, int32_t token)
 {
-    return call->front->tok_api->attributes(call->front->tok, token) & TN_TOKEN_IS_SPECIAL;
+    return call->model->tok_api->attributes(call->model->tok, token) & TN_TOKEN_IS_SPECIAL;
 }
 
 /* A beginning-of-text token that the tokenizer added is no part of the text that came from the client. */
 static bool is_added(const http_call *call, const call_prompt *prompt)
 {
     int32_t bos;
-    return call->front->tok_api->special(call->front->tok, TN_TOKEN_BOS, &bos) == TN_OK && prompt->tokens[0] == bos &&
+    return call->model->tok_api->special(call->model->tok, TN_TOKEN_BOS, &bos) == TN_OK && prompt->tokens[0] == bos &&
            prompt->bos_added;
 }
 
@@ -62,17 +62,17 @@ static void take_prompt_token(http_call *call, call_prompt *prompt, const tn_eve
     if (event->index == 1) { /* the first token has no event, since nothing predicts it */
         logprob_entry first = {.token = prompt->tokens[0], .first = true, .hidden = is_added(call, prompt)};
         if (call->prompt_logprobs != PARAM_UNSET)
-            logprobs_add_prompt(&prompt->prompt_logprobs, call->front, &first);
+            logprobs_add_prompt(&prompt->prompt_logprobs, call->model, &first);
         if (call->echo && call->logprobs != PARAM_UNSET)
-            logprobs_add_completion(&prompt->logprobs, call->front, call->tokens_as_ids, &first);
+            logprobs_add_completion(&prompt->logprobs, call->model, call->tokens_as_ids, &first);
     }
     if (call->prompt_logprobs != PARAM_UNSET) {
         entry.top_count = min_u32(event->top_count, call->prompt_logprobs);
-        logprobs_add_prompt(&prompt->prompt_logprobs, call->front, &entry);
+        logprobs_add_prompt(&prompt->prompt_logprobs, call->model, &entry);
     }
     if (call->echo && call->logprobs != PARAM_UNSET) {
         entry.top_count = min_u32(event->top_count, echo_tops);
-        logprobs_add_completion(&prompt->logprobs, call->front, call->tokens_as_ids, &entry);
+        logprobs_add_completion(&prompt->logprobs, call->model, call->tokens_as_ids, &entry);
     }
 }
 
@@ -95,10 +95,10 @@ static void take_token(http_call *call, uint32_t prompt_index, uint32_t choice_i
                                .top_value = event->top_logprob};
         if (call->kind == CALL_CHAT) {
             entry.top_count = min_u32(event->top_count, call->top_logprobs);
-            logprobs_add_chat(&choice->logprobs, call->front, call->tokens_as_ids, &entry);
+            logprobs_add_chat(&choice->logprobs, call->model, call->tokens_as_ids, &entry);
         } else {
             entry.top_count = min_u32(event->top_count, call->logprobs);
-            logprobs_add_completion(&choice->logprobs, call->front, call->tokens_as_ids, &entry);
+            logprobs_add_completion(&choice->logprobs, call->model, call->tokens_as_ids, &entry);
         }
     }
 }
@@ -183,6 +183,7 @@ void answer_take_event(http_call *call, uint32_t prompt_index, const tn_event *e
 
     switch (event->kind) {
     case TN_EVENT_ACCEPTED:
+        call->taken_up = true;
         prompt->seed = event->seed;
         prompt->cached_tokens = event->cached_tokens;
         if (call->kind == CALL_CHAT)
@@ -222,13 +223,13 @@ void answer_write_ids(const char *key, const int32_t *ids, uint64_t count, byte_
 void answer_write_finish(const http_call *call, uint32_t choice_index, byte_buffer *out)
 {
     const call_choice *choice = &call->choices[choice_index];
-    const tn_front *front = call->front;
+    const http_model *model = call->model;
     uint64_t seed = call->prompts[choice_index / call->choices_per_prompt].seed;
 
     byte_buffer_print(
         out, "\"finish_reason\":\"%s\",\"stop_reason\":", choice->finish == TN_FINISH_LENGTH ? "length" : "stop");
     bool by_rule = choice->finish == TN_FINISH_STOP && choice->stop_token >= 0 &&
-                   !(front->tok_api->attributes(front->tok, choice->stop_token) & TN_TOKEN_ENDS_GENERATION);
+                   !(model->tok_api->attributes(model->tok, choice->stop_token) & TN_TOKEN_ENDS_GENERATION);
     if (choice->stop)
         json_write_text(out, choice->stop);
     else if (by_rule)

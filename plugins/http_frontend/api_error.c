@@ -60,6 +60,8 @@ static const char *error_type(uint32_t http_status)
     switch (http_status) {
     case 401:
         return "authentication_error";
+    case 403:
+        return "permission_error";
     case 404:
         return "not_found_error";
     case 429:

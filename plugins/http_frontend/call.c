@@ -46,24 +46,24 @@ static void write_head(http_call *call)
     byte_buffer_text(out, "{\"id\":");
     json_write_text(out, call->id);
     byte_buffer_print(out, ",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", object, call->created);
-    json_write_text(out, call->model);
-    byte_buffer_print(out, ",\"system_fingerprint\":\"%s\",\"choices\":[", call->front->fingerprint);
+    json_write_text(out, call->model_name);
+    byte_buffer_print(out, ",\"system_fingerprint\":\"%s\",\"choices\":[", call->model->fingerprint);
 }
 
-static const char *served_name(const tn_front *front, const char *asked)
+static const char *served_name(const http_model *model, const char *asked)
 {
-    for (const char *const *name = front->info.served_names; asked && *name; name++)
+    for (const char *const *name = model->info.served_names; asked && *name; name++)
         if (strcmp(*name, asked) == 0)
             return *name;
-    return front->info.served_names[0];
+    return model->info.served_names[0];
 }
 
-http_call *call_create(tn_front *front, call_kind kind, const call_params *params, uint32_t prompt_count)
+http_call *call_create(http_model *model, call_kind kind, const call_params *params, uint32_t prompt_count)
 {
     http_call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
-    *call = (struct http_call){.front = front,
+    *call = (struct http_call){.front = model->front,
                                .kind = kind,
                                .stream = params->stream,
                                .include_usage = params->include_usage,
@@ -79,7 +79,8 @@ http_call *call_create(tn_front *front, call_kind kind, const call_params *param
                                .choices_per_prompt = (uint32_t)params->n,
                                .prompt_count = prompt_count,
                                .open_prompts = prompt_count,
-                               .model = served_name(front, params->model),
+                               .model = model,
+                               .model_name = served_name(model, params->model),
                                .created = (int64_t)time(NULL)};
     call->prompts = calloc(prompt_count, sizeof *call->prompts);
     call->choices = calloc((size_t)prompt_count * call->choices_per_prompt, sizeof *call->choices);
@@ -147,7 +148,7 @@ void call_cancel(http_call *call)
 {
     for (uint32_t i = 0; i < call->prompt_count; i++) {
         if (call->prompts[i].request)
-            call->front->engine_api->cancel(call->front->client, call->prompts[i].request);
+            call->front->engine_api->cancel(call->model->client, call->prompts[i].request);
         call->prompts[i].request = 0;
     }
 }
@@ -162,11 +163,11 @@ static tn_status submit_prompt(http_call *call, tn_request *request, uint32_t in
     request->token_count = prompt->token_count;
     request->max_new = prompt->max_new;
     request->user = call_key(call) | index;
-    tn_status status = front->engine_api->submit(front->client, request, &prompt->request, &err);
+    tn_status status = front->engine_api->submit(call->model->client, request, &prompt->request, &err);
     if (status == TN_OK)
         return TN_OK;
     prompt->request = 0;
-    return api_fail_status(error, status, err.msg, front->engine_api->retry_after(front->engine));
+    return api_fail_status(error, status, err.msg, front->engine_api->retry_after(call->model->engine));
 }
 
 tn_status call_submit(http_call *call, const call_params *params, api_error *error)
@@ -210,7 +211,9 @@ void call_withdraw(http_call *call)
 
 bool call_is_runnable(const http_call *call)
 {
-    return call->ended || call->aborted || (call->stream && call->out.count > call->out_read);
+    if (call->ended || call->aborted)
+        return true;
+    return call->stream && (call->streaming ? call->out.count > call->out_read : call->taken_up);
 }
 
 void call_wait(http_call *call)

@@ -8,8 +8,8 @@
 #define HTTP_CALL_H
 
 #include "call_params.h"
-#include "front.h"
 #include "logprobs.h"
+#include "model.h"
 
 typedef enum call_kind { CALL_CHAT, CALL_COMPLETION } call_kind;
 
@@ -48,7 +48,8 @@ typedef struct http_call {
     call_choice *choices; /* [prompt_count * choices_per_prompt] */
     byte_buffer head;     /* `{"id":...,"choices":[`, shared by all chunks */
     char id[96];
-    const char *model; /* served name, borrowed from the engine */
+    http_model *model;      /* held */
+    const char *model_name; /* served name, borrowed from the engine */
     int64_t created;
     http_peer *peer; /* NULL: unknown; its hang-up goes unnoticed until we write */
 
@@ -57,7 +58,9 @@ typedef struct http_call {
     bool suspended; /* the connection waits for us to resume it */
     bool ended;     /* everything has been appended */
     bool aborted;   /* the connection is to be closed without a proper end */
-    bool failed;    /* error holds the answer (not streaming) */
+    bool failed;    /* error holds the answer, unless a stream has begun */
+    bool taken_up;  /* the engine has begun with a prompt: a stream may begin, too */
+    bool streaming; /* it has: what fails from here on is told in it */
     bool touched;   /* on the poller's list of this round */
     uint32_t open_prompts;
     byte_buffer out; /* streaming: bytes for the client; out_read of them are gone */
@@ -66,7 +69,7 @@ typedef struct http_call {
 } http_call;
 
 /* An empty call with arrays for the given shape; NULL without memory. */
-http_call *call_create(tn_front *front, call_kind kind, const call_params *params, uint32_t prompt_count);
+http_call *call_create(http_model *model, call_kind kind, const call_params *params, uint32_t prompt_count);
 void call_destroy(http_call *call); /* not in the table; NULL is fine */
 
 /* Takes a slot, submits every prompt, and leaves the call in the table. On failure nothing remains in the engine. */

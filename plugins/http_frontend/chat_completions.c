@@ -73,7 +73,7 @@ static tn_status read_fields(json_t *root, call_params *params, api_error *error
     return status;
 }
 
-tn_status chat_completions_prepare(tn_front *front, json_t *root, call_params *params, http_call **ret_call,
+tn_status chat_completions_prepare(http_model *model, json_t *root, call_params *params, http_call **ret_call,
                                    api_error *error)
 {
     int32_t *tokens = NULL;
@@ -81,20 +81,18 @@ tn_status chat_completions_prepare(tn_front *front, json_t *root, call_params *p
 
     tn_status status = read_fields(root, params, error);
     if (status == TN_OK)
-        status = prompt_check_model(front, params->model, error);
-    if (status == TN_OK)
-        status = chat_prompt_encode(front, params, front->info.max_model_len, &tokens, &count, error);
+        status = chat_prompt_encode(model, params, model->info.max_model_len, &tokens, &count, error);
     if (status != TN_OK)
         return status;
-    http_call *call = call_create(front, CALL_CHAT, params, 1);
+    http_call *call = call_create(model, CALL_CHAT, params, 1);
     if (!call) {
         free(tokens);
         return api_fail_status(error, TN_E_MEMORY, "out of memory for the request", 1);
     }
     call->prompts[0].tokens = tokens;
     call->prompts[0].token_count = count;
-    uint32_t most = front->info.defaults.max_new ? front->info.defaults.max_new : UINT32_MAX;
-    status = prompt_fit(front, params, most, "messages", &call->prompts[0], error);
+    uint32_t most = model->info.defaults.max_new ? model->info.defaults.max_new : UINT32_MAX;
+    status = prompt_fit(model, params, most, "messages", &call->prompts[0], error);
     if (status != TN_OK) {
         call_destroy(call);
         return status;

@@ -6,7 +6,7 @@
 
 /* Reads the body, renders and tokenises; *ret_call is ready for call_submit with *params (finish it, also on failure).
  */
-tn_status chat_completions_prepare(tn_front *front, json_t *root, call_params *params, http_call **ret_call,
+tn_status chat_completions_prepare(http_model *model, json_t *root, call_params *params, http_call **ret_call,
                                    api_error *error);
 
 #endif

@@ -32,7 +32,7 @@ static tn_status join_parts(const json_t *parts, size_t at, json_t **ret_text, a
 
 /* Marks special tokens in what users and tools say; what the operator's system prompt and the assistant said is
  * trusted. */
-static tn_status mark_content(const tn_front *front, json_t *message, size_t at, api_error *error)
+static tn_status mark_content(const http_model *model, json_t *message, size_t at, api_error *error)
 {
     const char *role = json_string_value(json_object_get(message, "role"));
     const json_t *content = json_object_get(message, "content");
@@ -45,14 +45,14 @@ static tn_status mark_content(const tn_front *front, json_t *message, size_t at,
         return api_fail_field(error, "messages", "messages[%zu].content holds a noncharacter (U+FDD0 or U+FDD1)", at);
     if (strcmp(role, "user") != 0 && strcmp(role, "tool") != 0)
         return TN_OK;
-    if (special_text_mark(&front->specials, text, bytes, &marked))
+    if (special_text_mark(&model->specials, text, bytes, &marked))
         failed = marked.failed || json_object_set_new(message, "content", json_stringn(marked.bytes, marked.count));
     byte_buffer_finish(&marked);
     return failed ? api_fail_status(error, TN_E_MEMORY, NULL, 1) : TN_OK;
 }
 
 /* OpenAI's clients send a call's arguments as JSON text, templates want the object: decodes them in place. */
-static tn_status decode_tool_calls(const tn_front *front, json_t *message, size_t at, api_error *error)
+static tn_status decode_tool_calls(const http_model *model, json_t *message, size_t at, api_error *error)
 {
     json_t *calls = json_object_get(message, "tool_calls"), *call;
     size_t i;
@@ -68,8 +68,8 @@ static tn_status decode_tool_calls(const tn_front *front, json_t *message, size_
             continue;
         json_t *decoded = NULL;
         api_error reason;
-        if (json_body_parse(json_string_value(text), json_string_length(text), front->options.max_json_depth, &decoded,
-                            &reason) != TN_OK)
+        if (json_body_parse(json_string_value(text), json_string_length(text), model->front->options.max_json_depth,
+                            &decoded, &reason) != TN_OK)
             return api_fail_field(error, "messages",
                                   "messages[%zu].tool_calls[%zu].function.arguments must be the JSON text of an object",
                                   at, i);
@@ -79,7 +79,7 @@ static tn_status decode_tool_calls(const tn_front *front, json_t *message, size_
     return TN_OK;
 }
 
-static tn_status check_message(const tn_front *front, json_t *message, size_t at, api_error *error)
+static tn_status check_message(const http_model *model, json_t *message, size_t at, api_error *error)
 {
     const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
 
@@ -89,17 +89,17 @@ static tn_status check_message(const tn_front *front, json_t *message, size_t at
         return api_fail_field(error, "messages", "messages[%zu].role must be a string", at);
     if (json_object_get(message, "audio") && !json_is_null(json_object_get(message, "audio")))
         return api_fail(error, 400, "unsupported_field", "messages", "messages[%zu].audio is not supported", at);
-    tn_status decoded = decode_tool_calls(front, message, at, error);
+    tn_status decoded = decode_tool_calls(model, message, at, error);
     if (decoded != TN_OK)
         return decoded;
     if (json_is_string(content))
-        return mark_content(front, message, at, error);
+        return mark_content(model, message, at, error);
     if (json_is_array(content)) {
         json_t *text;
         tn_status status = join_parts(content, at, &text, error);
         if (status == TN_OK && json_object_set_new(message, "content", text) != 0)
             return api_fail_status(error, TN_E_MEMORY, NULL, 1);
-        return status == TN_OK ? mark_content(front, message, at, error) : status;
+        return status == TN_OK ? mark_content(model, message, at, error) : status;
     }
     bool may_be_empty = json_is_null(content) || !content;
     if (may_be_empty && strcmp(json_string_value(role), "assistant") == 0)
@@ -107,14 +107,14 @@ static tn_status check_message(const tn_front *front, json_t *message, size_t at
     return api_fail_field(error, "messages", "messages[%zu].content must be a string or a list of text parts", at);
 }
 
-static tn_status check_messages(const tn_front *front, const json_t *messages, api_error *error)
+static tn_status check_messages(const http_model *model, const json_t *messages, api_error *error)
 {
     if (!messages)
         return api_fail_field(error, "messages", "'messages' is required");
     if (json_array_size(messages) == 0)
         return api_fail_field(error, "messages", "'messages' must not be empty");
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        tn_status status = check_message(front, json_array_get(messages, i), i, error);
+        tn_status status = check_message(model, json_array_get(messages, i), i, error);
         if (status != TN_OK)
             return status;
     }
@@ -144,7 +144,8 @@ static char *render_arguments(const call_params *params)
     return text;
 }
 
-static tn_status render(const tn_front *front, const char *json, char **ret_text, uint64_t *ret_bytes, api_error *error)
+static tn_status render(const http_model *model, const char *json, char **ret_text, uint64_t *ret_bytes,
+                        api_error *error)
 {
     uint64_t json_bytes = strlen(json), capacity = json_bytes + RENDER_BYTES_MIN;
     char *text = NULL;
@@ -156,7 +157,7 @@ static tn_status render(const tn_front *front, const char *json, char **ret_text
         text = grown;
         uint64_t bytes = capacity;
         tn_error err = TN_ERROR_INIT;
-        tn_status status = front->chat->render(front->engine, json, json_bytes, text, &bytes, &err);
+        tn_status status = model->front->chat->render(model->engine, json, json_bytes, text, &bytes, &err);
         if (status == TN_OK) {
             *ret_text = text;
             *ret_bytes = bytes;
@@ -178,13 +179,13 @@ static tn_status render(const tn_front *front, const char *json, char **ret_text
 }
 
 /* Stretch by stretch: special tokens are recognised outside marks only. */
-static tn_status encode_marked(const tn_front *front, const char *text, uint64_t bytes, uint32_t flags, uint64_t most,
+static tn_status encode_marked(const http_model *model, const char *text, uint64_t bytes, uint32_t flags, uint64_t most,
                                int32_t **ret_ids, uint64_t *ret_count, api_error *error)
 {
     int32_t *ids = NULL;
     uint64_t count = 0;
 
-    tn_status fits = prompt_check_bytes(front, bytes, most, "messages", error);
+    tn_status fits = prompt_check_bytes(model, bytes, most, "messages", error);
     if (fits != TN_OK)
         return fits;
     for (size_t at = 0, taken; at < bytes || at == 0; at += taken) {
@@ -195,7 +196,7 @@ static tn_status encode_marked(const tn_front *front, const char *text, uint64_t
         size_t n = special_text_next(text + at, bytes - at, &marked, &stretch, &taken);
         uint32_t stretch_flags = (marked ? 0 : TN_ENCODE_PARSE_SPECIAL) | (at == 0 ? flags : 0);
         tn_status status =
-            prompt_encode(front, stretch, n, stretch_flags, UINT64_MAX, "messages", &more, &more_count, error);
+            prompt_encode(model, stretch, n, stretch_flags, UINT64_MAX, "messages", &more, &more_count, error);
         int32_t *grown = status == TN_OK ? realloc(ids, (count + more_count + 1) * sizeof *ids) : NULL;
         if (!grown) {
             free(more);
@@ -218,24 +219,24 @@ static tn_status encode_marked(const tn_front *front, const char *text, uint64_t
     return TN_OK;
 }
 
-tn_status chat_prompt_encode(const tn_front *front, const call_params *params, uint64_t most, int32_t **ret_ids,
+tn_status chat_prompt_encode(const http_model *model, const call_params *params, uint64_t most, int32_t **ret_ids,
                              uint64_t *ret_count, api_error *error)
 {
     char *text;
     uint64_t bytes;
 
-    tn_status status = check_messages(front, params->messages, error);
+    tn_status status = check_messages(model, params->messages, error);
     if (status != TN_OK)
         return status;
     char *json = render_arguments(params);
     if (!json)
         return api_fail_status(error, TN_E_MEMORY, "out of memory for the conversation", 1);
-    status = render(front, json, &text, &bytes, error);
+    status = render(model, json, &text, &bytes, error);
     free(json);
     if (status != TN_OK)
         return status;
     uint32_t flags = params->add_special ? TN_ENCODE_ADD_SPECIAL : 0;
-    status = encode_marked(front, text, bytes, flags, most, ret_ids, ret_count, error);
+    status = encode_marked(model, text, bytes, flags, most, ret_ids, ret_count, error);
     free(text);
     return status;
 }

@@ -6,7 +6,7 @@
 
 /* Renders params' messages, tools and template arguments, then tokenises; texts of more than `most` tokens are refused.
  * Lists of text parts become one string; other parts are refused by name. *ret_ids is malloc'ed. */
-tn_status chat_prompt_encode(const tn_front *front, const call_params *params, uint64_t most, int32_t **ret_ids,
+tn_status chat_prompt_encode(const http_model *model, const call_params *params, uint64_t most, int32_t **ret_ids,
                              uint64_t *ret_count, api_error *error);
 
 #endif

@@ -47,7 +47,7 @@ static bool is_single(const json_t *prompt)
     return json_is_string(prompt) || json_is_integer(json_array_get(prompt, 0));
 }
 
-static tn_status read_prompt(tn_front *front, const call_params *params, const json_t *value, call_prompt *prompt,
+static tn_status read_prompt(http_model *model, const call_params *params, const json_t *value, call_prompt *prompt,
                              api_error *error)
 {
     uint32_t flags = TN_ENCODE_PARSE_SPECIAL | (params->add_special ? TN_ENCODE_ADD_SPECIAL : 0);
@@ -56,7 +56,7 @@ static tn_status read_prompt(tn_front *front, const call_params *params, const j
     if (json_is_string(value)) {
         const char *text = json_string_value(value);
         size_t bytes = json_string_length(value);
-        status = prompt_encode(front, text, bytes, flags, front->info.max_model_len, "prompt", &prompt->tokens,
+        status = prompt_encode(model, text, bytes, flags, model->info.max_model_len, "prompt", &prompt->tokens,
                                &prompt->token_count, error);
         if (status != TN_OK)
             return status;
@@ -65,12 +65,12 @@ static tn_status read_prompt(tn_front *front, const call_params *params, const j
             return api_fail_status(error, TN_E_MEMORY, "out of memory for the prompt", 1);
         prompt->text_bytes = bytes;
     } else if (json_is_array(value)) {
-        status = prompt_read_ids(front, value, "prompt", &prompt->tokens, &prompt->token_count, error);
+        status = prompt_read_ids(model, value, "prompt", &prompt->tokens, &prompt->token_count, error);
         if (status != TN_OK)
             return status;
         byte_buffer text = {0};
         if (params->echo)
-            prompt_decode(front, prompt->tokens, prompt->token_count, &text);
+            prompt_decode(model, prompt->tokens, prompt->token_count, &text);
         if (text.failed) {
             byte_buffer_finish(&text);
             return api_fail_status(error, TN_E_MEMORY, "out of memory for the prompt", 1);
@@ -81,15 +81,13 @@ static tn_status read_prompt(tn_front *front, const call_params *params, const j
         return api_fail_field(error, "prompt",
                               "'prompt' must be a text, a list of texts, a list of token ids, or a list of such lists");
     }
-    return prompt_fit(front, params, DEFAULT_TOKENS, "prompt", prompt, error);
+    return prompt_fit(model, params, DEFAULT_TOKENS, "prompt", prompt, error);
 }
 
-tn_status completions_prepare(tn_front *front, json_t *root, call_params *params, http_call **ret_call,
+tn_status completions_prepare(http_model *model, json_t *root, call_params *params, http_call **ret_call,
                               api_error *error)
 {
     tn_status status = read_fields(root, params, error);
-    if (status == TN_OK)
-        status = prompt_check_model(front, params->model, error);
     if (status != TN_OK)
         return status;
     bool single = is_single(params->prompt);
@@ -97,15 +95,15 @@ tn_status completions_prepare(tn_front *front, json_t *root, call_params *params
     if (count == 0)
         return api_fail_field(
             error, "prompt", json_is_array(params->prompt) ? "'prompt' is empty" : "'prompt' must be a text or a list");
-    if (count > front->options.max_prompts)
+    if (count > model->front->options.max_prompts)
         return api_fail_field(error, "prompt", "'prompt' holds %zu prompts; this server takes %u in one request", count,
-                              front->options.max_prompts);
-    http_call *call = call_create(front, CALL_COMPLETION, params, (uint32_t)count);
+                              model->front->options.max_prompts);
+    http_call *call = call_create(model, CALL_COMPLETION, params, (uint32_t)count);
     if (!call)
         return api_fail_status(error, TN_E_MEMORY, "out of memory for the request", 1);
     for (size_t i = 0; status == TN_OK && i < count; i++) {
         const json_t *value = single ? params->prompt : json_array_get(params->prompt, i);
-        status = read_prompt(front, params, value, &call->prompts[i], error);
+        status = read_prompt(model, params, value, &call->prompts[i], error);
     }
     if (status != TN_OK) {
         call_destroy(call);

@@ -2,11 +2,14 @@
  * call and wait suspended, answer when resumed. */
 #include "exchange.h"
 
+#include "admin_call.h"
 #include "answer.h"
 #include "auth.h"
+#include "base/unix_socket.h"
 #include "chat_completions.h"
 #include "completions.h"
 #include "json_body.h"
+#include "model.h"
 #include "poller.h"
 #include "reply.h"
 #include "route.h"
@@ -25,7 +28,9 @@ typedef struct http_exchange {
     const http_route *route;
     byte_buffer body;
     bool body_too_large;
-    http_call *call; /* owned; in the front's table */
+    http_model *model; /* held, once the body has named it; NULL: none */
+    http_call *call;   /* owned; in the front's table */
+    admin_call *admin; /* held */
 } http_exchange;
 
 static const char *header(struct MHD_Connection *connection, const char *name)
@@ -48,7 +53,7 @@ static tn_status fail_body_size(const tn_front *front, api_error *error)
 static tn_status fail_busy(const tn_front *front, const char *message, api_error *error)
 {
     api_fail(error, 503, "unavailable", NULL, "%s", message);
-    error->retry_after = front->engine_api->retry_after(front->engine);
+    error->retry_after = front->engine ? front->engine_api->retry_after(front->engine) : 1;
     if (error->retry_after == 0)
         error->retry_after = 1;
     return TN_E_ARGUMENT;
@@ -74,17 +79,26 @@ static tn_status check_body_headers(const tn_front *front, struct MHD_Connection
     return TN_OK;
 }
 
+/* A POST must have one, or say that it would be JSON: it is what a web page may send unasked. */
+static bool has_body(const http_route *route, struct MHD_Connection *connection, const char *method)
+{
+    return route->post ||
+           (route->id == ROUTE_ADMIN && (strcmp(method, "POST") == 0 || header(connection, "Content-Length") ||
+                                         header(connection, "Transfer-Encoding")));
+}
+
 /* What the head of a request already decides. */
 static tn_status check_head(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
                             const http_route **ret_route, api_error *error)
 {
     const http_route *route = route_find(url);
 
-    if (front->options.key_count > 0 && !(route && route->open) &&
-        !auth_accepts(header(connection, "Authorization"), front->options.keys, front->options.key_count))
-        return api_fail(error, 401, "invalid_api_key", NULL,
-                        "a valid API key is required: send the header 'Authorization: Bearer KEY'");
-    if (!route)
+    const http_peer *peer = peer_of(connection);
+    tn_status status = auth_check(front, method, url, route && route->open, header(connection, "Authorization"),
+                                  peer && peer->local_user, error);
+    if (status != TN_OK)
+        return status;
+    if (!route || (route->id == ROUTE_ADMIN && !front->admin_api))
         return api_fail(error, 404, "unknown_url", NULL, "unknown path '%.128s'", url);
     *ret_route = route;
     if (!route_allows(route, method))
@@ -92,7 +106,7 @@ static tn_status check_head(tn_front *front, struct MHD_Connection *connection, 
                         route->post ? "POST" : "GET", method);
     if (route->works && atomic_load(&front->draining))
         return fail_busy(front, "the server is draining and takes no new requests", error);
-    return route->post ? check_body_headers(front, connection, error) : TN_OK;
+    return has_body(route, connection, method) ? check_body_headers(front, connection, error) : TN_OK;
 }
 
 static enum MHD_Result begin(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
@@ -139,16 +153,34 @@ static void drop_body(http_exchange *exchange)
     byte_buffer_finish(&exchange->body);
 }
 
+static tn_status check_body(const http_exchange *exchange, api_error *error)
+{
+    if (exchange->body_too_large)
+        return fail_body_size(exchange->front, error);
+    if (exchange->body.failed)
+        return fail_busy(exchange->front, "too many large bodies are being received at once", error);
+    return TN_OK;
+}
+
+/* Which model a body asks for: its limits are needed to read the rest. */
+static tn_status find_model(tn_front *front, const json_t *root, http_model **ret_model, api_error *error)
+{
+    const json_t *name = json_object_get(root, "model");
+    if (name && !json_is_null(name) && !json_is_string(name))
+        return api_fail_field(error, "model", "'model' must be a string");
+    return model_find(front, json_string_value(name), ret_model, error);
+}
+
 /* Parses, submits and parks a generation request. */
 static tn_status start_call(http_exchange *exchange, struct MHD_Connection *connection, json_t *root, api_error *error)
 {
-    tn_front *front = exchange->front;
+    http_model *model = exchange->model;
     call_params params;
     http_call *call = NULL;
 
-    call_params_init(&params, &front->info);
-    tn_status status = exchange->route->id == ROUTE_CHAT ? chat_completions_prepare(front, root, &params, &call, error)
-                                                         : completions_prepare(front, root, &params, &call, error);
+    call_params_init(&params, &model->info);
+    tn_status status = exchange->route->id == ROUTE_CHAT ? chat_completions_prepare(model, root, &params, &call, error)
+                                                         : completions_prepare(model, root, &params, &call, error);
     if (status == TN_OK) {
         call->connection = connection;
         call->peer = peer_of(connection);
@@ -169,23 +201,39 @@ static tn_status answer_body(http_exchange *exchange, struct MHD_Connection *con
     tn_front *front = exchange->front;
     json_t *root;
 
-    if (exchange->body_too_large)
-        return fail_body_size(front, error);
-    if (exchange->body.failed)
-        return fail_busy(front, "too many large bodies are being received at once", error);
-    tn_status status =
-        json_body_parse(exchange->body.bytes, exchange->body.count, front->options.max_json_depth, &root, error);
+    tn_status status = check_body(exchange, error);
+    if (status != TN_OK)
+        return status;
+    status = json_body_parse(exchange->body.bytes, exchange->body.count, front->options.max_json_depth, &root, error);
     drop_body(exchange);
     if (status != TN_OK)
         return status;
-    if (exchange->route->id == ROUTE_TOKENIZE)
-        status = tokenize_answer(front, root, out, error);
-    else if (exchange->route->id == ROUTE_DETOKENIZE)
-        status = detokenize_answer(front, root, out, error);
-    else
+    status = find_model(front, root, &exchange->model, error);
+    if (status == TN_OK && exchange->route->id == ROUTE_TOKENIZE)
+        status = tokenize_answer(exchange->model, root, out, error);
+    else if (status == TN_OK && exchange->route->id == ROUTE_DETOKENIZE)
+        status = detokenize_answer(exchange->model, root, out, error);
+    else if (status == TN_OK)
         status = start_call(exchange, connection, root, error);
     json_decref(root);
     return status;
+}
+
+static enum MHD_Result answer_admin(http_exchange *exchange, struct MHD_Connection *connection, const char *url,
+                                    const char *method)
+{
+    tn_front *front = exchange->front;
+    api_error error;
+    tn_status status = check_body(exchange, &error);
+
+    atomic_fetch_sub(&front->body_bytes, exchange->body.count); /* it is moved */
+    if (status == TN_OK)
+        status = admin_call_start(front, connection, peer_of(connection), method, url + strlen(exchange->route->path),
+                                  &exchange->body, &exchange->admin, &error);
+    byte_buffer_finish(&exchange->body);
+    if (status != TN_OK)
+        return reply_error(front, connection, exchange->route, &error);
+    return admin_call_answer(exchange->admin);
 }
 
 static enum MHD_Result answer_get(http_exchange *exchange, struct MHD_Connection *connection, const char *url)
@@ -252,7 +300,8 @@ static ssize_t read_stream(void *cls, uint64_t position, char *bytes, size_t cap
     return 0;
 }
 
-/* A call that is not streamed and has just been resumed. */
+/* A call that has just been resumed: the whole answer, or the beginning of a stream. What fails before the engine has
+ * taken the request up is an ordinary error, for clients to try again. */
 static enum MHD_Result answer_call(http_exchange *exchange, struct MHD_Connection *connection)
 {
     http_call *call = exchange->call;
@@ -260,9 +309,13 @@ static enum MHD_Result answer_call(http_exchange *exchange, struct MHD_Connectio
 
     front_lock(exchange->front);
     bool aborted = call->aborted, ended = call->ended, failed = call->failed;
+    call->streaming = call->stream && (call->taken_up || (ended && !failed));
+    bool streaming = call->streaming;
     front_unlock(exchange->front);
     if (aborted)
         return MHD_NO;
+    if (streaming)
+        return reply_stream(exchange->front, connection, read_stream, call);
     if (!ended) {
         call_wait(call);
         return MHD_YES;
@@ -284,8 +337,6 @@ static enum MHD_Result answer_post(http_exchange *exchange, struct MHD_Connectio
     }
     if (!exchange->call)
         return reply_bytes(exchange->front, connection, 200, REPLY_JSON, &out);
-    if (exchange->call->stream)
-        return reply_stream(exchange->front, connection, read_stream, exchange->call);
     call_wait(exchange->call);
     return MHD_YES;
 }
@@ -315,7 +366,11 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection
     }
     if (exchange->call)
         return answer_call(exchange, connection);
+    if (exchange->admin)
+        return admin_call_answer(exchange->admin);
     mark_received(front, connection, 0);
+    if (exchange->route->id == ROUTE_ADMIN)
+        return answer_admin(exchange, connection, url, method);
     return exchange->route->post ? answer_post(exchange, connection) : answer_get(exchange, connection, url);
 }
 
@@ -333,6 +388,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
         call_withdraw(exchange->call);
         call_destroy(exchange->call);
     }
+    model_release(exchange->model);
+    admin_call_finish(exchange->admin);
     drop_body(exchange);
     free(exchange);
     mark_received(front, connection, front_now_ms());
@@ -379,6 +436,7 @@ void exchange_on_connection(void *cls, struct MHD_Connection *connection, void *
         if (!peer)
             return; /* without memory this one is timed by libmicrohttpd alone */
         peer->fd = info->connect_fd;
+        peer->local_user = unix_socket_peer_is_trusted(peer->fd);
         add_peer(front, peer);
     } else if (*context) {
         remove_peer(front, *context);

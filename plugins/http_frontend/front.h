@@ -8,24 +8,29 @@
 #ifndef HTTP_FRONT_H
 #define HTTP_FRONT_H
 
+#include "base/one_model.h"
 #include "byte_buffer.h"
 #include "listener.h"
 #include "options.h"
-#include "special_text.h"
+#include "tenon/auth.h"
 #include "tenon/frontend.h"
 
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct admin_call;
 struct http_call;
+struct http_model;
 
 /* One open connection, from accept to close; a list, so that the poller can cut off those that dawdle. */
 typedef struct http_peer {
     struct http_peer *next, *previous;
-    struct http_call *call; /* in flight on it, NULL: none */
-    uint64_t id;            /* tells it from past owners of the same descriptor */
+    struct http_call *call;   /* in flight on it, NULL: none */
+    struct admin_call *admin; /* the same */
+    uint64_t id;              /* tells it from past owners of the same descriptor */
     int fd;
+    bool local_user;             /* a process of this user's, or of root's, on a Unix socket */
     uint64_t hung_up_ms;         /* when it closed its sending side; 0: it has not */
     uint64_t receiving_since_ms; /* 0: a request has fully arrived and is being answered */
 } http_peer;
@@ -37,18 +42,17 @@ typedef struct http_door {
 
 struct tn_front {
     const tn_host *host;
-    tn_engine *engine;
+    tn_engine *engine; /* the one model of `tenon serve`; NULL in the daemon */
     const tn_engine_table *engine_api;
     const tn_chat_table *chat;
     const tn_stats_table *stats;
-    const tn_tokenizer_table *tok_api;
-    const tn_tok *tok;
-    tn_engine_info info;
-    special_texts specials;
-    uint64_t token_bytes_max; /* of the vocabulary's longest token */
+    tn_models *models;
+    const tn_models_table *models_api;
+    const tn_auth_table *auth; /* NULL: this core has none */
+    tn_admin *admin;           /* NULL: nothing to administrate */
+    const tn_admin_table *admin_api;
+    one_model only; /* behind models, where the core gives an engine alone */
     http_options options;
-    tn_client *client;
-    char fingerprint[24]; /* "fp_..." of model and version */
     char address[256];
     char mhd_words[256]; /* libmicrohttpd's last complaint while it starts */
     atomic_bool starting;
@@ -56,6 +60,7 @@ struct tn_front {
     uint32_t door_count;
 
     int epoll_fd, wake_fd;
+    uint64_t models_generation; /* of models, when the poller last looked */
     pthread_t poller;
     bool poller_runs;
 
@@ -63,9 +68,12 @@ struct tn_front {
     atomic_uint_fast64_t body_bytes; /* of bodies being received, over all connections */
 
     pthread_mutex_t lock;
-    pthread_cond_t idle; /* signalled when call_count falls to 0 */
-    bool stopping;       /* no call may be suspended any more */
-    byte_buffer piece;   /* scratch of logprobs.c */
+    pthread_cond_t idle;            /* signalled when call_count or admin_count falls to 0 */
+    bool stopping;                  /* no call may be suspended any more */
+    struct http_model *models_open; /* in use, or used before */
+    uint64_t next_model_id;
+    struct admin_call *admin_calls;
+    uint32_t admin_count;
     http_peer *peers;
     uint64_t next_peer_id;
     struct http_call **calls; /* [call_capacity], NULL: free */

@@ -2,17 +2,18 @@
  * connection is suspended, so the poller first resumes them all. */
 #include "frontend.h"
 
+#include "admin_call.h"
 #include "exchange.h"
+#include "model.h"
 #include "poller.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENT_QUEUE_CAP = 8192, SPARE_DESCRIPTORS = 256, CALLS_MAX = 65536 };
+enum { SPARE_DESCRIPTORS = 256, CALLS_MAX = 65536 };
 
 /* libmicrohttpd's words: why it did not start, or, later, noise about clients. */
 static void take_words(void *cls, const char *format, va_list args) TN_PRINTF(2, 0);
@@ -29,46 +30,37 @@ static void take_words(void *cls, const char *format, va_list args)
         front->host->log(front->host, TN_LOG_DEBUG, "http", words);
 }
 
-/* FNV-1a over what makes answers comparable: version, architecture, model. */
-static void write_fingerprint(tn_front *front)
+/* A core that knows tn.models gives that; an older one, or a program of its own, gives its engine. */
+static void adopt(tn_front *front, const tn_frontend_args *args)
 {
-    const char *const parts[] = {HTTP_FRONTEND_VERSION, front->info.architecture, front->info.model_path};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        for (const char *byte = parts[i] ? parts[i] : ""; *byte; byte++)
-            hash = (hash ^ (unsigned char)*byte) * UINT64_C(0x100000001b3);
-    snprintf(front->fingerprint, sizeof front->fingerprint, "fp_%016" PRIx64, hash);
-}
-
-static uint64_t longest_token(const tn_front *front)
-{
-    uint64_t longest = 1;
-    for (uint32_t id = 0; id < front->info.vocab_size; id++) {
-        uint64_t bytes = 0; /* no room: the call says how much it needs */
-        char none[1];
-        front->tok_api->piece(front->tok, (int32_t)id, 0, 0, none, &bytes, NULL);
-        longest = bytes > longest ? bytes : longest;
-    }
-    return longest;
-}
-
-static tn_status adopt(tn_front *front, const tn_frontend_args *args, tn_error *err)
-{
+    bool has_models = TN_HAS(args, tn_frontend_args, models_api) && args->models_api;
     front->host = args->host;
     front->engine = args->engine;
     front->engine_api = args->engine_api;
     front->chat = args->chat;
     front->stats = args->stats;
-    front->info.struct_size = sizeof front->info;
-    tn_status status = front->engine_api->info(front->engine, &front->info);
-    if (status != TN_OK)
-        return tn_fail(err, status, "http_frontend: the engine tells no limits: %s", tn_status_text(status));
-    front->tok_api = front->engine_api->tokenizer(front->engine, &front->tok);
-    TN_ASSERT(front->tok_api && front->info.served_names && front->info.served_names[0]);
-    write_fingerprint(front);
-    front->token_bytes_max = longest_token(front);
-    return special_texts_read(front->tok_api, front->tok, front->info.vocab_size, &front->specials, err);
+    front->only = (one_model){args->engine, args->engine_api};
+    front->models = has_models ? args->models : one_model_models(&front->only);
+    front->models_api = has_models ? args->models_api : &one_model_table;
+    front->auth = front->host->get_interface ? front->host->get_interface(front->host, TN_AUTH_ID) : NULL;
+    if (TN_HAS(args, tn_frontend_args, admin_api) && args->admin_api) {
+        front->admin = args->admin;
+        front->admin_api = args->admin_api;
+    }
+    front->models_generation = front->models_api->generation(front->models);
+}
+
+/* What is wrong with the one model shows at the start, not with the first request. */
+static tn_status open_model(tn_front *front, tn_error *err)
+{
+    http_model *model;
+    api_error error;
+    if (!front->engine)
+        return TN_OK;
+    if (model_find(front, NULL, &model, &error) != TN_OK)
+        return tn_fail(err, error.http_status == 503 ? TN_E_MEMORY : TN_E_ARGUMENT, "%.500s", error.message);
+    model_release(model);
+    return TN_OK;
 }
 
 /* Splits `listen` and binds every address before the first thread starts. */
@@ -91,10 +83,12 @@ static tn_status open_doors(tn_front *front, tn_error *err)
                  : front->options.tls_cert ? "https://"
                                            : "http://",
                  door->listener.address);
-        if (!door->listener.loopback && front->options.key_count == 0) {
+        bool asks = front->options.key_count > 0 || (front->auth && front->auth->enabled(front->host));
+        if (!door->listener.loopback && !asks) {
             char words[256];
             snprintf(words, sizeof words,
-                     "%s is reachable from other machines and no api_key is set: anyone may use this server",
+                     "%s is reachable from other machines and no api_key is set, nor [auth] token_file: anyone may "
+                     "use this server",
                      door->listener.address);
             front->host->log(front->host, TN_LOG_WARNING, "http", words);
         }
@@ -183,12 +177,11 @@ static tn_status start_daemon(tn_front *front, http_door *door, tn_error *err)
 
 static tn_status open_all(tn_front *front, const tn_frontend_args *args, tn_error *err)
 {
+    adopt(front, args);
     tn_status status = http_options_read(args->host, &front->options, err);
     if (status == TN_OK && front->options.tls_cert && MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
         status =
             tn_fail(err, TN_E_UNSUPPORTED, "http_frontend: tls_cert is set, but libmicrohttpd was built without TLS");
-    if (status == TN_OK)
-        status = adopt(front, args, err);
     if (status == TN_OK)
         status = open_doors(front, err);
     if (status == TN_OK)
@@ -196,7 +189,9 @@ static tn_status open_all(tn_front *front, const tn_frontend_args *args, tn_erro
     if (status == TN_OK)
         status = create_calls(front, err);
     if (status == TN_OK)
-        status = front->engine_api->client_open(front->engine, EVENT_QUEUE_CAP, &front->client, err);
+        status = poller_open(front, err);
+    if (status == TN_OK)
+        status = open_model(front, err);
     if (status == TN_OK)
         status = poller_start(front, err);
     for (uint32_t i = 0; status == TN_OK && i < front->door_count; i++)
@@ -210,6 +205,7 @@ static void stop(tn_front *front)
         return;
     atomic_store(&front->draining, true);
     poller_stop(front);
+    admin_calls_stop(front);
     for (uint32_t i = 0; i < front->door_count; i++) {
         if (front->doors[i].daemon) {
             MHD_stop_daemon(front->doors[i].daemon);
@@ -218,12 +214,10 @@ static void stop(tn_front *front)
         listener_close(&front->doors[i].listener);
     }
     TN_ASSERT(front->call_count == 0);
+    if (front->models_api)
+        models_close(front);
     poller_finish(front);
-    if (front->client)
-        front->engine_api->client_close(front->client);
     http_options_finish(&front->options);
-    special_texts_finish(&front->specials);
-    byte_buffer_finish(&front->piece);
     free(front->calls);
     free(front->free_slots);
     pthread_cond_destroy(&front->idle);

@@ -1,22 +1,21 @@
 /* listener.c: sockets are bound here rather than by libmicrohttpd, which cannot say why a bind failed. */
 #include "listener.h"
 
+#include "base/unix_socket.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024 };
+enum { BACKLOG = 1024, UNIX_MODE = 0660 /* the file's group may speak, too */ };
 
 typedef union socket_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-    struct sockaddr_un local;
 } socket_address;
 
 static bool parse_port(const char *text, uint16_t *ret_port)
@@ -81,36 +80,6 @@ static tn_status parse_ip(const char *spec, socket_address *ret_address, socklen
     return TN_OK;
 }
 
-/* A socket file nobody answers on is left over from a crash and may be replaced. */
-static bool is_stale(const socket_address *address, socklen_t bytes)
-{
-    struct stat info;
-    if (lstat(address->local.sun_path, &info) != 0 || !S_ISSOCK(info.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool refused = fd >= 0 && connect(fd, &address->any, bytes) != 0 && errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    return refused;
-}
-
-static tn_status parse_unix(const char *spec, socket_address *ret_address, socklen_t *ret_bytes, tn_error *err)
-{
-    const char *path = spec + strlen("unix:");
-    *ret_address = (socket_address){0};
-    if (path[0] != '/' || strlen(path) >= sizeof ret_address->local.sun_path)
-        return tn_fail(err, TN_E_ARGUMENT,
-                       "http_frontend: listen: '%.120s': a Unix socket needs an absolute path of at "
-                       "most %zu bytes",
-                       spec, sizeof ret_address->local.sun_path - 1);
-    ret_address->local.sun_family = AF_UNIX;
-    strcpy(ret_address->local.sun_path, path);
-    *ret_bytes = sizeof ret_address->local;
-    if (is_stale(ret_address, *ret_bytes))
-        unlink(path);
-    return TN_OK;
-}
-
 static const char *bind_advice(int code)
 {
     switch (code) {
@@ -132,8 +101,7 @@ static tn_status open_socket(const char *spec, const socket_address *address, so
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return tn_fail(err, TN_E_IO, "http_frontend: listen: %.120s: %s", spec, strerror(errno));
-    if (address->any.sa_family != AF_UNIX)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, &address->any, bytes) != 0 || listen(fd, BACKLOG) != 0) {
@@ -164,27 +132,41 @@ static void describe(http_listener *listener)
     }
 }
 
-tn_status listener_open(const char *spec, http_listener *ret_listener, tn_error *err)
+static tn_status open_ip(const char *spec, http_listener *listener, tn_error *err)
 {
-    http_listener listener = {.fd = -1};
     socket_address address;
     socklen_t bytes;
-    bool is_unix = strncmp(spec, "unix:", 5) == 0;
-
-    tn_status status =
-        is_unix ? parse_unix(spec, &address, &bytes, err) : parse_ip(spec, &address, &bytes, &listener.loopback, err);
+    tn_status status = parse_ip(spec, &address, &bytes, &listener->loopback, err);
     if (status == TN_OK)
-        status = open_socket(spec, &address, bytes, &listener.fd, err);
+        status = open_socket(spec, &address, bytes, &listener->fd, err);
+    if (status == TN_OK)
+        describe(listener);
+    return status;
+}
+
+static tn_status open_unix(const char *path, http_listener *listener, tn_error *err)
+{
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = unix_socket_listen(path, UNIX_MODE, &listener->fd, &reason);
     if (status != TN_OK)
-        return status;
-    snprintf(listener.address, sizeof listener.address, "%s", spec);
-    if (is_unix) {
-        listener.loopback = true;
-        snprintf(listener.unix_path, sizeof listener.unix_path, "%s", address.local.sun_path);
-    }
-    describe(&listener);
-    *ret_listener = listener;
+        return tn_fail(err, status, "http_frontend: listen: %s", reason.msg);
+    listener->loopback = true;
+    snprintf(listener->unix_path, sizeof listener->unix_path, "%s", path);
     return TN_OK;
+}
+
+tn_status listener_open(const char *spec, http_listener *ret_listener, tn_error *err)
+{
+    static const char scheme[] = "unix:";
+    http_listener listener = {.fd = -1};
+
+    snprintf(listener.address, sizeof listener.address, "%s", spec);
+    tn_status status = strncmp(spec, scheme, sizeof scheme - 1) == 0
+                           ? open_unix(spec + sizeof scheme - 1, &listener, err)
+                           : open_ip(spec, &listener, err);
+    if (status == TN_OK)
+        *ret_listener = listener;
+    return status;
 }
 
 void listener_close(http_listener *listener)

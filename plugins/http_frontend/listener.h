@@ -13,8 +13,9 @@ typedef struct http_listener {
     char unix_path[112]; /* removed on close; "" for IP */
 } http_listener;
 
-/* spec: HOST:PORT, [IPV6]:PORT or unix:/path; HOST is a literal address, "localhost" or "*" (all IPv4). Names are not
- * resolved: that would be an outbound packet. Errors name spec, the reason and the fix. [ctl] */
+/* spec: HOST:PORT, [IPV6]:PORT or unix:/path, whose file has mode 0660; HOST is a literal address, "localhost" or "*"
+ * (all IPv4). Names are not resolved: that would be an outbound packet. Errors name spec, the reason and the fix. [ctl]
+ */
 tn_status listener_open(const char *spec, http_listener *ret_listener, tn_error *err);
 void listener_close(http_listener *listener); /* accepts a closed one */
 

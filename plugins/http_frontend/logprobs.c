@@ -7,7 +7,7 @@
 
 enum { PIECE_BYTES = 256 };
 
-void token_append(const tn_front *front, int32_t token, bool first, bool skip_special, byte_buffer *out)
+void token_append(const http_model *model, int32_t token, bool first, bool skip_special, byte_buffer *out)
 {
     uint64_t bytes = PIECE_BYTES;
     uint32_t flags = skip_special ? TN_PIECE_SKIP_SPECIAL : 0;
@@ -16,7 +16,7 @@ void token_append(const tn_front *front, int32_t token, bool first, bool skip_sp
         char *room = byte_buffer_reserve(out, bytes);
         if (!room)
             return;
-        tn_status status = front->tok_api->piece(front->tok, token, flags, first, room, &bytes, NULL);
+        tn_status status = model->tok_api->piece(model->tok, token, flags, first, room, &bytes, NULL);
         if (status == TN_OK)
             out->count += bytes;
         if (status != TN_E_MEMORY)
@@ -24,12 +24,12 @@ void token_append(const tn_front *front, int32_t token, bool first, bool skip_sp
     }
 }
 
-/* The token's bytes in the front's scratch, until the next call. */
-static const byte_buffer *read_piece(tn_front *front, int32_t token, bool first)
+/* The token's bytes in the model's scratch, until the next call. */
+static const byte_buffer *read_piece(http_model *model, int32_t token, bool first)
 {
-    byte_buffer_clear(&front->piece);
-    token_append(front, token, first, false, &front->piece);
-    return &front->piece;
+    byte_buffer_clear(&model->piece);
+    token_append(model, token, first, false, &model->piece);
+    return &model->piece;
 }
 
 /* A token's text as a JSON string. Bytes that are no text by themselves are spelt "bytes:\xE2\x80", as OpenAI does, so
@@ -58,9 +58,9 @@ static void separate(byte_buffer *out)
 }
 
 /* "token": ..., "logprob": ..., "bytes": [...] */
-static void write_chat_token(tn_front *front, bool as_ids, int32_t token, bool first, float value, byte_buffer *out)
+static void write_chat_token(http_model *model, bool as_ids, int32_t token, bool first, float value, byte_buffer *out)
 {
-    const byte_buffer *piece = read_piece(front, token, first);
+    const byte_buffer *piece = read_piece(model, token, first);
     byte_buffer_text(out, "{\"token\":");
     write_token(as_ids, token, piece, out);
     byte_buffer_text(out, ",\"logprob\":");
@@ -71,17 +71,17 @@ static void write_chat_token(tn_front *front, bool as_ids, int32_t token, bool f
     byte_buffer_text(out, "]");
 }
 
-void logprobs_add_chat(logprob_columns *columns, tn_front *front, bool as_ids, const logprob_entry *entry)
+void logprobs_add_chat(logprob_columns *columns, http_model *model, bool as_ids, const logprob_entry *entry)
 {
     byte_buffer *out = &columns->tokens;
 
     separate(out);
-    write_chat_token(front, as_ids, entry->token, entry->first, entry->value, out);
+    write_chat_token(model, as_ids, entry->token, entry->first, entry->value, out);
     byte_buffer_text(out, ",\"top_logprobs\":[");
     for (uint32_t i = 0; i < entry->top_count; i++) {
         if (i > 0)
             byte_buffer_text(out, ",");
-        write_chat_token(front, as_ids, entry->top_id[i], entry->first, entry->top_value[i], out);
+        write_chat_token(model, as_ids, entry->top_id[i], entry->first, entry->top_value[i], out);
         byte_buffer_text(out, "}");
     }
     byte_buffer_text(out, "]}");
@@ -95,16 +95,16 @@ static uint32_t count_chars(const byte_buffer *piece)
     return chars;
 }
 
-static void write_top_pair(tn_front *front, bool as_ids, int32_t token, bool first, float value, byte_buffer *out)
+static void write_top_pair(http_model *model, bool as_ids, int32_t token, bool first, float value, byte_buffer *out)
 {
-    const byte_buffer *piece = read_piece(front, token, first);
+    const byte_buffer *piece = read_piece(model, token, first);
     write_token(as_ids, token, piece, out);
     byte_buffer_text(out, ":");
     json_write_logprob(out, value);
 }
 
 /* The alternatives, and the chosen token when it is not among them. */
-static void write_top_object(tn_front *front, bool as_ids, const logprob_entry *entry, byte_buffer *out)
+static void write_top_object(http_model *model, bool as_ids, const logprob_entry *entry, byte_buffer *out)
 {
     bool chosen_shown = false;
 
@@ -112,20 +112,20 @@ static void write_top_object(tn_front *front, bool as_ids, const logprob_entry *
     for (uint32_t i = 0; i < entry->top_count; i++) {
         if (i > 0)
             byte_buffer_text(out, ",");
-        write_top_pair(front, as_ids, entry->top_id[i], entry->first, entry->top_value[i], out);
+        write_top_pair(model, as_ids, entry->top_id[i], entry->first, entry->top_value[i], out);
         chosen_shown |= entry->top_id[i] == entry->token;
     }
     if (!chosen_shown) {
         if (entry->top_count > 0)
             byte_buffer_text(out, ",");
-        write_top_pair(front, as_ids, entry->token, entry->first, entry->value, out);
+        write_top_pair(model, as_ids, entry->token, entry->first, entry->value, out);
     }
     byte_buffer_text(out, "}");
 }
 
-void logprobs_add_completion(logprob_columns *columns, tn_front *front, bool as_ids, const logprob_entry *entry)
+void logprobs_add_completion(logprob_columns *columns, http_model *model, bool as_ids, const logprob_entry *entry)
 {
-    const byte_buffer *piece = read_piece(front, entry->token, entry->first);
+    const byte_buffer *piece = read_piece(model, entry->token, entry->first);
     separate(&columns->tokens);
     separate(&columns->values);
     separate(&columns->tops);
@@ -139,7 +139,7 @@ void logprobs_add_completion(logprob_columns *columns, tn_front *front, bool as_
         return;
     }
     json_write_logprob(&columns->values, entry->value);
-    write_top_object(front, as_ids, entry, &columns->tops);
+    write_top_object(model, as_ids, entry, &columns->tops);
 }
 
 void logprobs_write_chat(const logprob_columns *columns, byte_buffer *out)
@@ -173,10 +173,10 @@ void logprobs_write_completion(const logprob_columns *before, const logprob_colu
     byte_buffer_text(out, "}");
 }
 
-static void write_prompt_pair(tn_front *front, const logprob_entry *entry, int32_t token, float value, uint32_t rank,
+static void write_prompt_pair(http_model *model, const logprob_entry *entry, int32_t token, float value, uint32_t rank,
                               byte_buffer *out)
 {
-    const byte_buffer *piece = read_piece(front, token, entry->first);
+    const byte_buffer *piece = read_piece(model, token, entry->first);
     byte_buffer_print(out, "\"%" PRId32 "\":{\"logprob\":", token);
     json_write_logprob(out, value);
     if (rank > 0)
@@ -188,7 +188,7 @@ static void write_prompt_pair(tn_front *front, const logprob_entry *entry, int32
     byte_buffer_text(out, "}");
 }
 
-void logprobs_add_prompt(byte_buffer *list, tn_front *front, const logprob_entry *entry)
+void logprobs_add_prompt(byte_buffer *list, http_model *model, const logprob_entry *entry)
 {
     bool own_shown = false;
 
@@ -201,13 +201,13 @@ void logprobs_add_prompt(byte_buffer *list, tn_front *front, const logprob_entry
     for (uint32_t i = 0; i < entry->top_count; i++) {
         if (i > 0)
             byte_buffer_text(list, ",");
-        write_prompt_pair(front, entry, entry->top_id[i], entry->top_value[i], i + 1, list);
+        write_prompt_pair(model, entry, entry->top_id[i], entry->top_value[i], i + 1, list);
         own_shown |= entry->top_id[i] == entry->token;
     }
     if (!own_shown) {
         if (entry->top_count > 0)
             byte_buffer_text(list, ",");
-        write_prompt_pair(front, entry, entry->token, entry->value, 0, list);
+        write_prompt_pair(model, entry, entry->token, entry->value, 0, list);
     }
     byte_buffer_text(list, "}");
 }

@@ -1,13 +1,15 @@
-/* metrics.c: Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats). Series of one name
- * come together from tn.stats, so HELP and TYPE are written when the name changes. */
+/* metrics.c: Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats). All series of a name
+ * stand together behind its HELP and TYPE, whichever model they are of. */
 #include "json_writer.h"
+#include "model.h"
 #include "status_pages.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SERIES_MAX = 4096 };
+enum { SERIES_MAX = 4096, FAMILIES_MAX = 256 };
 
 /* Label values escape backslash, quote and line feed. */
 static void write_label_value(const char *value, byte_buffer *out)
@@ -51,11 +53,11 @@ static const char *counter_suffix(const tn_stat *stat)
 }
 
 /* prefix:name_suffix{model_name="...",label="...",le="..."} and a blank; le: NULL for none. */
-static void write_series(const tn_front *front, const char *prefix, const tn_stat *stat, const char *suffix,
+static void write_series(const char *model_name, const char *prefix, const tn_stat *stat, const char *suffix,
                          const char *le, byte_buffer *out)
 {
     byte_buffer_print(out, "%s:%s%s{model_name=", prefix, stat->name, suffix);
-    write_label_value(front->info.served_names[0], out);
+    write_label_value(model_name, out);
     if (stat->label) {
         byte_buffer_print(out, ",%s=", stat->label);
         write_label_value(stat->label_value ? stat->label_value : "", out);
@@ -65,54 +67,99 @@ static void write_series(const tn_front *front, const char *prefix, const tn_sta
     byte_buffer_text(out, "} ");
 }
 
-static void write_histogram(const tn_front *front, const char *prefix, const tn_stat *stat, byte_buffer *out)
+static void write_histogram(const char *model_name, const char *prefix, const tn_stat *stat, byte_buffer *out)
 {
     char le[32];
 
     for (uint32_t i = 0; i < stat->bucket_count; i++) {
         snprintf(le, sizeof le, "%.12g", stat->bound[i]);
-        write_series(front, prefix, stat, "_bucket", le, out);
+        write_series(model_name, prefix, stat, "_bucket", le, out);
         byte_buffer_print(out, "%" PRIu64 "\n", stat->bucket[i]);
     }
-    write_series(front, prefix, stat, "_bucket", "+Inf", out);
+    write_series(model_name, prefix, stat, "_bucket", "+Inf", out);
     byte_buffer_print(out, "%" PRIu64 "\n", stat->count);
-    write_series(front, prefix, stat, "_sum", NULL, out);
+    write_series(model_name, prefix, stat, "_sum", NULL, out);
     write_number(stat->value, out);
     byte_buffer_text(out, "\n");
-    write_series(front, prefix, stat, "_count", NULL, out);
+    write_series(model_name, prefix, stat, "_count", NULL, out);
     byte_buffer_print(out, "%" PRIu64 "\n", stat->count);
 }
 
-static void write_all(const tn_front *front, const char *prefix, byte_buffer *out)
+static void write_stat(const char *model_name, const char *prefix, const tn_stat *stat, byte_buffer *out)
+{
+    if (stat->kind == TN_STAT_HISTOGRAM) {
+        write_histogram(model_name, prefix, stat, out);
+        return;
+    }
+    write_series(model_name, prefix, stat, counter_suffix(stat), NULL, out);
+    write_number(stat->value, out);
+    byte_buffer_text(out, "\n");
+}
+
+/* ---- families: all series of one name, of all models, stand together ---- */
+
+typedef struct metric_family {
+    char name[128];
+    uint32_t kind;
+    byte_buffer text[2]; /* by prefix */
+} metric_family;
+
+typedef struct metric_page {
+    metric_family family[FAMILIES_MAX];
+    uint32_t count;
+} metric_page;
+
+static const char *const prefixes[2] = {"tenon", "vllm"};
+
+static metric_family *find_family(metric_page *page, const tn_stat *stat)
 {
     static const char *const kinds[] = {
         [TN_STAT_COUNTER] = "counter", [TN_STAT_GAUGE] = "gauge", [TN_STAT_HISTOGRAM] = "histogram"};
-    char previous[128] = "";
 
+    for (uint32_t i = 0; i < page->count; i++)
+        if (strcmp(page->family[i].name, stat->name) == 0)
+            return page->family[i].kind == stat->kind ? &page->family[i] : NULL;
+    if (page->count == FAMILIES_MAX || strlen(stat->name) >= sizeof page->family->name)
+        return NULL;
+    metric_family *family = &page->family[page->count++];
+    snprintf(family->name, sizeof family->name, "%s", stat->name);
+    family->kind = stat->kind;
+    for (int p = 0; p < 2; p++)
+        byte_buffer_print(&family->text[p], "# HELP %s:%s%s %s\n# TYPE %s:%s%s %s\n", prefixes[p], stat->name,
+                          counter_suffix(stat), stat->help ? stat->help : "", prefixes[p], stat->name,
+                          counter_suffix(stat), kinds[stat->kind]);
+    return family;
+}
+
+static void collect(tn_front *front, tn_engine *engine, const tn_engine_info *info, void *ctx)
+{
     for (uint32_t i = 0; i < SERIES_MAX; i++) {
         tn_stat stat = {.struct_size = sizeof stat};
-        if (front->stats->stat(front->engine, i, &stat) != TN_OK)
+        if (front->stats->stat(engine, i, &stat) != TN_OK)
             break;
         if (stat.kind < TN_STAT_COUNTER || stat.kind > TN_STAT_HISTOGRAM)
             continue; /* from a newer minor */
-        if (strcmp(previous, stat.name) != 0) {
-            byte_buffer_print(out, "# HELP %s:%s%s %s\n# TYPE %s:%s%s %s\n", prefix, stat.name, counter_suffix(&stat),
-                              stat.help ? stat.help : "", prefix, stat.name, counter_suffix(&stat), kinds[stat.kind]);
-            snprintf(previous, sizeof previous, "%s", stat.name);
-        }
-        if (stat.kind == TN_STAT_HISTOGRAM) {
-            write_histogram(front, prefix, &stat, out);
-            continue;
-        }
-        write_series(front, prefix, &stat, counter_suffix(&stat), NULL, out);
-        write_number(stat.value, out);
-        byte_buffer_text(out, "\n");
+        metric_family *family = find_family(ctx, &stat);
+        for (int p = 0; family && p < 2; p++)
+            write_stat(info->served_names[0], prefixes[p], &stat, &family->text[p]);
     }
 }
 
-void metrics_write(const tn_front *front, byte_buffer *out)
+void metrics_write(tn_front *front, byte_buffer *out)
 {
-    write_all(front, "tenon", out);
-    if (front->options.vllm_metric_names)
-        write_all(front, "vllm", out);
+    metric_page *page = calloc(1, sizeof *page);
+    if (!page) {
+        out->failed = true;
+        return;
+    }
+    models_visit(front, collect, page);
+    byte_buffer_reserve(out, 1); /* no model, no line: an answer all the same */
+    for (int p = 0; p < (front->options.vllm_metric_names ? 2 : 1); p++)
+        for (uint32_t i = 0; i < page->count; i++)
+            byte_buffer_join(out, &page->family[i].text[p]);
+    for (uint32_t i = 0; i < page->count; i++) {
+        byte_buffer_finish(&page->family[i].text[0]);
+        byte_buffer_finish(&page->family[i].text[1]);
+    }
+    free(page);
 }

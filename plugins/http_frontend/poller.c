@@ -1,8 +1,10 @@
-/* poller.c: one epoll set holds the engine's event descriptor, a wake-up, and the sockets of calls in flight (for
- * hang-ups only). Blocks without a timeout while nobody is connected. */
+/* poller.c: one epoll set holds the event descriptors of the models' clients, a wake-up, and the sockets of calls in
+ * flight (for hang-ups only). Blocks without a timeout while nobody is connected. */
 #include "poller.h"
 
+#include "admin_call.h"
 #include "answer.h"
+#include "model.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,8 +15,9 @@
 #include <unistd.h>
 
 enum { EVENTS_MAX = 256, READY_MAX = 64, SWEEP_MS = 1000, HANGUP_GRACE_MS = 1000 };
-/* Tags of our own descriptors; other events carry TAG_PEER plus a peer's id. */
-enum { TAG_WAKE = 1, TAG_ENGINE = 2, TAG_PEER = 16 };
+/* Tags: a wake-up, TAG_PEER plus a peer's id, or TAG_MODEL plus a model's. */
+enum { TAG_WAKE = 1, TAG_PEER = 16 };
+#define TAG_MODEL (UINT64_C(1) << 63)
 
 uint64_t front_now_ms(void)
 {
@@ -55,12 +58,12 @@ static void abort_call(http_call *call)
 /* A client that does not read must not make us hold its whole answer. Under lock. */
 static void check_unsent(http_call *call)
 {
-    bool too_slow = call->stream && call->out.count - call->out_read > call->front->options.max_unsent_bytes;
+    bool too_slow = call->streaming && call->out.count - call->out_read > call->front->options.max_unsent_bytes;
     if ((too_slow || call->out.failed) && !call->aborted)
         abort_call(call);
 }
 
-static void take_events(tn_front *front)
+static void take_events(tn_front *front, http_model *model)
 {
     tn_event events[EVENTS_MAX];
     http_call *touched[EVENTS_MAX];
@@ -68,7 +71,7 @@ static void take_events(tn_front *front)
     uint32_t touched_count = 0;
 
     events[0].struct_size = sizeof *events;
-    uint32_t count = front->engine_api->poll(front->client, events, sizeof *events, EVENTS_MAX);
+    uint32_t count = front->engine_api->poll(model->client, events, sizeof *events, EVENTS_MAX);
     front_lock(front);
     for (uint32_t i = 0; i < count; i++) {
         http_call *call = call_find(front, events[i].user);
@@ -88,6 +91,13 @@ static void take_events(tn_front *front)
     resume_all(&resumes);
 }
 
+static void take_events_of(tn_front *front, uint64_t model_id)
+{
+    http_model *model = model_by_id(front, model_id);
+    if (model) /* closed by none but this thread */
+        take_events(front, model);
+}
+
 static void take_hangup(tn_front *front, uint64_t peer_id)
 {
     resume_list resumes = {.count = 0};
@@ -102,6 +112,9 @@ static void take_hangup(tn_front *front, uint64_t peer_id)
             abort_call(peer->call);
             resume_if_runnable(peer->call, &resumes);
         }
+        struct MHD_Connection *waiting = peer->admin ? admin_call_abandon(peer->admin) : NULL;
+        if (waiting)
+            resumes.connections[resumes.count++] = waiting;
     }
     front_unlock(front);
     resume_all(&resumes);
@@ -171,11 +184,12 @@ static void *run(void *argument)
         for (int i = 0; i < count; i++) {
             if (ready[i].data.u64 == TAG_WAKE)
                 drain_wake(front);
-            else if (ready[i].data.u64 == TAG_ENGINE)
-                take_events(front);
+            else if (ready[i].data.u64 & TAG_MODEL)
+                take_events_of(front, ready[i].data.u64 & ~TAG_MODEL);
             else
                 take_hangup(front, ready[i].data.u64 - TAG_PEER);
         }
+        models_sweep(front);
         uint64_t now = front_now_ms();
         if (timeout < 0 || now >= swept_ms + SWEEP_MS) {
             timeout = sweep(front);
@@ -194,17 +208,17 @@ static tn_status watch(const tn_front *front, int fd, uint64_t tag, tn_error *er
     return TN_OK;
 }
 
-tn_status poller_start(tn_front *front, tn_error *err)
+tn_status poller_open(tn_front *front, tn_error *err)
 {
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     front->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (front->epoll_fd < 0 || front->wake_fd < 0)
         return tn_fail(err, TN_E_IO, "http_frontend: cannot create event descriptors: %s", strerror(errno));
-    tn_status status = watch(front, front->wake_fd, TAG_WAKE, err);
-    if (status == TN_OK)
-        status = watch(front, front->engine_api->event_fd(front->client), TAG_ENGINE, err);
-    if (status != TN_OK)
-        return status;
+    return watch(front, front->wake_fd, TAG_WAKE, err);
+}
+
+tn_status poller_start(tn_front *front, tn_error *err)
+{
     int code = pthread_create(&front->poller, NULL, run, front);
     if (code != 0)
         return tn_fail(err, TN_E_MEMORY, "http_frontend: cannot start the poller thread: %s", strerror(code));
@@ -238,6 +252,16 @@ void poller_wake(tn_front *front)
     uint64_t one = 1;
     ssize_t put = write(front->wake_fd, &one, sizeof one);
     TN_ASSERT(put == (ssize_t)sizeof one || errno == EAGAIN);
+}
+
+tn_status poller_watch_model(tn_front *front, const http_model *model, tn_error *err)
+{
+    return watch(front, front->engine_api->event_fd(model->client), TAG_MODEL | model->id, err);
+}
+
+void poller_forget_model(tn_front *front, const http_model *model)
+{
+    epoll_ctl(front->epoll_fd, EPOLL_CTL_DEL, front->engine_api->event_fd(model->client), NULL);
 }
 
 void poller_watch_peer(tn_front *front, const http_peer *peer)

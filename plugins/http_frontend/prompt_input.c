@@ -13,22 +13,23 @@ tn_status prompt_fail_length(uint64_t count, uint64_t most, const char *param, a
                     count, most);
 }
 
-tn_status prompt_check_bytes(const tn_front *front, uint64_t bytes, uint64_t most, const char *param, api_error *error)
+tn_status prompt_check_bytes(const http_model *model, uint64_t bytes, uint64_t most, const char *param,
+                             api_error *error)
 {
     uint64_t bytes_max;
-    if (!size_mul(most, front->token_bytes_max, &bytes_max) || bytes <= bytes_max)
+    if (!size_mul(most, model->token_bytes_max, &bytes_max) || bytes <= bytes_max)
         return TN_OK;
     return api_fail(error, 400, "context_length_exceeded", param,
                     "the prompt has %" PRIu64 " bytes, more than %" PRIu64 " tokens could hold", bytes, most);
 }
 
-tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, uint32_t flags, uint64_t most,
+tn_status prompt_encode(const http_model *model, const char *text, size_t bytes, uint32_t flags, uint64_t most,
                         const char *param, int32_t **ret_ids, uint64_t *ret_count, api_error *error)
 {
     uint64_t capacity = bytes / 3 + 16; /* a token of ordinary text has about four bytes */
     int32_t *ids = NULL;
 
-    tn_status fits = prompt_check_bytes(front, bytes, most, param, error);
+    tn_status fits = prompt_check_bytes(model, bytes, most, param, error);
     if (fits != TN_OK)
         return fits;
     for (;;) {
@@ -40,7 +41,7 @@ tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, u
         ids = grown;
         uint64_t count = capacity;
         tn_error err = TN_ERROR_INIT;
-        tn_status status = front->tok_api->encode(front->tok, text, bytes, flags, ids, &count, &err);
+        tn_status status = model->tok_api->encode(model->tok, text, bytes, flags, ids, &count, &err);
         if (status == TN_OK && count <= most) {
             *ret_ids = ids;
             *ret_count = count;
@@ -57,7 +58,7 @@ tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, u
     }
 }
 
-tn_status prompt_read_ids(const tn_front *front, const json_t *list, const char *param, int32_t **ret_ids,
+tn_status prompt_read_ids(const http_model *model, const json_t *list, const char *param, int32_t **ret_ids,
                           uint64_t *ret_count, api_error *error)
 {
     size_t count = json_array_size(list);
@@ -67,10 +68,10 @@ tn_status prompt_read_ids(const tn_front *front, const json_t *list, const char 
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
         json_int_t id = json_is_integer(item) ? json_integer_value(item) : -1;
-        if (id < 0 || id >= (json_int_t)front->info.vocab_size) {
+        if (id < 0 || id >= (json_int_t)model->info.vocab_size) {
             free(ids);
             return api_fail_field(error, param, "'%s' must hold token ids from 0 to %u; entry %zu is none", param,
-                                  front->info.vocab_size - 1, i);
+                                  model->info.vocab_size - 1, i);
         }
         ids[i] = (int32_t)id;
     }
@@ -79,16 +80,16 @@ tn_status prompt_read_ids(const tn_front *front, const json_t *list, const char 
     return TN_OK;
 }
 
-void prompt_decode(const tn_front *front, const int32_t *ids, uint64_t count, byte_buffer *out)
+void prompt_decode(const http_model *model, const int32_t *ids, uint64_t count, byte_buffer *out)
 {
     for (uint64_t i = 0; i < count; i++)
-        token_append(front, ids[i], i == 0, false, out);
+        token_append(model, ids[i], i == 0, false, out);
 }
 
-tn_status prompt_fit(const tn_front *front, const call_params *params, uint64_t default_tokens, const char *param,
+tn_status prompt_fit(const http_model *model, const call_params *params, uint64_t default_tokens, const char *param,
                      call_prompt *prompt, api_error *error)
 {
-    uint64_t context = front->info.max_model_len;
+    uint64_t context = model->info.max_model_len;
     bool scores_only = params->max_tokens == 0 && (params->echo || params->prompt_logprobs != PARAM_UNSET);
     bool engine_scores = scores_only && (params->prompt_logprobs != PARAM_UNSET || params->logprobs != PARAM_UNSET);
     uint64_t most = engine_scores ? context : context - 1;
@@ -115,13 +116,4 @@ tn_status prompt_fit(const tn_front *front, const call_params *params, uint64_t 
                               wanted);
     prompt->max_new = (uint32_t)wanted;
     return TN_OK;
-}
-
-tn_status prompt_check_model(const tn_front *front, const char *name, api_error *error)
-{
-    for (const char *const *served = front->info.served_names; *served; served++)
-        if (!name || strcmp(*served, name) == 0)
-            return TN_OK;
-    return api_fail(error, 404, "model_not_found", "model",
-                    "the model '%.128s' does not exist; this server has '%.128s'", name, front->info.served_names[0]);
 }

@@ -5,22 +5,21 @@
 #include "call.h"
 
 /* Token ids of a text, malloc'ed. flags: TN_ENCODE_*. Texts of more than `most` tokens are refused, naming param. */
-tn_status prompt_encode(const tn_front *front, const char *text, size_t bytes, uint32_t flags, uint64_t most,
+tn_status prompt_encode(const http_model *model, const char *text, size_t bytes, uint32_t flags, uint64_t most,
                         const char *param, int32_t **ret_ids, uint64_t *ret_count, api_error *error);
 /* Refuses a text so long that even the longest tokens could not fit it into `most`; tokenising it would only burn time.
  */
-tn_status prompt_check_bytes(const tn_front *front, uint64_t bytes, uint64_t most, const char *param, api_error *error);
+tn_status prompt_check_bytes(const http_model *model, uint64_t bytes, uint64_t most, const char *param,
+                             api_error *error);
 /* 400 context_length_exceeded, with both numbers. */
 tn_status prompt_fail_length(uint64_t count, uint64_t most, const char *param, api_error *error);
 /* Ids from a JSON list, each within the vocabulary. */
-tn_status prompt_read_ids(const tn_front *front, const json_t *list, const char *param, int32_t **ret_ids,
+tn_status prompt_read_ids(const http_model *model, const json_t *list, const char *param, int32_t **ret_ids,
                           uint64_t *ret_count, api_error *error);
 /* Text of ids, special tokens spelt out. */
-void prompt_decode(const tn_front *front, const int32_t *ids, uint64_t count, byte_buffer *out);
+void prompt_decode(const http_model *model, const int32_t *ids, uint64_t count, byte_buffer *out);
 /* Fills prompt->max_new: params->max_tokens, or default_tokens where the client gave none, never past the context. */
-tn_status prompt_fit(const tn_front *front, const call_params *params, uint64_t default_tokens, const char *param,
+tn_status prompt_fit(const http_model *model, const call_params *params, uint64_t default_tokens, const char *param,
                      call_prompt *prompt, api_error *error);
-/* 404 unless name is NULL or one of the served names. */
-tn_status prompt_check_model(const tn_front *front, const char *name, api_error *error);
 
 #endif

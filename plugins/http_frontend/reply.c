@@ -54,14 +54,20 @@ enum MHD_Result reply_error(const tn_front *front, struct MHD_Connection *connec
     return send_response(front, connection, error->http_status, REPLY_JSON, response);
 }
 
-enum MHD_Result reply_stream(const tn_front *front, struct MHD_Connection *connection, MHD_ContentReaderCallback reader,
-                             void *cls)
+enum MHD_Result reply_reader(const tn_front *front, struct MHD_Connection *connection, uint32_t http_status,
+                             const char *type, MHD_ContentReaderCallback reader, void *cls)
 {
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, reader, cls, NULL);
     if (!response)
         return MHD_NO;
     MHD_add_response_header(response, "Cache-Control", "no-cache");
-    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would hold tokens back */
-    return send_response(front, connection, 200, "text/event-stream; charset=utf-8", response);
+    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would hold bytes back */
+    return send_response(front, connection, http_status, type, response);
+}
+
+enum MHD_Result reply_stream(const tn_front *front, struct MHD_Connection *connection, MHD_ContentReaderCallback reader,
+                             void *cls)
+{
+    return reply_reader(front, connection, 200, "text/event-stream; charset=utf-8", reader, cls);
 }

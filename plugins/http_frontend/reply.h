@@ -15,6 +15,9 @@ enum MHD_Result reply_bytes(const tn_front *front, struct MHD_Connection *connec
 /* route: for the Allow header of 405; NULL is fine. */
 enum MHD_Result reply_error(const tn_front *front, struct MHD_Connection *connection, const http_route *route,
                             const api_error *error);
+/* A body of unknown length that reader supplies. */
+enum MHD_Result reply_reader(const tn_front *front, struct MHD_Connection *connection, uint32_t http_status,
+                             const char *type, MHD_ContentReaderCallback reader, void *cls);
 /* Server-sent events that reader supplies. */
 enum MHD_Result reply_stream(const tn_front *front, struct MHD_Connection *connection, MHD_ContentReaderCallback reader,
                              void *cls);

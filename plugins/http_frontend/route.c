@@ -1,4 +1,4 @@
-/* route.c: ten routes in one table, searched in order. */
+/* route.c: all routes in one table, searched in order. */
 #include "route.h"
 
 #include <stddef.h>
@@ -15,6 +15,7 @@ static const http_route routes[] = {
     {ROUTE_METRICS, "/metrics", false, false, false},
     {ROUTE_VERSION, "/version", false, false, false},
     {ROUTE_MODEL, "/v1/models/", false, false, false},
+    {ROUTE_ADMIN, "/admin/v1", false, false, false},
 };
 
 const http_route *route_find(const char *path)
@@ -24,6 +25,8 @@ const http_route *route_find(const char *path)
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         size_t known = strlen(routes[i].path);
+        if (routes[i].id == ROUTE_ADMIN && strncmp(path, routes[i].path, known) == 0 && path[known] == '/')
+            return &routes[i];
         if (routes[i].id == ROUTE_MODEL && bytes > known && memcmp(path, routes[i].path, known) == 0)
             return &routes[i];
         if (known == trimmed && memcmp(path, routes[i].path, trimmed) == 0)
@@ -34,6 +37,8 @@ const http_route *route_find(const char *path)
 
 bool route_allows(const http_route *route, const char *method)
 {
+    if (route->id == ROUTE_ADMIN) /* which of them what takes is tn.admin's to say */
+        return true;
     if (route->post)
         return strcmp(method, "POST") == 0;
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;

@@ -14,14 +14,15 @@ typedef enum route_id {
     ROUTE_CHAT,
     ROUTE_COMPLETIONS,
     ROUTE_TOKENIZE,
-    ROUTE_DETOKENIZE
+    ROUTE_DETOKENIZE,
+    ROUTE_ADMIN
 } route_id;
 
 typedef struct http_route {
     route_id id;
-    const char *path; /* ROUTE_MODEL: a prefix, what follows is the model's name */
+    const char *path; /* ROUTE_MODEL, ROUTE_ADMIN: a prefix; what follows is the model's name, a path of tn.admin */
     bool post;        /* POST with a JSON body; otherwise GET or HEAD */
-    bool open;        /* served without a key */
+    bool open;        /* served without a key; scopes of tokens are tn.auth's to know */
     bool works;       /* occupies the engine or the processor: refused while draining */
 } http_route;
 

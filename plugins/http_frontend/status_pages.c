@@ -2,37 +2,50 @@
 #include "status_pages.h"
 
 #include "json_writer.h"
-#include "prompt_input.h"
+#include "model.h"
 
 #include <inttypes.h>
 
-static void write_model(const tn_front *front, const char *name, byte_buffer *out)
+static void write_model(const tn_engine_info *info, const char *name, byte_buffer *out)
 {
     byte_buffer_text(out, "{\"id\":");
     json_write_text(out, name);
-    byte_buffer_print(
-        out, ",\"object\":\"model\",\"created\":%" PRIu64 ",\"owned_by\":\"tenon\",\"root\":", front->info.created);
-    json_write_text(out, front->info.served_names[0]);
-    byte_buffer_print(out, ",\"parent\":null,\"max_model_len\":%" PRIu32 "}", front->info.max_model_len);
+    byte_buffer_print(out,
+                      ",\"object\":\"model\",\"created\":%" PRIu64 ",\"owned_by\":\"tenon\",\"root\":", info->created);
+    json_write_text(out, info->served_names[0]);
+    byte_buffer_print(out, ",\"parent\":null,\"max_model_len\":%" PRIu32 "}", info->max_model_len);
 }
 
-void models_write(const tn_front *front, byte_buffer *out)
+static void list_model(tn_front *front, tn_engine *engine, const tn_engine_info *info, void *ctx)
 {
-    byte_buffer_text(out, "{\"object\":\"list\",\"data\":[");
-    for (const char *const *name = front->info.served_names; *name; name++) {
-        if (name != front->info.served_names)
+    byte_buffer *out = ctx;
+    (void)front, (void)engine;
+    for (const char *const *name = info->served_names; *name; name++) {
+        if (out->count > 0)
             byte_buffer_text(out, ",");
-        write_model(front, *name, out);
+        write_model(info, *name, out);
     }
-    byte_buffer_text(out, "]}");
 }
 
-tn_status model_write(const tn_front *front, const char *name, byte_buffer *out, api_error *error)
+void models_write(tn_front *front, byte_buffer *out)
 {
-    tn_status status = prompt_check_model(front, name, error);
-    if (status == TN_OK)
-        write_model(front, name, out);
-    return status;
+    byte_buffer list = {0};
+    models_visit(front, list_model, &list);
+    byte_buffer_text(out, "{\"object\":\"list\",\"data\":[");
+    byte_buffer_join(out, &list);
+    byte_buffer_text(out, "]}");
+    byte_buffer_finish(&list);
+}
+
+tn_status model_write(tn_front *front, const char *name, byte_buffer *out, api_error *error)
+{
+    http_model *model;
+    tn_status status = model_find(front, name, &model, error);
+    if (status != TN_OK)
+        return status;
+    write_model(&model->info, name, out);
+    model_release(model);
+    return TN_OK;
 }
 
 void version_write(byte_buffer *out)
@@ -40,23 +53,51 @@ void version_write(byte_buffer *out)
     byte_buffer_text(out, "{\"version\":\"" HTTP_FRONTEND_VERSION "\"}");
 }
 
-uint32_t ready_write(const tn_front *front, byte_buffer *out)
+static const char *why_not(tn_status status, bool draining, const tn_health *health)
+{
+    return draining            ? "the server is draining"
+           : status != TN_OK   ? tn_status_text(status)
+           : health->reason[0] ? health->reason
+                               : "the step loop has not come round recently";
+}
+
+/* {"status":...,"heartbeat_age_ms":...} and why, of one engine; returns whether it is ready. */
+static bool write_health(tn_front *front, tn_engine *engine, byte_buffer *out)
 {
     tn_health health = {.struct_size = sizeof health};
-    tn_status status = front->stats->health(front->engine, &health);
+    tn_status status = front->stats->health(engine, &health);
     bool draining = health.draining || atomic_load(&front->draining);
+    bool ready = status == TN_OK && health.ready && !health.failed && !draining;
 
-    if (status == TN_OK && health.ready && !health.failed && !draining) {
-        byte_buffer_print(out, "{\"status\":\"ready\",\"heartbeat_age_ms\":%" PRIu64 "}", health.heartbeat_age_ms);
-        return 200;
+    byte_buffer_print(out, "{\"status\":\"%s\",\"heartbeat_age_ms\":%" PRIu64, ready ? "ready" : "not ready",
+                      health.heartbeat_age_ms);
+    if (!ready) {
+        byte_buffer_text(out, ",\"reason\":");
+        json_write_text(out, why_not(status, draining, &health));
     }
-    const char *reason = draining           ? "the server is draining"
-                         : status != TN_OK  ? tn_status_text(status)
-                         : health.reason[0] ? health.reason
-                                            : "the step loop has not come round recently";
-    byte_buffer_print(
-        out, "{\"status\":\"not ready\",\"heartbeat_age_ms\":%" PRIu64 ",\"reason\":", health.heartbeat_age_ms);
-    json_write_text(out, reason);
     byte_buffer_text(out, "}");
-    return 503;
+    return ready;
+}
+
+static void list_health(tn_front *front, tn_engine *engine, const tn_engine_info *info, void *ctx)
+{
+    byte_buffer *out = ctx;
+    byte_buffer_text(out, out->count ? "," : "");
+    json_write_text(out, info->served_names[0]);
+    byte_buffer_text(out, ":");
+    write_health(front, engine, out);
+}
+
+uint32_t ready_write(tn_front *front, byte_buffer *out)
+{
+    byte_buffer list = {0};
+    bool ready = !atomic_load(&front->draining);
+    if (front->engine)
+        return write_health(front, front->engine, out) ? 200 : 503;
+    models_visit(front, list_health, &list);
+    byte_buffer_print(out, "{\"status\":\"%s\",\"models\":{", ready ? "ready" : "not ready");
+    byte_buffer_join(out, &list);
+    byte_buffer_text(out, "}}");
+    byte_buffer_finish(&list);
+    return ready ? 200 : 503;
 }

@@ -42,28 +42,29 @@ static const field_rule detokenize_fields[] = {
 };
 #undef AT
 
-static tn_status encode(tn_front *front, tokenize_body *body, int32_t **ret_ids, uint64_t *ret_count, api_error *error)
+static tn_status encode(http_model *model, tokenize_body *body, int32_t **ret_ids, uint64_t *ret_count,
+                        api_error *error)
 {
     if (!body->prompt == !body->chat.messages)
         return api_fail_field(error, "prompt", "give either 'prompt' or 'messages'");
     if (body->chat.messages) {
         body->chat.add_special = body->add_special;
-        return chat_prompt_encode(front, &body->chat, UINT64_MAX, ret_ids, ret_count, error);
+        return chat_prompt_encode(model, &body->chat, UINT64_MAX, ret_ids, ret_count, error);
     }
     bool add_special = body->add_special || !body->has_add_special;
     uint32_t flags = TN_ENCODE_PARSE_SPECIAL | (add_special ? TN_ENCODE_ADD_SPECIAL : 0);
-    return prompt_encode(front, body->prompt, strlen(body->prompt), flags, UINT64_MAX, "prompt", ret_ids, ret_count,
+    return prompt_encode(model, body->prompt, strlen(body->prompt), flags, UINT64_MAX, "prompt", ret_ids, ret_count,
                          error);
 }
 
-static void write_strings(const tn_front *front, const int32_t *ids, uint64_t count, byte_buffer *out)
+static void write_strings(const http_model *model, const int32_t *ids, uint64_t count, byte_buffer *out)
 {
     byte_buffer piece = {0};
 
     byte_buffer_text(out, ",\"token_strs\":[");
     for (uint64_t i = 0; i < count; i++) {
         byte_buffer_clear(&piece);
-        token_append(front, ids[i], i == 0, false, &piece);
+        token_append(model, ids[i], i == 0, false, &piece);
         if (i > 0)
             byte_buffer_text(out, ",");
         json_write_string(out, piece.bytes, piece.count);
@@ -73,25 +74,23 @@ static void write_strings(const tn_front *front, const int32_t *ids, uint64_t co
     byte_buffer_finish(&piece);
 }
 
-tn_status tokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api_error *error)
+tn_status tokenize_answer(http_model *model, json_t *root, byte_buffer *out, api_error *error)
 {
     const field_table table = {tokenize_fields, sizeof tokenize_fields / sizeof *tokenize_fields};
     tokenize_body body = {0};
     int32_t *ids = NULL;
     uint64_t count = 0;
 
-    call_params_init(&body.chat, &front->info);
+    call_params_init(&body.chat, &model->info);
     tn_status status = fields_read(root, &table, 1, &body, error);
     if (status == TN_OK)
-        status = prompt_check_model(front, body.chat.model, error);
-    if (status == TN_OK)
-        status = encode(front, &body, &ids, &count, error);
+        status = encode(model, &body, &ids, &count, error);
     if (status != TN_OK)
         return status;
-    byte_buffer_print(out, "{\"count\":%" PRIu64 ",\"max_model_len\":%" PRIu32, count, front->info.max_model_len);
+    byte_buffer_print(out, "{\"count\":%" PRIu64 ",\"max_model_len\":%" PRIu32, count, model->info.max_model_len);
     answer_write_ids("tokens", ids, count, out);
     if (body.return_strings)
-        write_strings(front, ids, count, out);
+        write_strings(model, ids, count, out);
     else
         byte_buffer_text(out, ",\"token_strs\":null");
     byte_buffer_text(out, "}");
@@ -99,7 +98,7 @@ tn_status tokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api_e
     return TN_OK;
 }
 
-tn_status detokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api_error *error)
+tn_status detokenize_answer(http_model *model, json_t *root, byte_buffer *out, api_error *error)
 {
     const field_table table = {detokenize_fields, sizeof detokenize_fields / sizeof *detokenize_fields};
     tokenize_body body = {0};
@@ -108,15 +107,13 @@ tn_status detokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api
     uint64_t count;
 
     tn_status status = fields_read(root, &table, 1, &body, error);
-    if (status == TN_OK)
-        status = prompt_check_model(front, body.chat.model, error);
     if (status == TN_OK && !body.tokens)
         return api_fail_field(error, "tokens", "'tokens' is required");
     if (status == TN_OK)
-        status = prompt_read_ids(front, body.tokens, "tokens", &ids, &count, error);
+        status = prompt_read_ids(model, body.tokens, "tokens", &ids, &count, error);
     if (status != TN_OK)
         return status;
-    prompt_decode(front, ids, count, &text);
+    prompt_decode(model, ids, count, &text);
     byte_buffer_text(out, "{\"prompt\":");
     json_write_string(out, text.bytes, text.count);
     byte_buffer_text(out, "}");

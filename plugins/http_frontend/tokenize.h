@@ -3,9 +3,9 @@
 #define HTTP_TOKENIZE_H
 
 #include "call_params.h"
-#include "front.h"
+#include "model.h"
 
-tn_status tokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api_error *error);
-tn_status detokenize_answer(tn_front *front, json_t *root, byte_buffer *out, api_error *error);
+tn_status tokenize_answer(http_model *model, json_t *root, byte_buffer *out, api_error *error);
+tn_status detokenize_answer(http_model *model, json_t *root, byte_buffer *out, api_error *error);
 
 #endif

@@ -1,4 +1,5 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
+#include "base/one_model.h"
 #include "cli/command.h"
 #include "model/generation.h"
 #include "plan/print.h"
@@ -15,7 +16,8 @@ typedef struct door {
     tn_front *front;
 } door;
 
-static tn_status open_doors(instance *in, door doors[INSTANCE_PLUGINS_MAX], uint32_t *ret_count, tn_error *err)
+static tn_status open_doors(instance *in, one_model *model, door doors[INSTANCE_PLUGINS_MAX], uint32_t *ret_count,
+                            tn_error *err)
 {
     for (*ret_count = 0; *ret_count < in->frontends.count; ++*ret_count) {
         const plugin *plugin = in->frontends.at[*ret_count];
@@ -25,7 +27,9 @@ static tn_status open_doors(instance *in, door doors[INSTANCE_PLUGINS_MAX], uint
                                  .engine = in->engine,
                                  .engine_api = &engine_table,
                                  .chat = &instance_chat_table,
-                                 .stats = &engine_stats_table};
+                                 .stats = &engine_stats_table,
+                                 .models = one_model_models(model),
+                                 .models_api = &one_model_table};
         tn_status status = plugin_frontend(plugin, &door->table, err);
         if (status == TN_OK)
             status = door->table->start(&args, &door->front, err);
@@ -139,8 +143,9 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
     }
     if (status == TN_OK && in->workers)
         workers_begin_service(in->workers, drain_ms, &group_fd);
+    one_model model = {in->engine, &engine_table};
     if (status == TN_OK)
-        status = open_doors(in, doors, &count, err);
+        status = open_doors(in, &model, doors, &count, err);
     if (status == TN_OK) {
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],

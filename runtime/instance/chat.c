@@ -64,10 +64,9 @@ tn_status instance_open_chat(instance *in, tn_error *err)
     return TN_OK;
 }
 
-static tn_status render(tn_engine *engine, const char *json, uint64_t n_json, char *text, uint64_t *n_text,
-                        tn_error *err)
+tn_status instance_render_chat(const instance *in, const char *json, uint64_t n_json, char *text, uint64_t *n_text,
+                               tn_error *err)
 {
-    const instance *in = engine_owner(engine);
     char *rendered;
     uint64_t bytes;
 
@@ -83,6 +82,12 @@ static tn_status render(tn_engine *engine, const char *json, uint64_t n_json, ch
     *n_text = bytes;
     free(rendered);
     return status;
+}
+
+static tn_status render(tn_engine *engine, const char *json, uint64_t n_json, char *text, uint64_t *n_text,
+                        tn_error *err)
+{
+    return instance_render_chat(engine_owner(engine), json, n_json, text, n_text, err);
 }
 
 const tn_chat_table instance_chat_table = {.struct_size = sizeof(tn_chat_table), .render = render};

@@ -59,6 +59,12 @@ static tn_status load_list(instance *in, const char *section, const char *key, p
     return status;
 }
 
+tn_status instance_load_tokenizers(instance *in, tn_error *err)
+{
+    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
+    return status == TN_OK ? load_list(in, "tokenizer", "plugins", &in->tokenizers, err) : status;
+}
+
 static tn_status check_sections(const instance *in, const plugin *backend, tn_error *err)
 {
     const plugin_list *lists[] = {&in->quants, &in->tokenizers, &in->frontends};
@@ -194,7 +200,7 @@ static tn_status open_quant_plugin(instance *in, tn_error *err)
 }
 
 /* model.served_model_name, or the registry's name, or the file's without its ending. */
-static tn_status name_model(instance *in, tn_error *err)
+tn_status instance_name_model(instance *in, tn_error *err)
 {
     const char *names = settings_string(in->settings, "model", "served_model_name");
     const char *path = in->registered_name ? in->registered_name : in->model_path;
@@ -265,7 +271,7 @@ tn_status instance_open_model(instance *in, tn_error *err)
     if (status == TN_OK)
         status = check_vocabulary(in, err);
     if (status == TN_OK)
-        status = name_model(in, err);
+        status = instance_name_model(in, err);
     if (status == TN_OK)
         status = read_defaults(in, err);
     if (status != TN_OK)

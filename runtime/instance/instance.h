@@ -74,9 +74,15 @@ tn_status instance_load(instance *instance, const weights_progress *progress, tn
 tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
 /* In place of start, where workers' rank is not 0: runs rank 0's steps until it ends the group. */
 tn_status instance_work(instance *instance, tn_error *err);
-tn_status instance_open_chat(instance *instance, tn_error *err); /* part of open_tokenizer */
+/* In place of load_plugins, for a process that only tokenises: those of [tokenizer] alone. */
+tn_status instance_load_tokenizers(instance *instance, tn_error *err);
+tn_status instance_open_chat(instance *instance, tn_error *err);  /* part of open_tokenizer */
+tn_status instance_name_model(instance *instance, tn_error *err); /* part of open_model; needs the tokenizer's stage */
 void instance_close(instance *instance);
 
+/* tn.chat's render over an instance's template. Needs the tokenizer's stage. [any] */
+tn_status instance_render_chat(const instance *instance, const char *json, uint64_t n_json, char *text,
+                               uint64_t *n_text, tn_error *err);
 /* tn.chat over the instance that owns an engine. */
 extern const tn_chat_table instance_chat_table;
 

@@ -69,15 +69,15 @@ def test_example_ini():
         found = re.match(r"    ([a-z_]+)\.([a-z_]+) +(\S+) +default +(\S+) ", line)
         if found:
             listed[found[1], found[2]] = found[4]
-    shown, section = {}, None
+    shown, section, example = {}, None, False
     for line in open(os.path.join(os.path.dirname(__file__), "../../share/tenon.ini")):
-        head, key = re.match(r"\[(\w+)\]", line), re.match(r";?(\w+) =(.*)", line)
+        head, key = re.match(r"(;?)\[([\w ]+)\]", line), re.match(r"; (\w+) =(.*)" if example else r";?(\w+) =(.*)", line)
         if head:
-            section = head[1]
-        elif key:
+            section, example = head[2], head[1] == ";"
+        elif key and " " not in section:
             shown[section, key[1]] = key[2].replace(" ", "").strip()
     assert len(listed) > 40 and set(shown) == set(listed), set(shown) ^ set(listed)
-    paths = {("model", "path"), ("plugins", "path")}
+    paths = {("model", "path"), ("plugins", "path"), ("socket_frontend", "path")}
     for name in set(shown) - paths:
         assert (shown[name] or "(unset)") == listed[name], (name, shown[name], listed[name])
 

@@ -356,3 +356,57 @@ write("step_message", "copy", b"\x03" + struct.pack("<6I", 1, 2, 3, 4, 5, 6))
 write("node_list", "ranges", b"gpu[01-03,7],x")
 write("node_list", "brackets", b"rack[1-2]n[008-010]-ib,login.cluster_1")
 write("node_list", "wrong", b"a[3-1],b[,c]]")
+
+# ---- engines over sockets ----
+
+HELLO, WELCOME, GOODBYE, OPEN, SUBMIT, CANCEL, CREDIT, CLOSE, ASK, TAKEN, REFUSED, EVENT, HEALTH, STATS = range(1, 15)
+MAGIC, TAG = 0x6d6172666e6e6574, 1 << 33
+
+
+def frame(kind, body):
+    return struct.pack("<IB", len(body) + 1, kind) + body
+
+
+def note(kind, channel=0, tag=0, number=0, status=0, text=b""):
+    return frame(kind, struct.pack("<IQQi", channel, tag, number, status) + blob(text))
+
+
+def submit(channel, tag, tokens, stops=(), stop_tokens=(), biases=(), allowed=None, salt=None, seeded=0):
+    body = struct.pack("<IQIQ", channel, tag, seeded, 5)
+    body += struct.pack("<14I", 0, 8, 0, 1, 0, 0, 0, len(tokens), len(stops), len(stop_tokens), len(biases),
+                        allowed is not None, len(allowed or ()), salt is not None)
+    body += struct.pack("<6fQ", 1, 1, 0, 1, 0, 0, 7)
+    body += b"".join(struct.pack("<i", t) for t in (*tokens, *stop_tokens))
+    body += b"".join(struct.pack("<if", *b) for b in biases) + b"".join(struct.pack("<i", t) for t in allowed or ())
+    return frame(SUBMIT, body + blob(salt or b"") + b"".join(map(blob, stops)))
+
+
+def happens(tag, kind, choice=0, index=0, token=5, status=0, finish=0, text=b"", stop=None, tops=(), channel=1):
+    body = struct.pack("<7IiII", channel, kind, choice, index, token, status & 0xffffffff, finish, -1, len(tops), stop is not None)
+    body += struct.pack("<6Qf", tag, 0, 9, 3, 0, 0, -0.5) + blob(text) + blob(stop or b"")
+    return frame(EVENT, body + b"".join(struct.pack("<i", t) for t, _ in tops) + b"".join(struct.pack("<f", p) for _, p in tops))
+
+
+def series(kind, name, label=None, buckets=()):
+    body = struct.pack("<I", kind) + blob(name) + blob(b"help") + struct.pack("<I", label is not None)
+    body += blob(label or b"") + blob(b"value") + struct.pack("<dQI", 1.5, 4, len(buckets))
+    return body + b"".join(struct.pack("<d", b) for b, _ in buckets) + b"".join(struct.pack("<Q", n) for _, n in buckets)
+
+
+write("socket_peer", "greeting", b"n" + note(HELLO, tag=MAGIC, number=1) + note(ASK, number=1))
+write("socket_peer", "stranger", b"n" + note(HELLO, tag=MAGIC, number=2))
+write("socket_peer", "requests", b"g" + note(OPEN, 1, number=4) + submit(1, 1, [1, 2, 3])
+      + submit(1, 2, [4], [b"stop", b"x"], [7], [(1, 0.5)], [1, 2], b"salt", 1) + note(CREDIT, 1, number=1)
+      + note(CANCEL, 1, number=1) + note(CLOSE, 1) + note(OPEN, 2, number=1) + submit(2, 3, [1]) + submit(2, 4, [1]))
+write("socket_peer", "questions", b"g" + note(ASK, number=1) + note(ASK, number=2) + note(ASK, number=3))
+DONE = happens(TAG, 5) + happens(TAG + 1, 5, status=-7, text=b"gone")
+write("gateway_link", "answers", b"e" + note(TAKEN, 1, TAG, 11) + happens(TAG, 1) + happens(TAG, 2, index=1, tops=[(1, -1), (99, -2)])
+      + happens(TAG, 3, 1, text="é".encode()) + happens(TAG, 4, 0, finish=1, stop=b"stop") + happens(TAG, 4, 1, finish=2)
+      + note(REFUSED, 1, TAG + 1, status=-5, text=b"full") + happens(TAG, 5))
+write("gateway_link", "failure", b"e" + note(TAKEN, 1, TAG, 1) + happens(TAG, 1) + happens(TAG, 4, finish=4) + DONE)
+write("gateway_link", "health", b"e" + frame(HEALTH, struct.pack("<IQII", 1, 5, 0, 0) + blob(b"fine") + struct.pack("<I", 2))
+      + frame(STATS, struct.pack("<I", 3) + series(1, b"tokens") + series(2, b"kv_perc", b"label")
+              + series(3, b"latency", None, [(0.5, 1), (2.0, 3)])) + note(GOODBYE, text=b"so long"))
+write("gateway_link", "welcome", b"w" + bytes([WELCOME]) + struct.pack("<IQ9IQ4fII", 1, 77, 100, 512, 8, 4, 5, 4, 32, 8, 8, 1700000000,
+                                                                       1, 1, 0, 1, 0, 0)
+      + blob(b"/models/m.gguf") + blob(b"llama") + struct.pack("<I", 2) + blob(b"m") + blob(b"alias"))

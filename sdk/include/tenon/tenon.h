@@ -3,6 +3,7 @@
 #define TENON_TENON_H
 
 #include "tenon/admin.h"
+#include "tenon/auth.h"
 #include "tenon/backend.h"
 #include "tenon/chat.h"
 #include "tenon/embed.h"

@@ -5,30 +5,33 @@
 #include "completions.h"
 #include "fake_engine.h"
 #include "json_body.h"
+#include "model.h"
 #include "tokenize.h"
 
 #include <string.h>
 
 static tn_engine engine;
 static tn_front front;
+static http_model model;
 
 static tn_status set_up(api_error *error)
 {
     tn_error err = TN_ERROR_INIT;
 
-    if (front.engine)
+    if (model.engine)
         return TN_OK;
     fake_engine_init(&engine);
-    front.engine = &engine;
     front.engine_api = &fake_engine_table;
     front.chat = &fake_chat_table;
     front.stats = &fake_stats_table;
-    front.tok_api = fake_engine_table.tokenizer(&engine, &front.tok);
-    front.info = engine.info;
     front.options.max_prompts = 8;
-    front.token_bytes_max = 4;
-    strcpy(front.fingerprint, "fp_0");
-    tn_status status = special_texts_read(front.tok_api, front.tok, front.info.vocab_size, &front.specials, &err);
+    model.front = &front;
+    model.engine = &engine;
+    model.tok_api = fake_engine_table.tokenizer(&engine, &model.tok);
+    model.info = engine.info;
+    model.token_bytes_max = 4;
+    strcpy(model.fingerprint, "fp_0");
+    tn_status status = special_texts_read(model.tok_api, model.tok, model.info.vocab_size, &model.specials, &err);
     if (status != TN_OK) {
         body_player_finish();
         return api_fail_status(error, status, err.msg, 1);
@@ -122,9 +125,9 @@ static tn_status generate(json_t *root, bool chat, byte_buffer *out, api_error *
     call_params params;
     http_call *call = NULL;
 
-    call_params_init(&params, &front.info);
-    tn_status status = chat ? chat_completions_prepare(&front, root, &params, &call, error)
-                            : completions_prepare(&front, root, &params, &call, error);
+    call_params_init(&params, &model.info);
+    tn_status status = chat ? chat_completions_prepare(&model, root, &params, &call, error)
+                            : completions_prepare(&model, root, &params, &call, error);
     TN_ASSERT((status == TN_OK) == (call != NULL));
     TN_ASSERT(status == TN_OK || (error->http_status >= 400 && error->message[0]));
     if (call)
@@ -144,9 +147,9 @@ tn_status body_play(char route, const char *bytes, size_t n, byte_buffer *ret_ou
     if (status != TN_OK)
         return status;
     if (route == 'k')
-        status = tokenize_answer(&front, root, ret_out, error);
+        status = tokenize_answer(&model, root, ret_out, error);
     else if (route == 'd')
-        status = detokenize_answer(&front, root, ret_out, error);
+        status = detokenize_answer(&model, root, ret_out, error);
     else
         status = generate(root, route == 'c', ret_out, error);
     json_decref(root);
@@ -159,9 +162,10 @@ tn_status body_play(char route, const char *bytes, size_t n, byte_buffer *ret_ou
 
 void body_player_finish(void)
 {
-    special_texts_finish(&front.specials);
-    byte_buffer_finish(&front.piece);
-    if (front.engine)
-        fake_engine_finish(front.engine);
+    special_texts_finish(&model.specials);
+    byte_buffer_finish(&model.piece);
+    if (model.engine)
+        fake_engine_finish(model.engine);
+    model = (http_model){0};
     front = (tn_front){0};
 }

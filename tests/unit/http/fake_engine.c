@@ -230,12 +230,37 @@ static void push_ends(fake_job *job, uint32_t count, bool failed, bool cancelled
     push(job->client, queued);
 }
 
+/* The job's thread may be joined. */
+static void leave(fake_job *job)
+{
+    tn_engine *engine = job->client->engine;
+    pthread_mutex_lock(&job->client->lock);
+    job->over = true;
+    pthread_mutex_unlock(&job->client->lock);
+    pthread_mutex_lock(&engine->lock);
+    engine->running--;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void refuse(fake_job *job)
+{
+    queued_event *queued = new_event(job, TN_EVENT_DONE);
+    queued->event.status = job->client->engine->refuse_status;
+    strcpy(queued->text, "the script refuses later");
+    push(job->client, queued);
+    leave(job);
+}
+
 static void *run_job(void *argument)
 {
     fake_job *job = argument;
     tn_engine *engine = job->client->engine;
     bool failed = false;
 
+    if (engine->refuse_status != TN_OK) {
+        refuse(job);
+        return NULL;
+    }
     queued_event *queued = new_event(job, TN_EVENT_ACCEPTED);
     queued->event.seed = job->request.flags & TN_REQ_SEED ? job->request.seed : 4242;
     queued->event.prompt_tokens = job->request.token_count;
@@ -244,12 +269,7 @@ static void *run_job(void *argument)
     push_prompt(job);
     uint32_t count = push_tokens(job, &failed);
     push_ends(job, count, failed, is_cancelled(job));
-    pthread_mutex_lock(&job->client->lock);
-    job->over = true;
-    pthread_mutex_unlock(&job->client->lock);
-    pthread_mutex_lock(&engine->lock);
-    engine->running--;
-    pthread_mutex_unlock(&engine->lock);
+    leave(job);
     return NULL;
 }
 

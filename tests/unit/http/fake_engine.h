@@ -29,6 +29,7 @@ struct tn_engine {
     uint32_t delay_us;       /* before each token */
     bool endless;            /* repeats the reply up to max_new */
     tn_status submit_status; /* what submit answers, TN_OK to accept */
+    tn_status refuse_status; /* DONE before ACCEPTED, as a gateway refuses; TN_OK: none */
     tn_status done_status;   /* how a request ends */
     uint32_t fail_after;     /* tokens before done_status strikes */
     bool no_template;

@@ -42,33 +42,64 @@ static void fake_log(const tn_host *host, uint32_t level, const char *component,
     snprintf(fixture->log + used, sizeof fixture->log - used, "%s: %s\n", component, text);
 }
 
+static const void *fake_interface(const tn_host *host, const char *id)
+{
+    (void)host;
+    return strcmp(id, TN_AUTH_ID) == 0 ? &fake_auth_table : NULL;
+}
+
+/* Two engines in place of one. */
+static void add_models(http_fixture *fixture, tn_frontend_args *args)
+{
+    static const char *const names[] = {"other", NULL};
+    fixture->second.info.served_names = names;
+    fixture->second.reply = "Second";
+    fixture->models.engine[0] = &fixture->engine;
+    fixture->models.engine[1] = &fixture->second;
+    fake_models_list(&fixture->models, 0, true);
+    fake_models_list(&fixture->models, 1, true);
+    args->engine = NULL;
+    args->models = (tn_models *)(void *)&fixture->models;
+    args->models_api = &fake_models_table;
+}
+
 tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err)
 {
     static const uint32_t level = TN_LOG_INFO;
 
     memset(fixture, 0, sizeof *fixture);
     fake_engine_init(&fixture->engine);
+    fake_engine_init(&fixture->second);
     fixture->host = (tn_host){.struct_size = sizeof fixture->host,
                               .ctx = fixture,
                               .log_level = &level,
                               .log = fake_log,
                               .config = fake_config};
     current_settings = settings;
-    for (const char *const *setting = settings; setting && *setting; setting++) {
-        if (strncmp(*setting, "fake_context=", 13) == 0)
-            fixture->engine.info.max_model_len = (uint32_t)strtoul(*setting + 13, NULL, 10);
-        if (strcmp(*setting, "fake_author=1") == 0)
-            fixture->engine.info.defaults = fake_author;
-    }
     tn_frontend_args args = {.struct_size = sizeof args,
                              .host = &fixture->host,
                              .engine = &fixture->engine,
                              .engine_api = &fake_engine_table,
                              .chat = &fake_chat_table,
                              .stats = &fake_stats_table};
+    for (const char *const *setting = settings; setting && *setting; setting++) {
+        if (strncmp(*setting, "fake_context=", 13) == 0)
+            fixture->engine.info.max_model_len = (uint32_t)strtoul(*setting + 13, NULL, 10);
+        if (strcmp(*setting, "fake_author=1") == 0)
+            fixture->engine.info.defaults = fake_author;
+        if (strcmp(*setting, "fake_models=1") == 0)
+            add_models(fixture, &args);
+        if (strcmp(*setting, "fake_auth=1") == 0)
+            fixture->host.get_interface = fake_interface;
+        if (strcmp(*setting, "fake_admin=1") == 0) {
+            args.admin = (tn_admin *)(void *)&fixture->admin;
+            args.admin_api = &fake_admin_table;
+        }
+    }
     tn_status status = http_frontend_table.start(&args, &fixture->front, err);
     if (status != TN_OK) {
         fake_engine_finish(&fixture->engine);
+        fake_engine_finish(&fixture->second);
         return status;
     }
     const char *port = strrchr(http_frontend_table.address(fixture->front), ':');
@@ -81,6 +112,7 @@ void http_fixture_stop(http_fixture *fixture)
     http_frontend_table.stop(fixture->front);
     fixture->front = NULL;
     fake_engine_finish(&fixture->engine);
+    fake_engine_finish(&fixture->second);
 }
 
 int http_fixture_setup(void **state)

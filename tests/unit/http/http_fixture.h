@@ -2,12 +2,16 @@
 #ifndef TESTS_HTTP_FIXTURE_H
 #define TESTS_HTTP_FIXTURE_H
 
+#include "fake_admin.h"
 #include "fake_engine.h"
+#include "fake_models.h"
 
 #include <jansson.h>
 
 typedef struct http_fixture {
-    tn_engine engine;
+    tn_engine engine, second;
+    fake_models models;
+    fake_admin admin;
     tn_host host;
     tn_front *front;
     uint16_t port;  /* of the first address, 0 for a Unix socket */
@@ -15,7 +19,9 @@ typedef struct http_fixture {
 } http_fixture;
 
 /* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given.
- * "fake_context=N" sets the engine's max_model_len, "fake_author=1" gives the model an author with wishes. */
+ * "fake_context=N" sets the engine's max_model_len, "fake_author=1" gives the model an author with wishes,
+ * "fake_models=1" serves `second` ("other") too, as a daemon does, "fake_admin=1" gives it a tn.admin and "fake_auth=1"
+ * a tn.auth. */
 tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err);
 void http_fixture_stop(http_fixture *fixture);
 /* For cmocka: a fixture with default settings in *state. */
