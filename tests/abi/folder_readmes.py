@@ -8,7 +8,7 @@ import sys
 
 TOPS = ["plugins", "runtime", "sdk", "share", "tests"]
 DATA = ["tests/fuzz/corpus", "tests/reference/golden"]
-TOLD_ABOVE = ["sdk/include/tenon", "tests/unit/http", "tests/unit/gateway", "tests/fuzz/corpus"]
+TOLD_ABOVE = ["sdk/include/tenon", "sdk/python/tenon", "tests/unit/http", "tests/unit/gateway", "tests/fuzz/corpus"]
 
 
 def without_readme(root):
