@@ -266,6 +266,28 @@ static void test_kv_copy_moves_pages_of_all_layers(void **unused)
     rig_free(pages), rig_free(moves);
 }
 
+static void test_page_tables_change_as_far_as_counted(void **unused)
+{
+    (void)unused;
+    enum { ENTRIES = 9001, CHANGES = 5000 };
+    uint32_t *table = rig_alloc(ENTRIES * sizeof *table), count = CHANGES - 3;
+    cuda_page_change *change = rig_alloc(CHANGES * sizeof *change);
+
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        table[i] = i;
+    for (uint32_t i = 0; i < CHANGES; i++)
+        change[i] = (cuda_page_change){.at = i * 7 % ENTRIES, .page = 100000 + i}; /* 7 does not divide ENTRIES */
+    const cuda_page_table_args args = {.table = table, .change = change, .count = &count};
+    assert_int_equal(cuda_page_table(&args, NULL), TN_OK);
+    for (uint32_t i = 0; i < CHANGES; i++)
+        assert_int_equal(table[i * 7 % ENTRIES], i < count ? 100000 + i : i * 7 % ENTRIES);
+    count = 0;
+    table[0] = 5;
+    assert_int_equal(cuda_page_table(&args, NULL), TN_OK);
+    assert_int_equal(table[0], 5);
+    free(table), free(change);
+}
+
 static void test_embed_takes_this_ranks_rows(void **unused)
 {
     (void)unused;
@@ -324,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_select_permute_and_interleave_move),
         cmocka_unit_test(test_permute_follows_experts_and_ranks),
         cmocka_unit_test(test_kv_copy_moves_pages_of_all_layers),
+        cmocka_unit_test(test_page_tables_change_as_far_as_counted),
         cmocka_unit_test(test_embed_takes_this_ranks_rows),
         cmocka_unit_test(test_shapes_are_refused),
     };
