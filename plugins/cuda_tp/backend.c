@@ -173,6 +173,22 @@ static tn_status cuda_tp_weight(tn_model *m, uint32_t weight_id, const tn_planes
     return weights_store(m, weight_id, planes, err);
 }
 
+static tn_status check_ready(const tn_model *m, const char *what, tn_error *err)
+{
+    if (!m->sealed)
+        return tn_fail(err, TN_E_ARGUMENT, "%s before seal", what);
+    for (uint32_t g = 0; g < m->p->view.api->kv_group_count; g++)
+        if (!m->kv[g].pages)
+            return tn_fail(err, TN_E_ARGUMENT, "%s before kv_reserve of group %u", what, g);
+    return TN_OK;
+}
+
+static tn_status cuda_tp_warmup(tn_model *m, uint32_t tokens, tn_error *err)
+{
+    tn_status status = check_ready(m, "warmup", err);
+    return status == TN_OK ? warmup_run(m, tokens, err) : status;
+}
+
 /* ---- [step] ---- */
 
 static tn_status cuda_tp_submit(tn_model *m, const tn_batch *batch, uint64_t *ret_ticket, tn_error *err)
@@ -181,12 +197,9 @@ static tn_status cuda_tp_submit(tn_model *m, const tn_batch *batch, uint64_t *re
 
     if (t->pending)
         return tn_fail(err, TN_E_AGAIN, "%d steps are in flight", IN_FLIGHT);
-    if (!m->sealed)
-        return tn_fail(err, TN_E_ARGUMENT, "submit before seal");
-    tn_status status = ranks_check(m, err);
-    for (uint32_t g = 0; g < m->p->view.api->kv_group_count && status == TN_OK; g++)
-        if (!m->kv[g].pages)
-            status = tn_fail(err, TN_E_ARGUMENT, "submit before kv_reserve of group %u", g);
+    tn_status status = check_ready(m, "submit", err);
+    if (status == TN_OK)
+        status = ranks_check(m, err);
     if (status == TN_OK)
         status = batch_check(m, batch, err);
     if (status != TN_OK)
@@ -201,7 +214,7 @@ static tn_status cuda_tp_submit(tn_model *m, const tn_batch *batch, uint64_t *re
 
 static void copy_result(const tn_model *m, const ticket *t, uint32_t row, tn_result *r)
 {
-    const uint32_t want = t->in.want[row];
+    const uint32_t want = t->want[row];
     const uint64_t top = t->top_count, width = m->p->width, vocab = m->p->vocab;
 
     if (r->id)
@@ -264,6 +277,7 @@ const tn_backend *cuda_tp_backend(void)
         .weight = cuda_tp_weight,
         .seal = load_seal,
         .kv_reserve = load_kv_reserve,
+        .warmup = cuda_tp_warmup,
         .submit = cuda_tp_submit,
         .wait = cuda_tp_wait,
         .abort = cuda_tp_abort,

@@ -13,6 +13,10 @@
 
 typedef struct collective collective;
 typedef struct device_event device_event;
+typedef struct device_graph device_graph;
+
+/* Enqueues work on the stream that it was begun for. */
+typedef tn_status (*device_record)(const void *context, tn_error *err);
 
 /* Which ranks there are and which of them this process has. */
 typedef struct collective_place {
@@ -54,6 +58,16 @@ typedef struct device_api {
     /* Whether what was enqueued before the event is done, without waiting; fails where the device has. The device in
      * use must be the event's. */
     tn_status (*event_query)(device_event *event, bool *ret_done, tn_error *err);
+
+    /* What `record` enqueues on the stream becomes a graph; nothing of it runs. record reads `bytes` of context and
+     * what lives as long as the graph. The stream has nothing to do. Moved to the caller, on the device in use. */
+    tn_status (*graph_capture)(cuda_stream stream, device_record record, const void *context, uint64_t bytes,
+                               device_graph **ret, tn_error *err);
+    tn_status (*graph_launch)(device_graph *graph, cuda_stream stream, tn_error *err); /* enqueued; allocates nothing */
+    void (*graph_destroy)(device_graph *graph);                                        /* NULL is fine */
+
+    /* `what` was refused by a launcher with `status`: says so, with the runtime's reason if it was the runtime. */
+    tn_status (*launch_failure)(tn_status status, const char *what, tn_error *err);
 
     /* What names the ranks of several processes: made by one of them and given to all, for one collective. [ctl] */
     tn_status (*collective_id)(uint8_t ret_id[COLLECTIVE_ID_BYTES], tn_error *err);

@@ -16,6 +16,10 @@ struct device_event {
     cudaEvent_t event;
 };
 
+struct device_graph {
+    cudaGraphExec_t graph;
+};
+
 static tn_status fail(cudaError_t code, const char *what, tn_error *err)
 {
     tn_status status = code == cudaErrorMemoryAllocation ? TN_E_MEMORY : TN_E_DEVICE_LOST;
@@ -30,6 +34,13 @@ static tn_status fail(cudaError_t code, const char *what, tn_error *err)
 static tn_status check(cudaError_t code, const char *what, tn_error *err)
 {
     return code == cudaSuccess ? TN_OK : fail(code, what, err);
+}
+
+/* Of calls whose failure nobody can do anything about: or the next launch would report it as its own. */
+static void ignore(cudaError_t code)
+{
+    if (code != cudaSuccess)
+        cudaGetLastError();
 }
 
 /* ---- devices ---- */
@@ -112,7 +123,7 @@ static tn_status cuda_alloc(uint64_t bytes, void **ret, tn_error *err)
 
 static void cuda_release(void *memory)
 {
-    cudaFree(memory);
+    ignore(cudaFree(memory));
 }
 
 static tn_status cuda_alloc_host(uint64_t bytes, void **ret, tn_error *err)
@@ -127,7 +138,7 @@ static tn_status cuda_alloc_host(uint64_t bytes, void **ret, tn_error *err)
 static void cuda_release_host(void *memory)
 {
     if (memory)
-        cudaFreeHost(memory);
+        ignore(cudaFreeHost(memory));
 }
 
 /* ---- streams and events ---- */
@@ -139,7 +150,7 @@ static tn_status cuda_stream_create(cuda_stream *ret, tn_error *err)
 
 static void cuda_stream_destroy(cuda_stream stream)
 {
-    cudaStreamDestroy(stream);
+    ignore(cudaStreamDestroy(stream));
 }
 
 static tn_status cuda_stream_wait(cuda_stream stream, tn_error *err)
@@ -174,7 +185,7 @@ static tn_status cuda_event_create(device_event **ret, tn_error *err)
 static void cuda_event_destroy(device_event *event)
 {
     if (event)
-        cudaEventDestroy(event->event);
+        ignore(cudaEventDestroy(event->event));
     free(event);
 }
 
@@ -192,6 +203,67 @@ static tn_status cuda_event_query(device_event *event, bool *ret_done, tn_error 
         return check(code, "the device", err);
     cudaGetLastError(); /* no error, but kept like one */
     return TN_OK;
+}
+
+/* ---- launches and graphs ---- */
+
+static tn_status cuda_launch_failure(tn_status status, const char *what, tn_error *err)
+{
+    cudaError_t code = cudaPeekAtLastError();
+
+    if (status == TN_E_DEVICE_LOST && code != cudaSuccess)
+        return fail(code, what, err);
+    return tn_fail(err, status, "%s was refused: %s", what, tn_status_text(status));
+}
+
+/* Only this thread is held to what a capture allows. A capture that was begun is ended whatever became of it, or the
+ * stream could not be used again. */
+static tn_status record_graph(cuda_stream stream, device_record record, const void *context, cudaGraph_t *ret,
+                              tn_error *err)
+{
+    tn_status status = check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a capture", err);
+    if (status != TN_OK)
+        return status;
+    status = record(context, err);
+    cudaError_t code = cudaStreamEndCapture(stream, ret);
+    if (status == TN_OK)
+        return check(code, "a capture", err);
+    ignore(code);
+    return status;
+}
+
+static tn_status cuda_graph_capture(cuda_stream stream, device_record record, const void *context, uint64_t bytes,
+                                    device_graph **ret, tn_error *err)
+{
+    device_graph *graph = calloc(1, sizeof *graph);
+    cudaGraph_t recorded = NULL;
+
+    (void)bytes;
+    if (!graph)
+        return tn_fail(err, TN_E_MEMORY, "a graph");
+    tn_status status = record_graph(stream, record, context, &recorded, err);
+    if (status == TN_OK)
+        status = check(cudaGraphInstantiate(&graph->graph, recorded, 0), "a graph", err);
+    if (recorded)
+        ignore(cudaGraphDestroy(recorded));
+    if (status != TN_OK) {
+        free(graph);
+        return status;
+    }
+    *ret = graph;
+    return TN_OK;
+}
+
+static tn_status cuda_graph_launch(device_graph *graph, cuda_stream stream, tn_error *err)
+{
+    return check(cudaGraphLaunch(graph->graph, stream), "a graph", err);
+}
+
+static void cuda_graph_destroy(device_graph *graph)
+{
+    if (graph)
+        ignore(cudaGraphExecDestroy(graph->graph));
+    free(graph);
 }
 
 /* ---- ranks ---- */
@@ -239,6 +311,10 @@ const device_api *device_api_get(void)
         .event_record = cuda_event_record,
         .event_query = cuda_event_query,
         .collective_id = nccl_collective_id,
+        .graph_capture = cuda_graph_capture,
+        .graph_launch = cuda_graph_launch,
+        .graph_destroy = cuda_graph_destroy,
+        .launch_failure = cuda_launch_failure,
         .collective_create = cuda_collective_create,
     };
     return &api;

@@ -7,7 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { POLL_NS = 20000 }; /* a step takes milliseconds, and the next one is enqueued behind it */
+enum {
+    POLL_NS = 20000, /* a step takes milliseconds, and the next one is enqueued behind it */
+    SETTLE_SECONDS = 2
+};
 
 void ranks_fail(tn_model *m, tn_status status, const char *message)
 {
@@ -73,7 +76,7 @@ static void *rank_main(void *argument)
     if (m->dev->api->use(r->ordinal, &err) != TN_OK)
         ranks_fail(m, TN_E_DEVICE_LOST, err.msg);
     for (const ticket *t = next_ticket(r); t; t = next_ticket(r)) {
-        tn_status status = ranks_check(m, NULL) == TN_OK ? run_step(r, t, &err) : TN_OK;
+        tn_status status = ranks_check(m, NULL) == TN_OK ? step_enqueue(r, t, &err) : TN_OK;
         if (status != TN_OK)
             fail_with_rank(r, status, &err);
         finish_ticket(r);
@@ -154,4 +157,21 @@ tn_status ranks_wait(tn_model *m, const ticket *t, tn_error *err)
     while (!ranks_are_done(m, t->id) && ranks_check(m, NULL) == TN_OK)
         nanosleep(&pause, NULL);
     return ranks_check(m, err);
+}
+
+bool ranks_settle(tn_model *m)
+{
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    struct timespec now, end;
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += SETTLE_SECONDS;
+    for (;;) {
+        if (ranks_are_done(m, m->posted))
+            return true;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (ranks_check(m, NULL) != TN_OK || now.tv_sec > end.tv_sec)
+            return false;
+        nanosleep(&pause, NULL);
+    }
 }

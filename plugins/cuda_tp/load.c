@@ -13,21 +13,20 @@
 
 static tn_status allocate_ticket(tn_model *m, ticket *t, tn_error *err)
 {
-    const uint64_t inputs = m->sizes.input_bytes, outputs = m->sizes.output_bytes;
     const tn_compile *r = &m->p->request;
+    const uint64_t block = align_up(m->sizes.block_bytes), results = align_up(m->sizes.output_bytes);
     void *memory;
 
-    tn_status status = m->dev->api->alloc_host(inputs + outputs + m->delta_limit * sizeof(uint32_t), &memory, err);
+    tn_status status =
+        m->dev->api->alloc_host(block + results + (uint64_t)r->max_tokens * m->p->width * sizeof(float), &memory, err);
     if (status != TN_OK)
         return status;
-    t->memory = memory;
-    step_inputs_carve(m->p, &m->sizes, t->memory, &t->in);
-    step_outputs_carve(m->p, t->memory + inputs, &t->out);
-    t->delta_page = (uint32_t *)(void *)(t->memory + inputs + outputs);
-    t->run = calloc(m->delta_limit, sizeof *t->run);
+    t->block = memory;
+    t->results = t->block + block;
+    t->embed = (float *)(void *)(t->results + results);
     t->hidden = calloc(r->max_outputs, m->p->width * sizeof *t->hidden);
     t->logits = calloc(r->max_outputs, m->p->vocab * sizeof *t->logits);
-    return t->run && t->hidden && t->logits ? TN_OK : tn_fail(err, TN_E_MEMORY, "a step's results");
+    return t->hidden && t->logits ? TN_OK : tn_fail(err, TN_E_MEMORY, "a step's results");
 }
 
 static tn_status allocate_host(tn_model *m, tn_error *err)
@@ -35,12 +34,11 @@ static tn_status allocate_host(tn_model *m, tn_error *err)
     const tn_compile *r = &m->p->request;
     tn_status status = TN_OK;
 
-    for (uint32_t g = 0; g < m->p->view.api->kv_group_count; g++)
-        m->delta_limit += (uint64_t)r->max_seqs * m->p->kv[g].table_stride;
     m->ranks = calloc(m->dev->count, sizeof *m->ranks);
     m->rows_loaded = calloc(m->p->view.api->weight_count + 1, sizeof *m->rows_loaded);
     m->slot_mark = calloc(r->max_seqs, sizeof *m->slot_mark);
-    if (!m->ranks || !m->rows_loaded || !m->slot_mark)
+    m->change_mark = calloc((size_t)m->p->view.api->kv_group_count + 1, r->max_seqs * sizeof *m->change_mark);
+    if (!m->ranks || !m->rows_loaded || !m->slot_mark || !m->change_mark)
         return tn_fail(err, TN_E_MEMORY, "the model");
     for (uint32_t i = 0; i < IN_FLIGHT && status == TN_OK; i++)
         status = allocate_ticket(m, &m->tickets[i], err);
@@ -189,6 +187,8 @@ static void free_rank(rank *r)
 
     if (api->use(r->ordinal, NULL) == TN_OK) {
         free_staging(r);
+        for (uint32_t i = 0; i < GRAPHS_MAX; i++)
+            api->graph_destroy(r->graph[i]);
         matmul_destroy(r->matmul);
         for (uint32_t g = 0; g < GROUPS_MAX; g++)
             api->release(r->kv[g]);
@@ -255,6 +255,8 @@ tn_status load_seal(tn_model *m, tn_error *err)
         if (status == TN_OK)
             free_staging(&m->ranks[i]);
     }
+    if (status == TN_OK)
+        status = warmup_load(m, err);
     m->sealed = status == TN_OK;
     return status;
 }
@@ -311,7 +313,7 @@ void load_free(tn_model *m)
     m->dev->model = NULL;
     pthread_mutex_unlock(&m->dev->lock);
     if (m->ranks) {
-        if (m->posted && !ranks_are_done(m, m->posted)) /* a step that nobody waits for may never end */
+        if (m->posted && !ranks_settle(m)) /* a step that nobody waits for may never end */
             ranks_fail(m, TN_E_CANCELLED, "the model was freed");
         ranks_stop(m);
         for (uint32_t i = 0; i < m->dev->count; i++)
@@ -322,8 +324,7 @@ void load_free(tn_model *m)
                 free_rank(&m->ranks[i]);
     }
     for (uint32_t i = 0; i < IN_FLIGHT; i++) {
-        m->dev->api->release_host(m->tickets[i].memory);
-        free(m->tickets[i].run);
+        m->dev->api->release_host(m->tickets[i].block);
         free(m->tickets[i].hidden);
         free(m->tickets[i].logits);
     }
@@ -331,6 +332,7 @@ void load_free(tn_model *m)
     free(m->ranks);
     free(m->rows_loaded);
     free(m->slot_mark);
+    free(m->change_mark);
     program_free(m->p);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);

@@ -8,6 +8,10 @@
 #define RESERVE_CONTEXT (640ull << 20)
 #define RESERVE_RANKS   (512ull << 20)
 #define RESERVE_MATMUL  (256ull << 20) /* code of cuBLASLt's kernels, which are loaded as they are chosen */
+/* A graph: one kernel or more for each step of the program, each with its arguments, and what the driver keeps of the
+ * whole. */
+#define RESERVE_GRAPH (1ull << 20)
+#define RESERVE_STEP  (8ull << 10)
 
 uint64_t plan_staging_bytes(const program *p)
 {
@@ -32,7 +36,8 @@ static void fill(const program *p, tn_memplan *plan)
     plan->activations = memory.activation_total;
     plan->logits = memory.logits_total;
     plan->comms = memory.comms_total;
-    plan->reserve = RESERVE_CONTEXT + (p->world > 1 ? RESERVE_RANKS : 0) + (p->shape_count ? RESERVE_MATMUL : 0);
+    plan->reserve = RESERVE_CONTEXT + (p->world > 1 ? RESERVE_RANKS : 0) + (p->shape_count ? RESERVE_MATMUL : 0) +
+                    p->bucket_count * (RESERVE_GRAPH + p->step_count * RESERVE_STEP);
     for (uint32_t g = 0; g < p->view.api->kv_group_count; g++) {
         plan->page_tokens[g] = KV_PAGE_TOKENS;
         plan->page_bytes[g] = p->kv[g].page_bytes;

@@ -105,8 +105,7 @@ static tn_status lay_out_weight(program *p, uint32_t id, tn_error *err)
                           .enc = from->enc,
                           .rows = (uint64_t)from->value.dim[0],
                           .columns = (uint64_t)from->value.dim[1],
-                          .roles = from->roles,
-                          .offset = p->weight_bytes};
+                          .roles = from->roles};
     tn_status status = check_parts(from, err);
     if (status == TN_OK)
         status = partition_weight(&p->view, id, p->world, &w->cut, err);
@@ -122,13 +121,43 @@ static tn_status lay_out_weight(program *p, uint32_t id, tn_error *err)
     } else if (status == TN_OK) {
         w->bytes = align_up(local_rows(w) * w->cut.columns * sizeof(float));
     }
-    p->weight_bytes += w->bytes;
     return status;
+}
+
+/* The bias of the output matrix is whole on every rank; the last ones read as far as their rows are padded. */
+static void pad_logits_bias(program *p)
+{
+    for (uint32_t i = 0; i < p->view.api->node_count; i++) {
+        const tn_node *n = &p->view.node[i];
+        uint32_t bias = n->op == TN_OP_LOGITS ? graph_view_weight(&p->view, n, 2) : NONE;
+        if (bias == NONE)
+            continue;
+        uint64_t rows = p->world * p->weights[graph_view_weight(&p->view, n, 1)].cut.rows;
+        if (p->weights[bias].bytes < rows * sizeof(float))
+            p->weights[bias].bytes = align_up(rows * sizeof(float));
+    }
+}
+
+static tn_status lay_out_weights(program *p, tn_error *err)
+{
+    tn_status status = TN_OK;
+
+    for (uint32_t id = 0; status == TN_OK && id < p->view.api->weight_count; id++)
+        status = lay_out_weight(p, id, err);
+    if (status != TN_OK)
+        return status;
+    pad_logits_bias(p);
+    for (uint32_t id = 0; id < p->view.api->weight_count; id++) {
+        p->weights[id].offset = p->weight_bytes;
+        p->weight_bytes += p->weights[id].bytes;
+    }
+    return TN_OK;
 }
 
 static tn_status lay_out_kv(program *p, tn_error *err)
 {
     uint32_t type = p->view.compile->kv_dtype ? p->view.compile->kv_dtype : TN_BF16;
+    uint64_t entries = 0; /* of page tables */
 
     if (type != TN_BF16 && type != TN_F16 && type != TN_F32)
         return tn_fail(err, TN_E_UNSUPPORTED, "engine.kv_cache_dtype: keys and values of type %u", type);
@@ -138,6 +167,11 @@ static tn_status lay_out_kv(program *p, tn_error *err)
         kv->type = type;
         kv->kv_heads = kv->shape.kv_heads < p->world ? 1 : kv->shape.kv_heads / p->world;
         kv->table_stride = (p->view.compile->max_model_len + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        kv->table_first = (uint32_t)entries;
+        entries += (uint64_t)p->view.compile->max_seqs * kv->table_stride;
+        if (entries > UINT32_MAX)
+            return tn_fail(err, TN_E_UNSUPPORTED, "page tables of %u sequences of %u tokens; 2^32 pages are numbered",
+                           p->view.compile->max_seqs, p->view.compile->max_model_len);
         kv->layer_page_bytes =
             cuda_kv_page_bytes(type, kv->kv_heads, kv->shape.head_dim, kv->shape.v_dim, KV_PAGE_TOKENS);
         kv->page_bytes = kv->layer_page_bytes * kv->shape.layer_count;
@@ -314,6 +348,20 @@ static tn_status check_nodes(const graph_view *view, uint32_t *bad, uint32_t *ba
     return first;
 }
 
+/* What is worth a graph: up to GRAPHS_MAX of the sizes that were asked for, and no more rows than a batch has. */
+static tn_status take_buckets(program *p, const tn_compile *compile, tn_error *err)
+{
+    for (uint32_t i = 0; i < compile->bucket_count; i++) {
+        uint32_t tokens = compile->bucket[i];
+        if (tokens == 0 || tokens > compile->max_tokens || (i && tokens <= compile->bucket[i - 1]))
+            return tn_fail(err, TN_E_ARGUMENT, "buckets must ascend up to %u rows, but number %u is of %u",
+                           compile->max_tokens, i, tokens);
+        if (p->bucket_count < GRAPHS_MAX)
+            p->bucket[p->bucket_count++] = tokens;
+    }
+    return TN_OK;
+}
+
 static tn_status create(const tn_compile *compile, uint32_t world, program **ret_program, tn_error *err)
 {
     program *p = calloc(1, sizeof *p);
@@ -333,7 +381,8 @@ static tn_status create(const tn_compile *compile, uint32_t world, program **ret
     p->kv = calloc(compile->api->kv_group_count + 1, sizeof *p->kv);
     if (!p->weights || !p->kv)
         return tn_fail(err, TN_E_MEMORY, "the execution plan");
-    return graph_view_init(&p->view, &p->request, err);
+    tn_status status = take_buckets(p, compile, err);
+    return status == TN_OK ? graph_view_init(&p->view, &p->request, err) : status;
 }
 
 static tn_status lower(program *p, tn_error *err)
@@ -367,8 +416,8 @@ tn_status program_build(const tn_compile *compile, uint32_t world, uint32_t *bad
         status = check_nodes(&p->view, bad, bad_count, err);
     if (status == TN_OK)
         status = partition_check(&p->view, world, err);
-    for (uint32_t id = 0; status == TN_OK && id < p->view.api->weight_count; id++)
-        status = lay_out_weight(p, id, err);
+    if (status == TN_OK)
+        status = lay_out_weights(p, err);
     if (status == TN_OK)
         status = lay_out_kv(p, err);
     if (status == TN_OK)

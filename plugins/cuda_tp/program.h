@@ -16,9 +16,10 @@
 
 enum {
     KV_PAGE_TOKENS = 16,
-    SPAN_TOKENS = 512, /* keys of one attention span */
+    SPAN_TOKENS = 256, /* keys of one attention span */
     ALIGNMENT = 256,   /* of every buffer and plane */
     GROUPS_MAX = 16,   /* of KV */
+    GRAPHS_MAX = 64,   /* buckets */
     SAMPLE_TOP_MAX = CUDA_TOP_MAX
 };
 
@@ -104,6 +105,7 @@ typedef struct kv_layout {
     uint32_t kv_heads;     /* this rank's */
     uint32_t task_rows;    /* token rows of one attention task */
     uint32_t table_stride; /* pages of a sequence */
+    uint32_t table_first;  /* entries of the groups before */
     uint32_t type;
     uint64_t layer_page_bytes, page_bytes;
 } kv_layout;
@@ -122,7 +124,7 @@ typedef struct constant_place {
 enum { CONSTANTS_MAX = 8 };
 
 typedef struct program {
-    tn_compile request; /* what it was built for; its array of encodings is gone */
+    tn_compile request; /* what it was built for; its arrays are gone */
     graph_view view;
     uint32_t world;
     uint32_t vocab, width;
@@ -131,8 +133,10 @@ typedef struct program {
     uint32_t step_count;
     buffer *buffers;
     uint32_t buffer_count;
-    program_weight *weights; /* [weight_count] */
-    kv_layout *kv;           /* [kv_group_count] */
+    program_weight *weights;     /* [weight_count] */
+    kv_layout *kv;               /* [kv_group_count] */
+    uint32_t bucket[GRAPHS_MAX]; /* rows of the graphs, ascending */
+    uint32_t bucket_count;
     constant_place constant[CONSTANTS_MAX];
     uint32_t constant_count;
     uint32_t hidden;               /* f32 buffer that enters LOGITS */

@@ -1,16 +1,15 @@
-/* run.c: one ticket on one rank: copies of what the step reads, one launch or a few per step of the program, sampling,
- * copies of results. Everything is enqueued; nothing here waits, except for other ranks in a collective that meets on
- * the host.
+/* run.c: a step on one rank from its page-table changes to its logits: one launch or a few per step of the program, all
+ * cut for a shape. Everything is enqueued; nothing here waits, except for other ranks in a collective that meets on the
+ * host. Nothing here sees a batch, so that the launches can be kept as a graph.
  */
 #include "model.h"
 #include "ordered_sum.h"
 #include "planes.h"
 
 typedef struct context {
+    const step_run *run;
     rank *r;
     const program *p;
-    const ticket *t;
-    uint32_t tokens, outputs; /* rows */
     tn_error *err;
 } context;
 
@@ -85,7 +84,7 @@ static cuda_kv kv_at(const context *c, const step *s)
 
     return (cuda_kv){.pages = c->r->kv[s->group] + s->layer * layer_bytes,
                      .page_stride = kv->layer_page_bytes,
-                     .table = c->r->memory.table[s->group],
+                     .table = c->r->memory.table + kv->table_first,
                      .table_stride = kv->table_stride,
                      .page_tokens = KV_PAGE_TOKENS,
                      .kv_heads = kv->kv_heads,
@@ -100,9 +99,9 @@ static tn_status run_embed(const context *c, const step *s, uint32_t rows)
 {
     cuda_weight table = weight_at(c, s->weight);
     const cuda_embed_args args = {.table = &table,
-                                  .token = c->r->memory.in.token,
-                                  .prev_id = c->t->has_prev ? c->r->memory.out.id : NULL,
-                                  .embed = c->t->has_embed ? c->r->memory.in.embed : NULL,
+                                  .token = c->run->in.token,
+                                  .prev_id = (const int32_t *)(const void *)c->r->memory.results,
+                                  .embed = c->run->embed,
                                   .perm = perm_at(c, s->weight),
                                   .out = buffer_at(c, s->out),
                                   .out_type = type_of(c, s->out),
@@ -147,10 +146,12 @@ static tn_status run_permute(const context *c, const step *s, uint32_t rows)
     collective *ranks = c->r->model->dev->ranks;
     const uint32_t in = s->in[0].buffer, count = s->chosen ? rows * s->chosen : rows;
     const bool own_orders = s->chosen && c->p->weights[s->weight].enc.part_n;
+    const uint32_t *expert_start = s->chosen ? buffer_at(c, s->moe.expert_start) : NULL;
     cuda_permute_columns_args args = {.x = operand_at(c, s->in[0]),
                                       .perm = perm_at(c, s->weight),
-                                      .expert_start = own_orders ? buffer_at(c, s->moe.expert_start) : NULL,
+                                      .expert_start = own_orders ? expert_start : NULL,
                                       .place_row = s->gather ? buffer_at(c, s->moe.place_row) : NULL,
+                                      .row_count = expert_start ? expert_start + s->experts : NULL,
                                       .out = buffer_at(c, s->out),
                                       .rows = count,
                                       .columns = s->columns,
@@ -238,9 +239,9 @@ static tn_status run_rope_kv(const context *c, const step *s, uint32_t rows)
         .v = operand_at(c, s->in[2]),
         .inv_freq =
             rotated ? (const float *)(const void *)(c->r->memory.weights + c->p->constant[s->rope].offset) : NULL,
-        .position = c->r->memory.in.position,
-        .row_slot = c->r->memory.in.row_slot,
-        .kv_position = c->r->memory.in.kv_position,
+        .position = c->run->in.position,
+        .row_slot = c->run->in.row_slot,
+        .kv_position = c->run->in.kv_position,
         .q_stride = stride_of(c, s->in[0].buffer),
         .k_stride = stride_of(c, s->in[1].buffer),
         .v_stride = stride_of(c, s->in[2].buffer),
@@ -256,7 +257,8 @@ static tn_status run_rope_kv(const context *c, const step *s, uint32_t rows)
 
 static tn_status run_attend(const context *c, const step *s, uint32_t rows)
 {
-    const attention_inputs *in = &c->r->memory.in.attention[s->group], *host = &c->t->in.attention[s->group];
+    const attention_inputs *in = &c->run->in.attention[s->group];
+    const attention_grid *grid = &c->run->grid[s->group];
     const float *sinks = vector_at(c, s->bias);
     const cuda_attention_args args = {.kv = kv_at(c, s),
                                       .q = operand_at(c, s->in[0]),
@@ -265,21 +267,22 @@ static tn_status run_attend(const context *c, const step *s, uint32_t rows)
                                       .partial = c->r->memory.partial,
                                       .task = in->task,
                                       .task_count = in->task_count,
-                                      .grid_tasks = *host->task_count,
+                                      .grid_tasks = grid->tasks,
                                       .heads = s->heads,
                                       .q_stride = stride_of(c, s->in[0].buffer),
                                       .out_stride = stride_of(c, s->out),
                                       .window = s->window,
                                       .span_tokens = SPAN_TOKENS,
                                       .scale = s->scale,
-                                      .softcap = s->cap};
+                                      .softcap = s->cap,
+                                      .one_span = grid->one_span};
     const cuda_attention_merge_args merge = {.partial = c->r->memory.partial,
                                              .item = in->item,
                                              .item_partial = in->item_partial,
                                              .item_count = in->item_count,
                                              .sinks = args.sinks,
                                              .out = args.out,
-                                             .grid_items = *host->item_count,
+                                             .grid_items = grid->items,
                                              .heads = s->heads,
                                              .v_dim = args.kv.v_dim,
                                              .out_stride = args.out_stride};
@@ -291,7 +294,7 @@ static tn_status run_attend(const context *c, const step *s, uint32_t rows)
 static tn_status run_select(const context *c, const step *s, uint32_t rows)
 {
     const cuda_select_args args = {.x = operand_at(c, s->in[0]),
-                                   .row = c->r->memory.in.out_row,
+                                   .row = c->run->in.out_row,
                                    .out = buffer_at(c, s->out),
                                    .type = type_of(c, s->out),
                                    .count = rows,
@@ -345,6 +348,12 @@ static tn_status run_softcap(const context *c, const step *s, uint32_t rows)
 
 /* ---- experts ---- */
 
+/* Padding chooses no experts, whose weights it would have read; what follows SELECT has outputs for rows. */
+static const uint32_t *moe_row_count(const context *c, const step *s)
+{
+    return s->rows == ROWS_TOKENS ? c->run->in.token_count : NULL;
+}
+
 static tn_status run_route(const context *c, const step *s, uint32_t rows)
 {
     const moe_scratch *moe = &s->moe;
@@ -352,6 +361,7 @@ static tn_status run_route(const context *c, const step *s, uint32_t rows)
     const cuda_moe_route_args route = {.logits = operand_at(c, s->in[0]),
                                        .expert = buffer_at(c, moe->expert),
                                        .weight = buffer_at(c, moe->weight),
+                                       .row_count = moe_row_count(c, s),
                                        .rows = rows,
                                        .experts = s->experts,
                                        .chosen = s->chosen,
@@ -409,11 +419,11 @@ static tn_status run_combine(const context *c, const step *s, uint32_t rows)
     return cuda_moe_combine(&args, c->r->stream);
 }
 
-typedef tn_status (*step_run)(const context *c, const step *s, uint32_t rows);
+typedef tn_status (*step_launch)(const context *c, const step *s, uint32_t rows);
 
 static const struct {
     const char *name; /* for messages */
-    step_run run;
+    step_launch run;
 } kinds[] = {
     [STEP_EMBED] = {"embedding", run_embed},
     [STEP_LINEAR] = {"matrix product", run_linear},
@@ -433,11 +443,17 @@ static const struct {
     [STEP_SOFTCAP] = {"soft cap", run_softcap},
 };
 
+static tn_status refuse(const context *c, tn_status status, const char *what)
+{
+    return c->r->model->dev->api->launch_failure(status, what, c->err);
+}
+
 static tn_status run_steps(const context *c)
 {
     for (uint32_t i = 0; i < c->p->step_count; i++) {
         const step *s = &c->p->steps[i];
-        uint32_t rows = s->rows == ROWS_OUTPUTS ? c->outputs : c->tokens;
+        uint32_t rows = s->rows == ROWS_OUTPUTS ? c->run->shape.outputs : c->run->shape.tokens;
+        char what[64];
         if (!rows)
             continue;
         tn_status status = kinds[s->kind].run(c, s, rows);
@@ -446,154 +462,29 @@ static tn_status run_steps(const context *c)
         /* Libraries are quoted in a sentence of their own. */
         bool said =
             s->kind == STEP_REDUCE || s->kind == STEP_GATHER || s->kind == STEP_LINEAR || s->kind == STEP_PERMUTE;
-        return said && c->err && c->err->msg[0] ? status
-                                                : tn_fail(c->err, status, "the %s of step %u was refused: %s",
-                                                          kinds[s->kind].name, i, tn_status_text(status));
+        if (said && c->err && c->err->msg[0])
+            return status;
+        snprintf(what, sizeof what, "the %s of step %u", kinds[s->kind].name, i);
+        return refuse(c, status, what);
     }
     return TN_OK;
 }
 
-/* ---- copies ---- */
-
-static tn_status copy_part(const context *c, void *to, const void *from, uint64_t bytes)
+tn_status run_program(const void *kept, tn_error *err)
 {
-    return bytes ? c->r->model->dev->api->copy(to, from, bytes, c->r->stream, c->err) : TN_OK;
+    const step_run *run = kept;
+    const context c = {.run = run, .r = run->r, .p = run->r->model->p, .err = err};
+    const cuda_page_table_args pages = {
+        .table = run->r->memory.table, .change = run->in.change, .count = run->in.change_count};
+
+    if (err)
+        err->msg[0] = '\0';
+    tn_status status = cuda_page_table(&pages, run->r->stream);
+    return status == TN_OK ? run_steps(&c) : refuse(&c, status, "the change of page tables");
 }
 
-static tn_status copy_pages(const context *c)
+const float *run_hidden(const rank *r)
 {
-    tn_status status = TN_OK;
-
-    for (uint32_t i = 0; i < c->t->run_count && status == TN_OK; i++) {
-        const struct table_run *run = &c->t->run[i];
-        status = copy_part(c, c->r->memory.table[run->group] + run->at, c->t->delta_page + run->first,
-                           run->count * sizeof(uint32_t));
-    }
-    return status;
-}
-
-static tn_status copy_inputs(const context *c)
-{
-    const step_inputs *host = &c->t->in, *device = &c->r->memory.in;
-    uint64_t embed = c->t->has_embed ? (uint64_t)c->t->token_count * c->p->width * sizeof(float) : 0;
-
-    tn_status status = copy_part(c, c->r->memory.input_base, c->t->memory, host->copied);
-    if (status == TN_OK)
-        status = copy_part(c, device->embed, host->embed, embed);
-    return status == TN_OK ? copy_pages(c) : status;
-}
-
-/* Copies the array if the batch has it and points the device's sample at it. */
-#define COPY(member, count)                                                                      \
-    do {                                                                                         \
-        if (status == TN_OK && c->t->sample.member) {                                            \
-            status = copy_part(c, device->member, host->member, (count) * sizeof *host->member); \
-            ret->member = device->member;                                                        \
-        }                                                                                        \
-    } while (0)
-
-static tn_status copy_sample(const context *c, tn_sample *ret)
-{
-    const step_inputs *host = &c->t->in, *device = &c->r->memory.in;
-    const uint64_t rows = c->t->out_count;
-    tn_status status = TN_OK;
-
-    *ret = (tn_sample){.struct_size = sizeof *ret, .top_logprobs = c->t->top_count};
-    COPY(temperature, rows);
-    COPY(top_p, rows);
-    COPY(min_p, rows);
-    COPY(repetition, rows);
-    COPY(presence, rows);
-    COPY(frequency, rows);
-    COPY(top_k, rows);
-    COPY(choice, rows);
-    COPY(seed, rows);
-    COPY(score_target, rows);
-    COPY(mask, rows * c->r->model->sizes.mask_words);
-    COPY(bias_row, rows + 1);
-    COPY(bias_token, c->t->bias_count);
-    COPY(bias_value, c->t->bias_count);
-    COPY(seen_row, rows + 1);
-    COPY(seen_token, c->t->seen_count);
-    COPY(seen_count, c->t->seen_count);
-    return status;
-}
-
-#undef COPY
-
-static tn_status run_sample(const context *c)
-{
-    const rank_memory *m = &c->r->memory;
-    tn_sample sample;
-    const cuda_sample_args args = {.logits = m->logits,
-                                   .work = m->work,
-                                   .sample = &sample,
-                                   .position = m->in.sample_position,
-                                   .want = m->in.want,
-                                   .id = m->out.id,
-                                   .logprob = m->out.logprob,
-                                   .target_logprob = m->out.target_logprob,
-                                   .top_id = m->out.top_id,
-                                   .top_logprob = m->out.top_logprob,
-                                   .rows = c->t->out_count,
-                                   .vocab = c->p->vocab,
-                                   .stride = c->p->buffers[c->p->logits].stride};
-    tn_status status = copy_sample(c, &sample);
-    if (status != TN_OK)
-        return status;
-    status = cuda_sample(&args, c->r->stream);
-    return status == TN_OK ? TN_OK : tn_fail(c->err, status, "sampling was refused: %s", tn_status_text(status));
-}
-
-/* Whole rows that somebody asked for. */
-static tn_status copy_rows(const context *c)
-{
-    const buffer *hidden = &c->p->buffers[c->p->hidden], *logits = &c->p->buffers[c->p->logits];
-    const float *hidden_from = buffer_at(c, c->p->hidden);
-    tn_status status = TN_OK;
-
-    for (uint64_t i = 0; i < c->t->out_count && status == TN_OK; i++) {
-        if (c->t->in.want[i] & TN_WANT_HIDDEN)
-            status = copy_part(c, c->t->hidden + i * c->p->width, hidden_from + i * hidden->stride,
-                               c->p->width * sizeof(float));
-        if (status == TN_OK && c->t->in.want[i] & TN_WANT_LOGITS)
-            status = copy_part(c, c->t->logits + i * c->p->vocab, c->r->memory.logits + i * logits->stride,
-                               c->p->vocab * sizeof(float));
-    }
-    return status;
-}
-
-/* All ranks have the same results; the first one hands them over. */
-static tn_status copy_outputs(const context *c)
-{
-    const step_outputs *host = &c->t->out, *device = &c->r->memory.out;
-    const uint64_t rows = c->t->out_count, tops = rows * c->t->top_count;
-    const uint32_t wants = c->t->wants;
-
-    tn_status status = copy_part(c, host->id, device->id, rows * sizeof *host->id);
-    if (status == TN_OK && wants & TN_WANT_LOGPROB)
-        status = copy_part(c, host->logprob, device->logprob, rows * sizeof *host->logprob);
-    if (status == TN_OK && wants & TN_WANT_TARGET)
-        status = copy_part(c, host->target_logprob, device->target_logprob, rows * sizeof *host->target_logprob);
-    if (status == TN_OK && wants & TN_WANT_TOP)
-        status = copy_part(c, host->top_id, device->top_id, tops * sizeof *host->top_id);
-    if (status == TN_OK && wants & TN_WANT_TOP)
-        status = copy_part(c, host->top_logprob, device->top_logprob, tops * sizeof *host->top_logprob);
-    if (status == TN_OK && wants & (TN_WANT_HIDDEN | TN_WANT_LOGITS))
-        status = copy_rows(c);
-    return status;
-}
-
-tn_status run_step(rank *r, const ticket *t, tn_error *err)
-{
-    const context c = {.r = r, .p = r->model->p, .t = t, .tokens = t->token_count, .outputs = t->out_count, .err = err};
-
-    tn_status status = copy_inputs(&c);
-    if (status == TN_OK)
-        status = run_steps(&c);
-    if (status == TN_OK && t->out_count)
-        status = run_sample(&c);
-    if (status == TN_OK && r->index == 0)
-        status = copy_outputs(&c);
-    return status == TN_OK ? r->model->dev->api->event_record(r->done[t->id % IN_FLIGHT], r->stream, err) : status;
+    const program *p = r->model->p;
+    return (const float *)(const void *)(r->memory.activations + p->buffers[p->hidden].offset);
 }

@@ -28,6 +28,19 @@ int report(const tn_error *err)
     return EXIT_FAILURE;
 }
 
+static tn_status load(instance *in, tn_error *err)
+{
+    weights_progress progress = progress_start("loading", NULL);
+    tn_status status = instance_load(in, &progress, err);
+    progress_finish();
+    if (status != TN_OK)
+        return status;
+    progress = progress_start("warming up", "batch sizes");
+    status = instance_warm_up(in, &progress, err);
+    progress_finish();
+    return status;
+}
+
 static tn_status run_stage(session *session, stage stage, tn_error *err)
 {
     instance *in = &session->instance;
@@ -40,12 +53,8 @@ static tn_status run_stage(session *session, stage stage, tn_error *err)
         return instance_open_model(in, err);
     case STAGE_PLAN:
         return instance_make_plan(in, err);
-    case STAGE_LOADED: {
-        weights_progress progress = progress_start("loading", NULL);
-        tn_status status = instance_load(in, &progress, err);
-        progress_finish();
-        return status;
-    }
+    case STAGE_LOADED:
+        return load(in, err);
     case STAGE_ENGINE:
         return instance_start(in, err);
     }

@@ -404,8 +404,25 @@ tn_status instance_load(instance *in, const weights_progress *progress, tn_error
         status = in->backend->seal(in->model, err);
     if (status == TN_OK)
         status = reserve_kv(in, err);
-    if (status == TN_OK && in->backend->warmup)
-        status = in->backend->warmup(in->model, in->plan.max_num_batched_tokens, err);
+    return status;
+}
+
+static tn_status warm_up(instance *in, const weights_progress *progress, tn_error *err)
+{
+    const memory_plan *plan = &in->plan;
+    tn_status status = TN_OK;
+
+    for (uint32_t i = 0; i < plan->bucket_count && status == TN_OK; i++) {
+        status = in->backend->warmup(in->model, plan->bucket[i], err);
+        if (progress && progress->report)
+            progress->report(progress->ctx, i + 1, plan->bucket_count);
+    }
+    return status == TN_OK ? in->backend->warmup(in->model, plan->max_num_batched_tokens, err) : status;
+}
+
+tn_status instance_warm_up(instance *in, const weights_progress *progress, tn_error *err)
+{
+    tn_status status = in->backend->warmup ? warm_up(in, progress, err) : TN_OK;
     return status == TN_OK ? join_steps(in, err) : status;
 }
 

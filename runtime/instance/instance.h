@@ -71,7 +71,9 @@ tn_status instance_open_model(instance *instance, tn_error *err); /* quantizatio
 tn_status instance_plan_input(instance *instance, plan_input *ret_input, tn_error *err);
 tn_status instance_make_plan(instance *instance, tn_error *err); /* TN_E_MEMORY: plan is filled for printing */
 tn_status instance_load(instance *instance, const weights_progress *progress, tn_error *err); /* weights, KV */
-tn_status instance_start(instance *instance, tn_error *err);                                  /* the engine */
+/* The backend prepares for the plan's buckets, then for the largest batch; processes of a group meet. */
+tn_status instance_warm_up(instance *instance, const weights_progress *progress, tn_error *err);
+tn_status instance_start(instance *instance, tn_error *err); /* the engine */
 /* In place of start, where workers' rank is not 0: runs rank 0's steps until it ends the group. */
 tn_status instance_work(instance *instance, tn_error *err);
 /* In place of load_plugins, for a process that only tokenises: those of [tokenizer] alone. */

@@ -32,6 +32,8 @@ tn_status tn_runtime_open(const char *ini_path, const char *const *overrides, tn
     if (status == TN_OK)
         status = instance_load(&runtime->instance, NULL, err);
     if (status == TN_OK)
+        status = instance_warm_up(&runtime->instance, NULL, err);
+    if (status == TN_OK)
         status = instance_start(&runtime->instance, err);
     if (status != TN_OK) {
         tn_runtime_close(runtime);

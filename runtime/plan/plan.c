@@ -11,6 +11,7 @@
 
 enum { RANKS_ADVISED_MAX = 16 };
 enum { DEFAULT_SEQS_HOST = 32, DEFAULT_SEQS = 256, DEFAULT_BATCHED_TOKENS = 512, DEFAULT_BATCHED_TOKENS_DEVICE = 2048 };
+enum { BUCKET_ROWS_MAX = 512 };
 
 char *plan_format_bytes(uint64_t bytes, char text[16])
 {
@@ -45,6 +46,19 @@ static uint32_t kv_dtype_of(const settings *settings)
     return 0; /* auto: the backend's choice */
 }
 
+/* Batches in which every sequence decodes one token: by eights, so that a batch is padded by few rows, and up to
+ * BUCKET_ROWS_MAX, beyond which a step is long enough to hide its launches. As vLLM chooses its CUDA graphs. */
+static void choose_buckets(memory_plan *plan)
+{
+    const uint32_t seqs = plan->max_num_seqs, most = seqs < BUCKET_ROWS_MAX ? seqs : BUCKET_ROWS_MAX;
+    uint32_t count = 0;
+
+    for (uint32_t rows = 1; rows < most; rows += rows < 4 ? rows : rows == 4 ? 4 : rows < 256 ? 8 : 16)
+        plan->bucket[count++] = rows;
+    plan->bucket[count++] = most;
+    plan->bucket_count = count;
+}
+
 static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_error *err)
 {
     bool host = is_host(input->device);
@@ -71,6 +85,7 @@ static tn_status read_limits(const plan_input *input, memory_plan *plan, tn_erro
         plan->max_num_batched_tokens = plan->max_num_seqs;
     plan->max_outputs = plan->max_num_seqs > input->outputs_min ? plan->max_num_seqs : input->outputs_min;
     plan->max_waiting = (uint32_t)settings_integer(s, "engine", "max_waiting");
+    choose_buckets(plan);
     plan->kv_dtype = wishes->kv_dtype ? wishes->kv_dtype : kv_dtype_of(s);
     plan->gpu_memory_utilization = wishes->gpu_memory_utilization > 0
                                        ? wishes->gpu_memory_utilization
@@ -95,6 +110,8 @@ tn_compile plan_compile(const plan_input *input, const memory_plan *plan)
         .max_outputs = plan->max_outputs,
         .max_model_len = plan->max_model_len,
         .kv_dtype = plan->kv_dtype,
+        .bucket_count = plan->bucket_count,
+        .bucket = plan->bucket,
     };
 }
 

@@ -11,7 +11,7 @@
 #include "settings/settings.h"
 #include "tenon/backend.h"
 
-enum { PLAN_KV_GROUPS_MAX = 16 };
+enum { PLAN_KV_GROUPS_MAX = 16, PLAN_BUCKETS_MAX = 64 };
 
 /* Bytes of one rank unless said otherwise. */
 typedef struct memory_plan {
@@ -38,6 +38,7 @@ typedef struct memory_plan {
 
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens, max_outputs, max_waiting;
     uint32_t kv_dtype;
+    uint32_t bucket_count, bucket[PLAN_BUCKETS_MAX]; /* rows of batches that the backend prepares for, ascending */
     bool batch_invariant, enable_prefix_caching;
 } memory_plan;
 
@@ -71,7 +72,7 @@ uint64_t plan_resident_bytes(const memory_plan *plan);
 uint64_t plan_peak_bytes(const memory_plan *plan);
 /* Everything but KV that a device must hold, the reserve included. */
 uint64_t plan_fixed_bytes(const memory_plan *plan);
-/* The compile request that the plan was made for; bucket is left empty. */
+/* The compile request that the plan was made for; borrows its buckets. */
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
 /* "1.50 GiB"; text holds 16 bytes. Returns text. */
 char *plan_format_bytes(uint64_t bytes, char text[16]);

@@ -1,4 +1,6 @@
-/* host_device.c: see host_device.h. Everything is done at once, in the thread that asks. */
+/* host_device.c: see host_device.h. Everything is done at once, in the thread that asks; a graph, whenever it is
+ * launched, from what it was given when it was captured.
+ */
 #include "host_device.h"
 
 #include "nccl_collective.h"
@@ -6,6 +8,7 @@
 #include "shared_collective.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -18,10 +21,10 @@ static struct {
     uint32_t allocations[HOST_DEVICES];
     uint32_t copies_left[HOST_DEVICES]; /* until one fails; 0: never, 1: from now on */
     int held[HOST_DEVICES], stalled[HOST_DEVICES], failing[HOST_DEVICES], full[HOST_DEVICES];
+    int no_graphs[HOST_DEVICES], meet_on_host;
+    uint32_t graphs[HOST_DEVICES], launches[HOST_DEVICES], copies[HOST_DEVICES], taken[HOST_DEVICES];
     int over_libraries, connected; /* set while there are no threads */
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static _Thread_local uint32_t current;
 
 /* In front of what alloc gives. */
 typedef struct header {
@@ -30,6 +33,8 @@ typedef struct header {
     uint32_t padding[61];
 } header;
 _Static_assert(sizeof(header) == 256, "what follows is aligned as the device's memory");
+
+static _Thread_local uint32_t current;
 
 uint64_t host_device_bytes(uint32_t ordinal, uint32_t *ret_allocations)
 {
@@ -51,6 +56,39 @@ void host_device_fail_copy(uint32_t ordinal, uint32_t after)
 {
     pthread_mutex_lock(&host.lock);
     host.copies_left[ordinal] = after;
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_refuse_graphs(uint32_t ordinal, int refuse)
+{
+    pthread_mutex_lock(&host.lock);
+    host.no_graphs[ordinal] = refuse;
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_device_meet_on_host(int on)
+{
+    pthread_mutex_lock(&host.lock);
+    host.meet_on_host = on;
+    pthread_mutex_unlock(&host.lock);
+}
+
+host_device_counts host_device_counted(uint32_t ordinal)
+{
+    pthread_mutex_lock(&host.lock);
+    host_device_counts counts = {.graphs = host.graphs[ordinal],
+                                 .graph_launches = host.launches[ordinal],
+                                 .copies = host.copies[ordinal],
+                                 .allocations = host.taken[ordinal]};
+    pthread_mutex_unlock(&host.lock);
+    return counts;
+}
+
+/* One more of what is counted on the device in use. */
+static void count_one(uint32_t counter[HOST_DEVICES])
+{
+    pthread_mutex_lock(&host.lock);
+    counter[current]++;
     pthread_mutex_unlock(&host.lock);
 }
 
@@ -145,6 +183,7 @@ static tn_status host_alloc(uint64_t bytes, void **ret, tn_error *err)
     pthread_mutex_lock(&host.lock);
     host.bytes[current] += bytes;
     host.allocations[current]++;
+    host.taken[current]++;
     pthread_mutex_unlock(&host.lock);
     *ret = h + 1;
     return TN_OK;
@@ -165,6 +204,7 @@ static void host_release(void *memory)
 
 static tn_status host_alloc_host(uint64_t bytes, void **ret, tn_error *err)
 {
+    count_one(host.taken);
     *ret = aligned_alloc(256, (bytes + 255) / 256 * 256);
     return *ret ? TN_OK : tn_fail(err, TN_E_MEMORY, "host memory");
 }
@@ -223,6 +263,7 @@ static tn_status host_copy(void *to, const void *from, uint64_t bytes, cuda_stre
 {
     (void)stream;
     tn_status status = enter(err);
+    count_one(host.copies);
     if (status == TN_OK)
         memcpy(to, from, bytes);
     return status;
@@ -262,6 +303,58 @@ static tn_status host_event_query(device_event *event, bool *ret_done, tn_error 
     int failing = host.failing[ordinal];
     pthread_mutex_unlock(&host.lock);
     return failing ? tn_fail(err, TN_E_DEVICE_LOST, "device %u has failed", ordinal) : TN_OK;
+}
+
+/* ---- graphs ---- */
+
+struct device_graph {
+    device_record record;
+    uint32_t ordinal;
+    uint64_t bytes;
+    max_align_t context[]; /* as it was */
+};
+
+static tn_status host_graph_capture(cuda_stream stream, device_record record, const void *context, uint64_t bytes,
+                                    device_graph **ret, tn_error *err)
+{
+    (void)stream;
+    pthread_mutex_lock(&host.lock);
+    int refused = host.no_graphs[current];
+    pthread_mutex_unlock(&host.lock);
+    if (refused)
+        return tn_fail(err, TN_E_MEMORY, "device %u has no room for a graph", current);
+    device_graph *graph = malloc(sizeof *graph + bytes);
+    if (!graph)
+        return tn_fail(err, TN_E_MEMORY, "a graph");
+    *graph = (device_graph){.record = record, .ordinal = current, .bytes = bytes};
+    memcpy(graph->context, context, bytes);
+    count_one(host.graphs);
+    *ret = graph;
+    return TN_OK;
+}
+
+static tn_status host_graph_launch(device_graph *graph, cuda_stream stream, tn_error *err)
+{
+    (void)stream;
+    TN_ASSERT(graph->ordinal == current);
+    count_one(host.launches);
+    return graph->record(graph->context, err);
+}
+
+static void host_graph_destroy(device_graph *graph)
+{
+    if (!graph)
+        return;
+    TN_ASSERT(graph->ordinal == current);
+    pthread_mutex_lock(&host.lock);
+    host.graphs[current]--;
+    pthread_mutex_unlock(&host.lock);
+    free(graph);
+}
+
+static tn_status host_launch_failure(tn_status status, const char *what, tn_error *err)
+{
+    return tn_fail(err, status, "%s was refused: %s", what, tn_status_text(status));
 }
 
 /* ---- what ranks do together: on the host, but to who waits for a device as if it were done there ---- */
@@ -359,12 +452,19 @@ static tn_status create_inner(const collective_place *place, collective **ret, t
 
 static tn_status host_collective_create(const collective_place *place, collective **ret, tn_error *err)
 {
-    static const collective_api over_local = {.all_reduce = host_all_reduce,
+    static const collective_api over_local = {.captured = true,
+                                              .all_reduce = host_all_reduce,
                                               .all_gather = host_all_gather,
                                               .check = host_check,
                                               .abort = host_abort,
                                               .destroy = host_destroy};
-    static const collective_api over_nccl = {.all_reduce = nccl_all_reduce,
+    static const collective_api on_host = {.all_reduce = host_all_reduce,
+                                           .all_gather = host_all_gather,
+                                           .check = host_check,
+                                           .abort = host_abort,
+                                           .destroy = host_destroy};
+    static const collective_api over_nccl = {.captured = true,
+                                             .all_reduce = nccl_all_reduce,
                                              .all_gather = host_all_gather,
                                              .check = nccl_check,
                                              .abort = host_abort,
@@ -373,7 +473,9 @@ static tn_status host_collective_create(const collective_place *place, collectiv
 
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "a group of %u ranks", place->world);
-    c->base.api = host.over_libraries ? &over_nccl : &over_local;
+    pthread_mutex_lock(&host.lock);
+    c->base.api = host.over_libraries ? &over_nccl : host.meet_on_host ? &on_host : &over_local;
+    pthread_mutex_unlock(&host.lock);
     c->world = place->world;
     tn_status status = create_inner(place, &c->inner, err);
     if (status != TN_OK) {
@@ -407,6 +509,10 @@ const device_api *device_api_get(void)
         .event_record = host_event_record,
         .event_query = host_event_query,
         .collective_id = host_collective_id,
+        .graph_capture = host_graph_capture,
+        .graph_launch = host_graph_launch,
+        .graph_destroy = host_graph_destroy,
+        .launch_failure = host_launch_failure,
         .collective_create = host_collective_create,
     };
     return &api;

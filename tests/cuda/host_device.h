@@ -19,6 +19,19 @@ void host_device_hold(uint32_t ordinal, int hold);
 /* Device `ordinal` seems not to get done with what it is given, until it is let go, or what ranks do together aborted.
  */
 void host_device_stall(uint32_t ordinal, int stall);
+/* Device `ordinal` keeps no graph from now on. */
+void host_device_refuse_graphs(uint32_t ordinal, int refuse);
+
+/* Groups that are created from now on meet in a way that no graph holds. */
+void host_device_meet_on_host(int on);
+
+/* Of device `ordinal`, from the start of the program: graphs that are kept, and launches of such; copies; allocations,
+ * those of host memory by threads that use the device included. */
+typedef struct host_device_counts {
+    uint32_t graphs, graph_launches, copies, allocations;
+} host_device_counts;
+host_device_counts host_device_counted(uint32_t ordinal);
+
 /* What device `ordinal` is given fails there, after it was enqueued. */
 void host_device_fail_work(uint32_t ordinal, int fail);
 /* Devices reach each other's memory from now on, or do not. */

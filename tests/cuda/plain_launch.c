@@ -14,6 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static _Thread_local bool launch_nothing;
+
+void cuda_launch_nothing(bool on)
+{
+    launch_nothing = on;
+}
+
+static bool is_off(cuda_stream stream)
+{
+    (void)stream;
+    return launch_nothing;
+}
+
 /* ---- elements ---- */
 
 static float get(const void *array, uint32_t type, uint64_t index)
@@ -36,9 +49,11 @@ static void put(void *array, uint32_t type, uint64_t index, float value)
 
 tn_status cuda_embed(const cuda_embed_args *a, cuda_stream stream)
 {
-    float *row = malloc(a->table->columns * sizeof *row);
+    float *row;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    row = malloc(a->table->columns * sizeof *row);
     if (!row)
         return TN_E_MEMORY;
     for (uint64_t t = 0; t < a->rows; t++) {
@@ -82,9 +97,11 @@ static void norm_run(const cuda_rms_norm_args *a, uint64_t row, uint32_t first, 
 
 tn_status cuda_rms_norm(const cuda_rms_norm_args *a, cuda_stream stream)
 {
-    float *s = malloc(a->run * sizeof *s);
+    float *s;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    s = malloc(a->run * sizeof *s);
     if (!s)
         return TN_E_MEMORY;
     for (uint64_t row = 0; row < a->rows; row++)
@@ -144,7 +161,8 @@ static void rope_kv_row(const cuda_rope_kv_args *a, uint64_t t)
 
 tn_status cuda_rope_kv(const cuda_rope_kv_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t t = 0; t < a->rows; t++)
         rope_kv_row(a, t);
     return TN_OK;
@@ -175,7 +193,8 @@ static double gated(const cuda_gated_args *a, double gate, double up)
 
 tn_status cuda_gated(const cuda_gated_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++)
         for (uint32_t c = 0; c < a->columns; c++)
             put(a->out, a->out_type, r * a->out_stride + c,
@@ -186,7 +205,8 @@ tn_status cuda_gated(const cuda_gated_args *a, cuda_stream stream)
 
 tn_status cuda_add(const cuda_add_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++) {
         for (uint64_t c = 0; c < a->columns; c++) {
             float value = get(a->a, a->a_type, r * a->a_stride + c);
@@ -212,7 +232,8 @@ static void sum_in_order(const void *const *buffer, uint32_t world, void *out, u
 
 tn_status cuda_sum_ranks(const cuda_sum_ranks_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     sum_in_order(a->buffer, a->world, a->out, a->count, a->type);
     return TN_OK;
 }
@@ -234,7 +255,8 @@ tn_status cuda_all_reduce(const cuda_all_reduce_args *a, cuda_stream stream)
 {
     const uint32_t round = *a->sequence + 1;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     meet(a, 0, round);
     if (!__atomic_load_n(a->cancel, __ATOMIC_RELAXED)) /* else others may write their buffers by now */
         sum_in_order(a->buffer, a->world, a->out, a->count, a->type);
@@ -245,7 +267,8 @@ tn_status cuda_all_reduce(const cuda_all_reduce_args *a, cuda_stream stream)
 
 tn_status cuda_softcap(const cuda_softcap_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++) {
         for (uint32_t c = 0; c < a->columns; c++) {
             float x = a->x[r * a->stride + c] * a->scale;
@@ -257,7 +280,8 @@ tn_status cuda_softcap(const cuda_softcap_args *a, cuda_stream stream)
 
 tn_status cuda_select(const cuda_select_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t i = 0; i < a->count; i++)
         for (uint32_t c = 0; c < a->columns; c++)
             put(a->out, a->type, i * a->out_stride + c, get(a->x, a->type, a->row[i] * (uint64_t)a->x_stride + c));
@@ -275,8 +299,9 @@ static uint32_t expert_of(const cuda_permute_columns_args *a, uint32_t place)
 
 tn_status cuda_permute_columns(const cuda_permute_columns_args *a, cuda_stream stream)
 {
-    (void)stream;
-    for (uint32_t r = 0; r < a->rows; r++) {
+    if (is_off(stream))
+        return TN_OK;
+    for (uint32_t r = 0; r < a->rows && (!a->row_count || r < *a->row_count); r++) {
         const uint32_t *perm = a->perm + (a->expert_start ? (uint64_t)expert_of(a, r) * a->columns : 0);
         uint64_t row = a->place_row ? a->place_row[r] : r;
         for (uint32_t k = 0; k < a->columns; k++) {
@@ -291,10 +316,20 @@ tn_status cuda_permute_columns(const cuda_permute_columns_args *a, cuda_stream s
 
 tn_status cuda_interleave(const cuda_interleave_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++)
         for (uint32_t c = 0; c < a->columns; c++)
             a->out[r * a->out_stride + c] = a->x[((uint64_t)(c / a->part) * a->rows + r) * a->part + c % a->part];
+    return TN_OK;
+}
+
+tn_status cuda_page_table(const cuda_page_table_args *a, cuda_stream stream)
+{
+    if (is_off(stream))
+        return TN_OK;
+    for (uint32_t i = 0; i < *a->count; i++)
+        a->table[a->change[i].at] = a->change[i].page;
     return TN_OK;
 }
 
@@ -357,7 +392,8 @@ static void attend_row(const cuda_attention_args *a, const cuda_attention_task *
 
 tn_status cuda_attention(const cuda_attention_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint32_t t = 0; t < *a->task_count; t++)
         for (uint32_t i = 0; i < a->task[t].rows; i++)
             for (uint32_t head = 0; head < a->heads; head++)
@@ -384,7 +420,8 @@ static void merge_head(const cuda_attention_merge_args *a, uint32_t item, uint32
 
 tn_status cuda_attention_merge(const cuda_attention_merge_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint32_t item = 0; item < *a->item_count; item++)
         for (uint32_t head = 0; head < a->heads; head++)
             merge_head(a, item, head);
@@ -407,9 +444,11 @@ tn_status cuda_linear(const cuda_linear_args *a, cuda_stream stream)
 {
     const cuda_weight *w = a->weight;
     uint64_t split = cuda_linear_split_floats(a->rows, w->rows);
-    float *row = malloc(w->columns * sizeof *row);
+    float *row;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    row = malloc(w->columns * sizeof *row);
     if (!row)
         return TN_E_MEMORY;
     TN_ASSERT(a->partial_floats >= split && (a->partial || !split));
@@ -427,9 +466,11 @@ tn_status cuda_linear(const cuda_linear_args *a, cuda_stream stream)
 
 tn_status cuda_expert_linear(const cuda_expert_linear_args *a, cuda_stream stream)
 {
-    float *row = malloc(a->weight->columns * sizeof *row);
+    float *row;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    row = malloc(a->weight->columns * sizeof *row);
     if (!row)
         return TN_E_MEMORY;
     for (uint64_t n = 0; n < (uint64_t)a->experts * a->n; n++) {
@@ -451,8 +492,14 @@ tn_status cuda_moe_route(const cuda_moe_route_args *a, cuda_stream stream)
 {
     double weight[CUDA_EXPERTS_MAX];
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++) {
+        if (a->row_count && r >= *a->row_count) {
+            for (uint32_t i = 0; i < a->chosen; i++)
+                a->expert[r * a->chosen + i] = CUDA_NO_ROW;
+            continue;
+        }
         expert_route(a->logits + r * a->logits_stride, a->experts, a->chosen, a->normalised != 0,
                      a->expert + r * a->chosen, weight);
         for (uint32_t i = 0; i < a->chosen; i++)
@@ -471,7 +518,10 @@ tn_status cuda_moe_sort(const cuda_moe_sort_args *a, cuda_stream stream)
 {
     uint32_t place = 0;
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    for (uint32_t c = 0; c < a->choices; c++)
+        a->place[c] = CUDA_NO_ROW;
     for (uint32_t e = 0; e < a->experts; e++) {
         a->expert_start[e] = place;
         for (uint32_t c = 0; c < a->choices; c++) {
@@ -487,13 +537,15 @@ tn_status cuda_moe_sort(const cuda_moe_sort_args *a, cuda_stream stream)
 
 tn_status cuda_moe_combine(const cuda_moe_combine_args *a, cuda_stream stream)
 {
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
     for (uint64_t r = 0; r < a->rows; r++) {
         for (uint32_t c = 0; c < a->columns; c++) {
             double sum = 0;
             for (uint32_t i = 0; i < a->chosen; i++)
-                sum += (double)a->weight[r * a->chosen + i] *
-                       (double)get(a->y, a->y_type, a->place[r * a->chosen + i] * (uint64_t)a->y_stride + c);
+                if (a->place[r * a->chosen + i] != CUDA_NO_ROW)
+                    sum += (double)a->weight[r * a->chosen + i] *
+                           (double)get(a->y, a->y_type, a->place[r * a->chosen + i] * (uint64_t)a->y_stride + c);
             put(a->out, a->out_type, r * a->out_stride + c, (float)sum);
         }
     }
@@ -504,7 +556,7 @@ tn_status cuda_moe_combine(const cuda_moe_combine_args *a, cuda_stream stream)
 
 tn_status cuda_sample(const cuda_sample_args *a, cuda_stream stream)
 {
-    void *scratch = malloc(sampler_scratch_bytes(a->vocab));
+    void *scratch;
     tn_result result = {.struct_size = sizeof result,
                         .out_count = a->rows,
                         .id = a->id,
@@ -513,7 +565,9 @@ tn_status cuda_sample(const cuda_sample_args *a, cuda_stream stream)
                         .top_id = a->top_id,
                         .top_logprob = a->top_logprob};
 
-    (void)stream;
+    if (is_off(stream))
+        return TN_OK;
+    scratch = malloc(sampler_scratch_bytes(a->vocab));
     if (!scratch)
         return TN_E_MEMORY;
     for (uint32_t r = 0; r < a->rows; r++) {

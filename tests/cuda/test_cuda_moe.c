@@ -8,7 +8,16 @@ static void check_route(uint32_t experts, uint32_t chosen, bool normalised)
     uint32_t state = experts + chosen, stride = experts + 3;
     float *logits = rig_floats(ROWS * stride, 4, &state), *weight = rig_alloc(ROWS * chosen * sizeof *weight);
     uint32_t *expert = rig_alloc(ROWS * chosen * sizeof *expert);
-    cuda_moe_route_args args = {logits, expert, weight, ROWS, experts, chosen, normalised, stride, 0};
+    uint32_t *real = rig_copy((uint32_t[]){ROWS - 2}, sizeof *real); /* rows, the rest is padding, where it is given */
+    cuda_moe_route_args args = {.logits = logits,
+                                .expert = expert,
+                                .weight = weight,
+                                .row_count = normalised ? real : NULL,
+                                .rows = ROWS,
+                                .experts = experts,
+                                .chosen = chosen,
+                                .normalised = normalised,
+                                .logits_stride = stride};
 
     for (uint32_t i = 0; i < 2 * stride; i++)
         logits[i] = roundf(logits[i]); /* ties */
@@ -16,13 +25,17 @@ static void check_route(uint32_t experts, uint32_t chosen, bool normalised)
     for (uint32_t r = 0; r < ROWS; r++) {
         uint32_t expected[CUDA_CHOSEN_MAX];
         double share[CUDA_CHOSEN_MAX];
+        for (uint32_t i = 0; i < chosen && normalised && r >= *real; i++)
+            assert_int_equal(expert[r * chosen + i], CUDA_NO_ROW);
+        if (normalised && r >= *real)
+            continue;
         expert_route(logits + r * stride, experts, chosen, normalised, expected, share);
         for (uint32_t i = 0; i < chosen; i++) {
             assert_int_equal(expert[r * chosen + i], expected[i]);
             rig_near(weight[r * chosen + i], share[i], 1e-6, 0);
         }
     }
-    rig_free(logits), rig_free(weight), rig_free(expert);
+    rig_free(logits), rig_free(weight), rig_free(expert), rig_free(real);
 }
 
 static void test_routes_are_those_of_the_host(void **unused)

@@ -183,7 +183,8 @@ static void test_long_sequences_do_not_take_memory_for_lists(void **state)
     assert_int_equal(plan_for(&r, 1, &small, &err), TN_OK);
     r.compile.max_model_len = 131072;
     assert_int_equal(plan_for(&r, 1, &large, &err), TN_OK);
-    uint64_t tables = 256ull * (131072 - 8192) / 16 * 4, spans = 2ull * (131072 - 8192) / 512;
+    uint64_t entry = sizeof(uint32_t) + sizeof(cuda_page_change), spans = 2ull * (131072 - 8192) / 256;
+    uint64_t tables = 256ull * (131072 - 8192) / 16 * entry;
     uint64_t partials = spans * 32 * (128 + 2) * 4;
     uint64_t more = large.plan.activations - small.plan.activations;
     assert_in_range(more, tables + partials, tables + partials + (1 << 20));
@@ -352,6 +353,33 @@ static void test_scratch_of_products_is_bounded(void **state)
     assert_int_equal(cuda_linear_split_floats(64 * 11 + 1, 4096), 0);
 }
 
+/* Graphs are in what the plan reserves beside its own, each with a bounded amount for every launch. */
+static void test_graphs_are_planned(void **state)
+{
+    (void)state;
+    request r = open_request(&llama_8b, NULL);
+    const uint32_t bucket[] = {1, 2, 4, 8}, falling[] = {1, 4, 2}, large[] = {4096}, none[] = {0};
+    tn_error err = TN_ERROR_INIT;
+    rank_bytes without, with;
+
+    assert_int_equal(plan_for(&r, 1, &without, &err), TN_OK);
+    r.compile.bucket = bucket;
+    r.compile.bucket_count = 4;
+    assert_int_equal(plan_for(&r, 1, &with, &err), TN_OK);
+    assert_int_equal(with.plan.activations, without.plan.activations);
+    assert_in_range(with.plan.reserve, without.plan.reserve + (4 << 20), without.plan.reserve + (32 << 20));
+    r.compile.bucket = falling;
+    r.compile.bucket_count = 3;
+    assert_int_equal(plan_for(&r, 1, &with, &err), TN_E_ARGUMENT);
+    assert_non_null(strstr(err.msg, "number 2 is of 2"));
+    r.compile.bucket_count = 1;
+    r.compile.bucket = large;
+    assert_int_equal(plan_for(&r, 1, &with, &err), TN_E_ARGUMENT);
+    r.compile.bucket = none;
+    assert_int_equal(plan_for(&r, 1, &with, &err), TN_E_ARGUMENT);
+    close_request(&r);
+}
+
 static tn_status same_group(const tn_graph *graph, uint32_t index, tn_kv_group *ret_group)
 {
     (void)index;
@@ -380,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_quantized_weights_stay_small_on_every_rank),
         cmocka_unit_test(test_long_sequences_do_not_take_memory_for_lists),
         cmocka_unit_test(test_libraries_are_planned_for),
+        cmocka_unit_test(test_graphs_are_planned),
         cmocka_unit_test(test_degrees_that_do_not_divide_are_refused_with_those_that_do),
         cmocka_unit_test(test_ranks_together_hold_every_part),
         cmocka_unit_test(test_vocabulary_rows_that_share_a_scale_stay_together),

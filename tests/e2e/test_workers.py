@@ -258,7 +258,7 @@ def test_failed_step(kind, rank):
     """A device fails within a step, at rank 0 or at a worker."""
     with Group(kind, 2, 4) as group:
         for member in range(2):  # far behind the copies of loading
-            group.start(member, environment={"TENON_TEST_FAIL_COPY": f"{2 * rank}:1500"} if member == rank else {})
+            group.start(member, environment={"TENON_TEST_FAIL_COPY": f"{2 * rank}:300"} if member == rank else {})
         group.wait_ready()
         reason = f"rank {2 * rank}: device {2 * rank} is gone"
         status, _, body = group.complete(max_tokens=480, ignore_eos=True)

@@ -27,7 +27,9 @@ static tn_compile compile_request(const model_rig *rig)
                         .max_seqs = rig->limits.max_seqs,
                         .max_outputs = rig->limits.max_outputs,
                         .max_model_len = rig->limits.max_model_len,
-                        .kv_dtype = rig->limits.kv_dtype};
+                        .kv_dtype = rig->limits.kv_dtype,
+                        .bucket_count = rig->limits.bucket_count,
+                        .bucket = rig->limits.bucket};
 }
 
 static void open_files(model_rig *rig, const char *path, const tn_quant_table *quant)
@@ -91,6 +93,12 @@ void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, con
     ASSERT_OK(weights_load(&rig->weights, rig->checkpoint, rig->graph, rig->enc, backend, rig->model, 2, NULL, &err));
     ASSERT_OK(backend->seal(rig->model, &err));
     reserve_pages(rig);
+}
+
+void rig_warm_up(model_rig *rig)
+{
+    for (uint32_t i = 0; i < rig->limits.bucket_count; i++)
+        ASSERT_OK(rig->backend->warmup(rig->model, rig->limits.bucket[i], &err));
 }
 
 void rig_close(model_rig *rig)

@@ -20,6 +20,8 @@ typedef struct rig_limits {
     uint32_t float_type;                /* as weight_source.float_type */
     bool dummy;                         /* made-up weights: the directory has a config.json alone */
     const tn_quant_table *over_dummy;   /* what stands between those and the core; NULL: nothing */
+    const uint32_t *bucket;             /* bucket_count, borrowed */
+    uint32_t bucket_count;
 } rig_limits;
 
 typedef struct model_rig {
@@ -44,6 +46,8 @@ typedef struct model_rig {
 void rig_open(model_rig *rig, const char *path, const tn_quant_table *quant, const tn_backend *backend,
               rig_limits limits);
 void rig_close(model_rig *rig);
+/* warmup of every bucket. */
+void rig_warm_up(model_rig *rig);
 
 /* One run of tokens of one sequence within a batch. */
 typedef struct rig_run {

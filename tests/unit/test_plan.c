@@ -119,6 +119,39 @@ static void test_no_more_kv_than_all_sequences_can_fill(void **state)
     close_fixture(&f);
 }
 
+static void expect_buckets(const char *seqs, const char *batched, uint32_t count, const uint32_t *expected)
+{
+    const char *const sets[] = {seqs, batched, NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    assert_int_equal(make(&f), TN_OK);
+    const plan_input input = {.graph = f.graph, .graph_api = model_graph_api(f.graph)};
+    const tn_compile compile = plan_compile(&input, &f.plan);
+    assert_int_equal(compile.bucket_count, count);
+    for (uint32_t i = 0; i < count && expected; i++)
+        assert_int_equal(compile.bucket[i], expected[i]);
+    for (uint32_t i = 1; i < count; i++) {
+        assert_true(compile.bucket[i] > compile.bucket[i - 1]);
+        assert_true(compile.bucket[i] <= 2 * compile.bucket[i - 1]);
+    }
+    assert_int_equal(compile.bucket[count - 1], f.plan.max_num_seqs < 512 ? f.plan.max_num_seqs : 512);
+    close_fixture(&f);
+}
+
+/* Sizes of decoding batches, whose last has every sequence, unless those are very many. */
+static void test_the_backend_is_told_the_sizes_of_batches(void **state)
+{
+    (void)state;
+    const char *batched = "engine.max_num_batched_tokens=2048";
+
+    expect_buckets("engine.max_num_seqs=1", batched, 1, (const uint32_t[]){1});
+    expect_buckets("engine.max_num_seqs=3", batched, 3, (const uint32_t[]){1, 2, 3});
+    expect_buckets("engine.max_num_seqs=30", batched, 7, (const uint32_t[]){1, 2, 4, 8, 16, 24, 30});
+    expect_buckets("engine.max_num_seqs=256", batched, 35, NULL);
+    expect_buckets("engine.max_num_seqs=512", batched, 51, NULL);
+    expect_buckets("engine.max_num_seqs=1000", batched, 51, NULL);
+}
+
 static void test_a_misfit_names_settings_that_do_fit(void **state)
 {
     (void)state;
@@ -186,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_a_device_gives_all_that_is_left_to_kv),
         cmocka_unit_test(test_a_host_backend_leaves_memory_to_others),
         cmocka_unit_test(test_no_more_kv_than_all_sequences_can_fill),
+        cmocka_unit_test(test_the_backend_is_told_the_sizes_of_batches),
         cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
         cmocka_unit_test(test_weights_larger_than_the_device_say_so),
         cmocka_unit_test(test_a_context_beyond_the_models_is_refused),

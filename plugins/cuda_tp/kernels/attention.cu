@@ -362,10 +362,11 @@ template <int DMAX, bool F16> static __global__ void __launch_bounds__(THREADS) 
 
 template <int DMAX, bool F16> static tn_status launch_attend(const cuda_attention_args *args, cuda_stream stream)
 {
-    const size_t totals = args->one_span ? 0 : (size_t)attention_shape<DMAX>::sums * THREADS * sizeof(float);
-    const size_t bytes = attention_shape<DMAX>::ring_bytes + totals;
+    const size_t totals = (size_t)attention_shape<DMAX>::sums * THREADS * sizeof(float);
+    const size_t bytes = attention_shape<DMAX>::ring_bytes + (args->one_span ? 0 : totals);
 
-    LARGE_SHARED((attend<DMAX, F16>), bytes);
+    /* Always the most, which a graph of earlier launches may need. */
+    LARGE_SHARED((attend<DMAX, F16>), attention_shape<DMAX>::ring_bytes + totals);
     LAUNCH((attend<DMAX, F16>), dim3(args->grid_tasks, args->kv.kv_heads), THREADS, bytes, stream, *args);
     return LAUNCH_STATUS();
 }

@@ -15,12 +15,28 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
-#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-    kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
-#define LAUNCH_STATUS() (cudaGetLastError() == cudaSuccess ? TN_OK : TN_E_DEVICE_LOST)
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)      \
+    do {                                                            \
+        if (launch_nothing)                                         \
+            launch_load(reinterpret_cast<const void *>(kernel));    \
+        else                                                        \
+            kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__); \
+    } while (0)
+/* The error stays where it is, for device_api.launch_failure. */
+#define LAUNCH_STATUS() (cudaPeekAtLastError() == cudaSuccess ? TN_OK : TN_E_DEVICE_LOST)
 #define SHARED_DYNAMIC(type, name)                                 \
     extern __shared__ __align__(16) unsigned char shared_bytes_[]; \
     type *name = reinterpret_cast<type *>(shared_bytes_)
+#endif
+
+extern "C" __thread int launch_nothing; /* of cuda_launch_nothing */
+
+#ifndef CUDA_SHIM
+static inline void launch_load(const void *kernel)
+{
+    cudaFuncAttributes attributes;
+    (void)cudaFuncGetAttributes(&attributes, kernel); /* LAUNCH_STATUS sees an error */
+}
 #endif
 
 #define WARP_FULL 0xffffffffu

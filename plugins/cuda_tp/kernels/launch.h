@@ -24,11 +24,17 @@
 
 #include "tenon/backend.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct CUstream_st *cuda_stream; /* = cudaStream_t */
+
+/* While on, launches of this thread check their arguments and load their kernels, but launch nothing: a kernel's code
+ * else comes to the device when it is first launched, which takes memory and may wait for all that runs there. [any] */
+void cuda_launch_nothing(bool on);
 
 enum {
     CUDA_K_SLICES = 8,       /* parts of K that are summed on their own, then added in order */
@@ -232,10 +238,11 @@ tn_status cuda_select(const cuda_select_args *args, cuda_stream stream);
 /* out[r][k] = x[r][perm[k]], bf16: the input of a permuted weight, or of a rank's columns of one. perm: u32 [columns].
  * Gathered from ranks: x is [][part_rows][x_stride], and column c is column c % part_columns of part c / part_columns;
  * part_columns 0: x has whole rows. Experts: place r reads row place_row[r] of x (NULL: row r), in the order perm + e *
- * columns of its expert e, which expert_start [experts + 1] tells (NULL: one order for all). */
+ * columns of its expert e, which expert_start [experts + 1] tells (NULL: one order for all). row_count: device u32, rows
+ * from there on are padding and stay as they are; NULL: all rows are real. */
 typedef struct cuda_permute_columns_args {
     const void *x;
-    const uint32_t *perm, *expert_start, *place_row;
+    const uint32_t *perm, *expert_start, *place_row, *row_count;
     void *out;
     uint32_t rows, columns, x_stride, out_stride;
     uint32_t part_columns, part_rows, experts, reserved0;
@@ -250,6 +257,17 @@ typedef struct cuda_interleave_args {
     uint32_t rows, part, world, columns, out_stride, reserved0;
 } cuda_interleave_args;
 tn_status cuda_interleave(const cuda_interleave_args *args, cuda_stream stream);
+
+/* table[change.at] = change.page for the first *count changes, each of another entry. */
+typedef struct cuda_page_change {
+    uint32_t at, page;
+} cuda_page_change;
+typedef struct cuda_page_table_args {
+    uint32_t *table;
+    const cuda_page_change *change;
+    const uint32_t *count;
+} cuda_page_table_args;
+tn_status cuda_page_table(const cuda_page_table_args *args, cuda_stream stream);
 
 /* ---- attention ---- */
 
@@ -273,7 +291,8 @@ typedef struct cuda_attention_task {
  * head walk them (give task_limit, or a few times the multiprocessors if that is much smaller).
  * partial: f32 [partials][H][Dv + 2] (accumulator, maximum, sum) or NULL if no task is split.
  * span_tokens: a multiple of 64. Smaller: more parallel decode; 256 to 1,024 are sensible. With keys and values in f32
- * all arithmetic is, without tensor cores. */
+ * all arithmetic is, without tensor cores. A graph gives the same grid_tasks and one_span to every batch, so upper
+ * bounds and 0. */
 typedef struct cuda_attention_args {
     cuda_kv kv;
     const void *q;
@@ -353,11 +372,13 @@ tn_status cuda_expert_linear(const cuda_expert_linear_args *args, cuda_stream st
 
 /* Router: the `chosen` experts of largest logit, the lower number among equals, descending, and their share of the
  * softmax over all, or over the chosen if normalised. logits: f32 [R, E]; expert u32 [R, chosen]; weight f32 [R,
- * chosen]. E <= CUDA_EXPERTS_MAX, chosen <= CUDA_CHOSEN_MAX. */
+ * chosen]. E <= CUDA_EXPERTS_MAX, chosen <= CUDA_CHOSEN_MAX. row_count: device u32, rows from there on are padding and
+ * choose the expert CUDA_NO_ROW, which nobody has; NULL: all rows are real. */
 typedef struct cuda_moe_route_args {
     const float *logits;
     uint32_t *expert;
     float *weight;
+    const uint32_t *row_count;
     uint32_t rows, experts, chosen, normalised, logits_stride, reserved0;
 } cuda_moe_route_args;
 tn_status cuda_moe_route(const cuda_moe_route_args *args, cuda_stream stream);

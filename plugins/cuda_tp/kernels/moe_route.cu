@@ -30,6 +30,11 @@ static __global__ void __launch_bounds__(WARPS *WARP) route(cuda_moe_route_args 
         return;
     const float *logits = a.logits + (uint64_t)row * a.logits_stride;
     float *weight = a.weight + (uint64_t)row * a.chosen;
+    if (a.row_count && row >= *a.row_count) {
+        if (lane < a.chosen)
+            a.expert[(uint64_t)row * a.chosen + lane] = CUDA_NO_ROW;
+        return;
+    }
     for (uint32_t i = 0; i < a.chosen; i++) {
         float best = 0;
         uint32_t expert = NONE;

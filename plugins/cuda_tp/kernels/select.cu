@@ -23,14 +23,14 @@ extern "C" tn_status cuda_select(const cuda_select_args *args, cuda_stream strea
         return TN_E_UNSUPPORTED;
     if (args->columns % words == 0 && args->x_stride % words == 0 && args->out_stride % words == 0 &&
         (reinterpret_cast<uintptr_t>(args->x) | reinterpret_cast<uintptr_t>(args->out)) % 16 == 0)
-        LAUNCH(select_rows, args->count, 256, 0, stream, static_cast<const uint4 *>(args->x), args->row,
+        LAUNCH(select_rows<uint4>, args->count, 256, 0, stream, static_cast<const uint4 *>(args->x), args->row,
                static_cast<uint4 *>(args->out), args->columns / words, args->x_stride / words,
                args->out_stride / words);
     else if (width == 4)
-        LAUNCH(select_rows, args->count, 256, 0, stream, static_cast<const uint32_t *>(args->x), args->row,
+        LAUNCH(select_rows<uint32_t>, args->count, 256, 0, stream, static_cast<const uint32_t *>(args->x), args->row,
                static_cast<uint32_t *>(args->out), args->columns, args->x_stride, args->out_stride);
     else
-        LAUNCH(select_rows, args->count, 256, 0, stream, static_cast<const uint16_t *>(args->x), args->row,
+        LAUNCH(select_rows<uint16_t>, args->count, 256, 0, stream, static_cast<const uint16_t *>(args->x), args->row,
                static_cast<uint16_t *>(args->out), args->columns, args->x_stride, args->out_stride);
     return LAUNCH_STATUS();
 }
@@ -53,6 +53,8 @@ static __global__ void __launch_bounds__(256) permute_columns(cuda_permute_colum
 {
     const bf16 *x = static_cast<const bf16 *>(a.x);
     bf16 *out = static_cast<bf16 *>(a.out) + (uint64_t)blockIdx.x * a.out_stride;
+    if (a.row_count && blockIdx.x >= *a.row_count)
+        return;
     const uint64_t row = a.place_row ? a.place_row[blockIdx.x] : blockIdx.x;
     const uint32_t *perm = a.perm;
 

@@ -1,6 +1,8 @@
 /* cuda_shim.cpp: the fibers under cuda_shim.h. One scheduler per OS thread, so that ranks can run beside each other. */
 #include "shim/cuda_shim.h"
 
+#include <mutex>
+#include <set>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,10 @@ thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace
 {
+
+std::mutex loaded_lock;
+std::set<const void *> loaded; /* kernels; under loaded_lock, and so is: */
+bool expect_loaded;
 
 enum { STACK_BYTES = 256 << 10, LANES = 32, SLOT_BYTES = 64, COPIES_MAX = 512, THREADS_MAX = 1024 };
 
@@ -347,4 +353,23 @@ void shim_copy_wait(unsigned groups_left)
         memset(static_cast<unsigned char *>(c.to) + c.filled, 0, c.bytes - c.filled);
     }
     self->copies = kept;
+}
+
+void shim_expect_loaded(int on)
+{
+    std::lock_guard<std::mutex> guard(loaded_lock);
+    expect_loaded = on != 0;
+    if (!on)
+        loaded.clear();
+}
+
+bool shim_load(const void *kernel, bool only)
+{
+    std::lock_guard<std::mutex> guard(loaded_lock);
+    if (only)
+        loaded.insert(kernel);
+    if (only || !expect_loaded || loaded.count(kernel))
+        return !only;
+    fprintf(stderr, "a kernel is launched that was not loaded before\n");
+    abort();
 }

@@ -55,6 +55,10 @@ void shim_copy_wait(unsigned groups_left);
 typedef void shim_body(void *closure);
 void shim_run(dim3 grid, dim3 block, size_t shared_bytes, shim_body *body, void *closure);
 extern "C" void shim_seed(uint32_t seed); /* of this OS thread's launches */
+/* On: a launch of a kernel that was not loaded since it was off ends the program. */
+extern "C" void shim_expect_loaded(int on);
+/* True: the kernel is to be launched, and not only loaded. */
+bool shim_load(const void *kernel, bool only);
 
 template <class F> static void shim_call(void *closure)
 {
@@ -64,8 +68,12 @@ template <class F> static void shim_launch(dim3 grid, dim3 block, size_t shared_
 {
     shim_run(grid, block, shared_bytes, shim_call<F>, &body);
 }
-#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-    ((void)(stream), shim_launch(grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                     \
+    do {                                                                           \
+        (void)(stream);                                                            \
+        if (shim_load(reinterpret_cast<const void *>(kernel), launch_nothing))     \
+            shim_launch(grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); });  \
+    } while (0)
 #define LAUNCH_STATUS()            TN_OK
 #define SHARED_DYNAMIC(type, name) type *name = static_cast<type *>(shim_dynamic_shared())
 

@@ -56,7 +56,7 @@ typedef struct tn_compile {
     uint32_t max_model_len; /* tokens of one sequence */
     uint32_t kv_dtype;      /* TN_F16, TN_BF16, TN_F32; 0: the backend's choice */
     uint32_t bucket_count;
-    const uint32_t *bucket; /* token counts worth specialising, ascending */
+    const uint32_t *bucket; /* token counts worth specialising, ascending; warmup follows for each */
 } tn_compile;
 TN_SEALED(tn_compile, bucket);
 
@@ -115,7 +115,8 @@ typedef struct tn_batch {
     const float *embed;          /* [token_count * M], read where token is TN_TOKEN_EMBED; or NULL */
     const uint32_t *delta_group; /* [delta_count] page-table changes, applied before the step: */
     const uint32_t *delta_slot;  /*   table[group][slot][index] = page */
-    const uint32_t *delta_index; /*   index counts pages of the sequence: position / page_tokens */
+    const uint32_t *delta_index; /*   index counts pages of the sequence: position / page_tokens; it ascends within */
+                                 /*   group and slot, so that no entry changes twice */
     const uint32_t *delta_page;
     const uint32_t *out_row;  /* [out_count] token rows whose output is wanted, ascending */
     const uint32_t *out_want; /* [out_count] TN_WANT_* */
