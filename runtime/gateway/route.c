@@ -24,7 +24,7 @@ static tn_status take_names(gateway_route *route, tn_error *err)
 static tn_status check_names(const gateway *g, const gateway_route *added, tn_error *err)
 {
     for (const gateway_route *route = g->routes; route; route = route->next)
-        for (const char *const *theirs = route->names; *theirs; theirs++)
+        for (const char *const *theirs = route->names; *theirs && !route->retired; theirs++)
             for (const char *const *ours = added->names; *ours; ours++)
                 if (strcmp(*ours, *theirs) == 0)
                     return tn_fail(err, TN_E_ARGUMENT, "the name %s is taken by the service %s", *ours, route->service);
@@ -90,6 +90,14 @@ void gateway_route_note(gateway_route *route, tn_status status, const char *sent
     route->note_status = status;
     snprintf(route->note, sizeof route->note, "%s", sentence ? sentence : "");
     dispatch_note(route);
+    gateway_unlock(route->gateway);
+}
+
+void gateway_route_retire(gateway_route *route)
+{
+    gateway_lock(route->gateway);
+    route->retired = true;
+    route->gateway->generation++;
     gateway_unlock(route->gateway);
 }
 

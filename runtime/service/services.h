@@ -65,8 +65,9 @@ tn_status service_spec_of_section(const settings *settings, const char *section,
 
 typedef struct services_options {
     const settings
-        *settings;    /* of the daemon: [server], [pool NAME], and what instances take over; outlives services */
-    gateway *gateway; /* borrowed until services_close */
+        *settings;       /* of the daemon: [server], [pool NAME], and what instances take over; outlives services */
+    gateway *gateway;    /* moved: services_close destroys it, when no front end holds an engine of it any more */
+    const char *program; /* that engines are made of; NULL: this one, `tenon` */
 } services_options;
 
 /* Locks the store, adopts what still runs, and ends what belongs to no service. TN_E_AGAIN: another daemon has it. */
@@ -94,8 +95,9 @@ typedef enum service_verb { SERVICE_SUSPEND, SERVICE_RESUME, SERVICE_DELETE } se
  * before they are ended, for suspend and delete. */
 tn_status services_do(services *s, const char *name, service_verb verb, uint32_t drain_s, tn_error *err);
 
-/* Waits until the service is in `state`, or FAILED, or the time is over (TN_E_AGAIN); *ret_service is then its JSON in
- * each case (may be NULL). SERVICE_DELETING: until it is gone, which is TN_OK with *ret_service NULL. */
+/* Waits until the service is in `state` (READY: every instance of the last update), or it, or its update, has failed,
+ * or the time is over (TN_E_AGAIN); *ret_service is then its JSON in each case (may be NULL). SERVICE_DELETING: until
+ * it is gone, which is TN_OK with *ret_service NULL. */
 tn_status services_wait(services *s, const char *name, service_state state, uint32_t timeout_ms, json_t **ret_service,
                         tn_error *err);
 /* {"name", "state", "message", "progress" (0..1 while loading, else null), "restart_count", "exit_code" (null: none;
