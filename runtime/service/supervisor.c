@@ -114,7 +114,9 @@ static void drop_retired(service *service)
     remove_retired(service);
 }
 
-static tn_status add_route(services *s, service *service, const engine_settings *made, tn_error *err)
+/* made: what it is made of. replaced: see gateway_route_options. */
+static tn_status add_route(services *s, const service *service, const engine_settings *made, gateway_route *replaced,
+                           gateway_route **ret_route, tn_error *err)
 {
     route_settings *kept = calloc(1, sizeof *kept);
     if (!kept)
@@ -133,53 +135,85 @@ static tn_status add_route(services *s, service *service, const engine_settings 
         .wake_timeout_ms = (uint32_t)(settings_number(s->settings, "server", "wake_timeout") * 1000),
         .wake = on_wake,
         .ctx = s,
+        .replaces = replaced,
     };
-    service->told[0] = '\0';
-    return gateway_route_add(s->gateway, &options, &service->route, err);
+    return gateway_route_add(s->gateway, &options, ret_route, err);
 }
 
-static tn_status make_route_settings(services *s, service *service, engine_settings *ret_made, tn_error *err)
+static tn_status make_route_settings(services *s, const service *service, engine_settings *ret_made, tn_error *err)
 {
     pool pool;
     ledger_pool devices;
     tn_status status = admission_pool(s, &service->wish, &pool, &devices, err);
-    return status == TN_OK ? engine_settings_make(s->settings, &service->wish, &pool, ENGINE_ROUTE, NULL, ret_made, err)
-                           : status;
+    return status == TN_OK
+               ? engine_settings_make(s->settings, &service->wish, &pool, ENGINE_ROUTE, NULL, ret_made, err)
+               : status;
 }
 
-/* A route that fits the wished generation. One that does not is retired: it serves what it has. */
-static tn_status fit_route(services *s, service *service, tn_error *err)
+static void take_route(service *service, gateway_route *route, engine_settings *made)
 {
-    engine_settings made = {0};
-    tn_status status = make_route_settings(s, service, &made, err);
-    if (status != TN_OK || (service->route && same_route(&made, &service->route_made))) {
-        engine_settings_finish(&made);
-        return status;
-    }
-    if (service->route) {
-        remove_retired(service);
-        gateway_route_retire(service->route);
-        service->retired = service->route;
-        service->route = NULL;
-    }
-    status = add_route(s, service, &made, err);
+    service->route = route;
+    service->told[0] = '\0';
     engine_settings_finish(&service->route_made);
-    if (status == TN_OK)
-        service->route_made = made;
-    else
-        engine_settings_finish(&made);
-    return status;
+    service->route_made = *made;
+    *made = (engine_settings){.count = 0};
 }
 
 /* The door is there before the first instance is, so that requests wait instead of failing. */
 static void open_route(services *s, service *service, uint64_t now)
 {
     tn_error err = TN_ERROR_INIT;
+    engine_settings made = {.count = 0};
+    gateway_route *route;
     if (service->route || now < service->route_retry_ms || service->wish.deleting)
         return;
     service->route_retry_ms = now + RETRY_MS;
-    if (fit_route(s, service, &err) != TN_OK)
+    tn_status status = make_route_settings(s, service, &made, &err);
+    if (status == TN_OK)
+        status = add_route(s, service, &made, NULL, &route, &err);
+    if (status == TN_OK)
+        take_route(service, route, &made);
+    else
         snprintf(service->trouble, sizeof service->trouble, "%s", err.msg);
+    engine_settings_finish(&made);
+}
+
+/* The first instance of a generation that needs another route: that takes the place of the old one, which goes on serving
+ * what it has, in one step. */
+static tn_status replace_route(services *s, service *service, engine_instance *instance, engine_settings *made,
+                               tn_error *err)
+{
+    gateway_route *route;
+    tn_status status = add_route(s, service, made, service->route, &route, err);
+    if (status != TN_OK)
+        return status;
+    status = gateway_attach(route, id_of(instance), instance->process.socket, err);
+    if (status != TN_OK) {
+        gateway_route_remove(route);
+        return status;
+    }
+    remove_retired(service);
+    gateway_route_replace(service->route, route);
+    service->retired = service->route;
+    take_route(service, route, made);
+    return TN_OK;
+}
+
+static tn_status attach(services *s, service *service, engine_instance *instance, uint64_t now, tn_error *err)
+{
+    engine_settings made = {.count = 0};
+    if (now < instance->attach_ms || !service->route)
+        return TN_E_AGAIN;
+    instance->attach_ms = now + RETRY_MS;
+    tn_status status = is_fresh(service, instance) ? make_route_settings(s, service, &made, err) : TN_OK;
+    if (status == TN_OK && is_fresh(service, instance) && !same_route(&made, &service->route_made))
+        status = replace_route(s, service, instance, &made, err);
+    else if (status == TN_OK)
+        status = gateway_attach(service->route, id_of(instance), instance->process.socket, err);
+    if (status == TN_OK)
+        instance->route = service->route;
+    engine_settings_finish(&made);
+    return status;
 }
 
 static void detach(engine_instance *instance)
@@ -187,23 +221,6 @@ static void detach(engine_instance *instance)
     if (instance->route)
         gateway_detach(instance->route, id_of(instance));
     instance->route = NULL;
-}
-
-static tn_status attach(services *s, service *service, engine_instance *instance, uint64_t now, tn_error *err)
-{
-    if (now < instance->attach_ms)
-        return TN_E_AGAIN;
-    instance->attach_ms = now + RETRY_MS;
-    gateway_route *route = service->route;
-    tn_status status = TN_OK;
-    if (is_fresh(service, instance) || !route)
-        status = fit_route(s, service, err);
-    route = status == TN_OK ? service->route : NULL;
-    if (route)
-        status = gateway_attach(route, id_of(instance), instance->process.socket, err);
-    if (status == TN_OK)
-        instance->route = route;
-    return status;
 }
 
 /* ---- seeing ---- */
@@ -613,6 +630,7 @@ static bool look_after(services *s, service *service)
         settle_update(s, service);
         if (answer.count == 0 && wish == service->wish.generation)
             break;
+        pthread_cond_broadcast(&s->changed);
     }
     tell(s, service, shown_state(service, answer.state), view.now_ms);
     return false;
