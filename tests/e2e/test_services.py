@@ -341,30 +341,46 @@ def test_five_failures_are_enough():
         shutil.copy(TINY, copy)
         d.do("resume", name="chat")
         d.wait("chat", "READY")
-        killed = set()
-        while d.show("chat")["state"] != "FAILED":
-            for pid in serving(d.store):
-                killed.add(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        killed = kill_until(d, "chat", lambda service: service["state"] == "FAILED")
         service = d.show("chat")
-        assert len(killed) == 5 and service["exit_code"] == -9 and "signal 9" in service["message"], (killed, service)
+        assert killed == 5 and service["exit_code"] == -9 and "signal 9" in service["message"], (killed, service)
         assert d.do("pools")[0]["devices"][0]["reserved_bytes"] == 0
+
+
+def kill_until(d, name, done):
+    """Kills engines as they come; returns how many."""
+    killed = set()
+    end = time.time() + 60 * SLOW
+    while not done(d.show(name)):
+        assert time.time() < end, d.show(name)
+        for pid in serving(d.store):
+            killed.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return len(killed)
 
 
 def test_failed_update_leaves_what_was():
     with driver() as d:
-        copy = os.path.join(d.store, "..", "model.gguf")
-        shutil.copy(TINY, copy)
         d.create("chat", min=1)
-        d.wait("chat", "READY")
-        d.do("update", spec={"name": "chat", "model": os.path.abspath(copy), "settings": ["chat_template=/nowhere"]})
-        service = d.wait("chat", "READY")
-        assert service["state"] == "DEGRADED" and "nowhere" in service["message"], service
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        refused = d.do("update", ARGUMENT, spec={"name": "chat", "settings": ["chat_template=/nowhere"]})
+        assert "nowhere" in refused["message"] and d.show("chat")["generation"] == 1
+        copy = os.path.abspath(os.path.join(d.store, "..", "model.gguf"))
+        for _ in range(10):  # the engine may have opened the file before it is gone
+            pid = d.show("chat")["instances"][0]["pid"]
+            shutil.copy(TINY, copy)
+            d.do("update", spec={"name": "chat", "model": copy})
+            os.unlink(copy)
+            service = d.wait("chat", "READY")
+            if service["state"] == "DEGRADED":
+                break
+        assert service["state"] == "DEGRADED" and "model.gguf" in service["message"], service
+        wait_for("only the old one is left", lambda: serving(d.store) == [pid])
         assert d.do("ask", name="chat") == 8
-        d.do("update", spec={"name": "chat", "settings": []})
-        assert d.wait("chat", "READY")["state"] == "READY"
+        d.do("update", spec={"name": "chat", "model": TINY, "settings": ["max_model_len=192"]})
+        assert d.wait("chat", "READY")["state"] == "READY" and d.do("ask", name="chat") == 8
 
 
 # ---- crashes ----
