@@ -158,8 +158,9 @@ static tn_status adopt(services *s, const char *id, tn_error *err)
     if (process.record.restart_count > service->restart_count)
         service->restart_count = process.record.restart_count;
     uint64_t now = clock_now_ms();
-    service->instances[service->count++] =
-        (engine_instance){.process = process, .phase = INSTANCE_LOADING, .since_ms = now, .heard_ms = now};
+    engine_instance *instance = &service->instances[service->count++];
+    *instance = (engine_instance){.process = process, .phase = INSTANCE_LOADING, .since_ms = now, .heard_ms = now};
+    engine_process_status(&process, &instance->status);
     return TN_OK;
 }
 
