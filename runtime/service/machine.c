@@ -186,6 +186,15 @@ static void send_away(const machine_view *view, bool fresh, uint32_t surplus, ma
     }
 }
 
+static bool is_sent_away(const machine_answer *answer, uint32_t index)
+{
+    for (uint32_t i = 0; i < answer->count; i++)
+        if (answer->actions[i].instance == index &&
+            (answer->actions[i].act == MACHINE_STOP || answer->actions[i].act == MACHINE_DRAIN))
+            return true;
+    return false;
+}
+
 static uint32_t excess(uint32_t have, uint32_t need)
 {
     return have > need ? have - need : 0;
@@ -251,10 +260,10 @@ void machine_step(machine *machine, const machine_view *view, machine_answer *re
         machine->failures = 0;
         return;
     }
-    for (uint32_t i = 0; i < view->count; i++)
-        if (!view->instances[i].exited)
-            watch(view, i, ret_answer);
     replace(machine, view, &tally, desired(machine, view, &tally), ret_answer);
+    for (uint32_t i = 0; i < view->count; i++)
+        if (!view->instances[i].exited && !is_sent_away(ret_answer, i))
+            watch(view, i, ret_answer);
     if (wants_any(view) && is_idle(machine, view, &tally))
         want(ret_answer, MACHINE_SUSPEND, 0);
     if (view->deleting && tally.present == 0)

@@ -2,11 +2,12 @@
  *
  *   service_driver FILE.ini PROGRAM
  *
- * {"do": "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale" (name, min, max) | "suspend", "resume",
- * "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" | "pools" | "logs" (name, since) |
- * "ask" (name, tokens): one request through the gateway | "load" (name, threads, tokens) and "unload": requests without
- * end, and what became of them | "section" (name): the spec of [service NAME], created or updated | "descriptors".
- * The answer: {"status", "message", "code", "result"}. At the end of its input it closes and leaves engines running.
+ * {"do": "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale" (name, min, max) | "suspend",
+ * "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" | "pools" | "logs" (name, since)
+ * | "ask" (name, tokens): one request through the gateway | "load" (name, threads, tokens) and "unload": requests
+ * without end, and what became of them | "section" (name): the spec of [service NAME], created or updated |
+ * "descriptors". The answer: {"status", "message", "code", "result"}. At the end of its input it closes and leaves
+ * engines running.
  */
 #include "gateway/gateway.h"
 #include "service/services.h"
@@ -164,8 +165,8 @@ static service_spec spec_of(const json_t *object, const char **sets, bool change
 static bool add_line(void *ctx, const char *instance, uint64_t time_ms, const char *text, size_t bytes)
 {
     if (text)
-        json_array_append_new(ctx, json_pack("{s:s, s:I, s:s%}", "instance", instance, "time", (json_int_t)time_ms,
-                                             "text", text, bytes));
+        json_array_append_new(
+            ctx, json_pack("{s:s, s:I, s:s%}", "instance", instance, "time", (json_int_t)time_ms, "text", text, bytes));
     return true;
 }
 
@@ -208,7 +209,7 @@ static tn_status change(const json_t *command, const char *what, json_t **ret_re
                               number_of(command, "max", SERVICE_UNCHANGED), err);
     if (strcmp(what, "section") == 0)
         return section(name, err);
-    service_verb verb = strcmp(what, "suspend") == 0   ? SERVICE_SUSPEND
+    service_verb verb = strcmp(what, "suspend") == 0  ? SERVICE_SUSPEND
                         : strcmp(what, "resume") == 0 ? SERVICE_RESUME
                                                       : SERVICE_DELETE;
     return services_do(all, name, verb, number_of(command, "drain", 10), err);
@@ -235,8 +236,9 @@ static tn_status look(const json_t *command, const char *what, json_t **ret_resu
     else if (strcmp(what, "load") == 0)
         start_load(name, number_of(command, "threads", 1), number_of(command, "tokens", 8));
     else if (strcmp(what, "logs") == 0) {
-        const log_sink sink = {*ret_result = json_array(), add_line};
-        return services_logs(all, name, text_of(command, "instance"), number_of(command, "since", 0), false, &sink, err);
+        const log_sink sink = { *ret_result = json_array(), add_line};
+        return services_logs(all, name, text_of(command, "instance"), number_of(command, "since", 0), false, &sink,
+                             err);
     } else if (strcmp(what, "ask") == 0) {
         answer one = ask(name, number_of(command, "tokens", 8));
         *ret_result = json_integer((json_int_t)one.tokens);
