@@ -204,20 +204,10 @@ static uint32_t excess(uint32_t have, uint32_t need)
 static void replace(const machine *machine, const machine_view *view, const tally *tally, uint32_t count,
                     machine_answer *answer)
 {
-    bool may_start = !view->update_failed && view->now_ms >= machine->retry_ms;
-    if (count == 0 || !view->update_failed)
-        send_away(view, true, excess(tally->fresh, count), answer);
-    else
-        send_away(view, true, tally->fresh, answer);
-    if (count == 0)
-        send_away(view, false, tally->stale, answer);
-    else if (view->update_failed)
-        send_away(view, false, excess(tally->stale, count), answer);
-    else if (tally->stale > 0) {
-        uint32_t surplus = excess(tally->fresh_ready + tally->stale, count);
-        send_away(view, false, surplus < tally->stale ? surplus : tally->stale, answer);
-    }
-    if (tally->fresh < count && tally->fresh + tally->stale <= count && may_start)
+    uint32_t surplus = excess(tally->fresh_ready + tally->stale, count);
+    send_away(view, true, excess(tally->fresh, count), answer);
+    send_away(view, false, surplus < tally->stale ? surplus : tally->stale, answer);
+    if (tally->fresh < count && tally->fresh + tally->stale <= count && view->now_ms >= machine->retry_ms)
         want(answer, MACHINE_START, 0);
 }
 
@@ -255,8 +245,8 @@ void machine_step(machine *machine, const machine_view *view, machine_answer *re
     if (!wants_any(view)) {
         machine->failures = 0;
         machine->retry_ms = 0;
-    } else if (machine->failures >= MACHINE_FAILURES_MAX || (view->update_failed && tally.fresh + tally.stale == 0)) {
-        want(ret_answer, tally.stale && !view->update_failed ? MACHINE_GIVE_UP_UPDATE : MACHINE_GIVE_UP, 0);
+    } else if (machine->failures >= MACHINE_FAILURES_MAX) {
+        want(ret_answer, tally.stale ? MACHINE_GIVE_UP_UPDATE : MACHINE_GIVE_UP, 0);
         machine->failures = 0;
         return;
     }

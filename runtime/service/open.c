@@ -124,8 +124,9 @@ static void lease_again(services *s)
 {
     tn_error err = TN_ERROR_INIT;
     for (uint32_t i = 0; i < s->count; i++)
-        if (!s->all[i]->wish.deleting && admission_lease(s, &s->all[i]->wish, &err) != TN_OK)
-            fprintf(stderr, "warning service %s: %s\n", s->all[i]->wish.name, err.msg);
+        for (const wish *wish = &s->all[i]->wish; wish && !wish->deleting; wish = wish->before)
+            if (admission_lease(s, wish, &err) != TN_OK)
+                fprintf(stderr, "warning service %s: %s\n", wish->name, err.msg);
 }
 
 /* ---- engines ---- */

@@ -217,7 +217,7 @@ tn_status services_create(services *s, const service_spec *spec, bool replace, b
         wish_finish(&wish);
         return update(s, spec->name, spec, dry_run, ret_plan, err);
     }
-    wish.generation = 1;
+    wish.generation = wish.generation_last = 1;
     wish.created_ms = calendar_ms();
     if (status == TN_OK)
         status = prepare(s, &wish, true, &plan, err);
@@ -295,6 +295,16 @@ static tn_status put_wish(services *s, service *service, wish *fresh, tn_error *
     return TN_OK;
 }
 
+/* What the instances that run now are, as long as there are any: what came up last, not an update that has not. */
+static tn_status keep_before(const service *service, wish *fresh, tn_error *err)
+{
+    const wish *serves = service->wish.before ? service->wish.before : &service->wish;
+    if (service->count == 0)
+        return TN_OK;
+    fresh->before = calloc(1, sizeof *fresh);
+    return fresh->before ? wish_copy(serves, fresh->before, err) : tn_fail(err, TN_E_MEMORY, "a service");
+}
+
 static tn_status put_generation(services *s, service *service, wish *fresh, bool dry_run, json_t *plan, tn_error *err)
 {
     tn_status status = strcmp(fresh->pool, service->wish.pool) ? admission_count(s, fresh, err) : TN_OK;
@@ -302,19 +312,36 @@ static tn_status put_generation(services *s, service *service, wish *fresh, bool
         status = reserve_beside(s, service, fresh, dry_run, plan, err);
     if (status != TN_OK || dry_run)
         return status;
-    fresh->generation = service->wish.generation + 1;
+    fresh->generation = fresh->generation_last = service->wish.generation_last + 1;
     fresh->suspended = service->wish.suspended;
     fresh->failure = (wish_failure){.failed = false};
-    if (!digest_equal(&fresh->digest, &service->wish.digest)) {
-        if (service->wish.previous.hex[0]) { /* two updates at once: what is between them has not come up */
-            wish between = {.digest = service->wish.previous};
-            memcpy(between.name, fresh->name, sizeof between.name);
-            admission_release(s, &between);
-        }
-        fresh->previous = service->wish.digest;
-        status = admission_lease(s, fresh, err);
+    status = admission_lease(s, fresh, err);
+    if (status == TN_OK)
+        status = keep_before(service, fresh, err);
+    if (status != TN_OK)
+        return status;
+    wish between = {.digest = service->wish.digest};
+    memcpy(between.name, fresh->name, sizeof between.name);
+    status = put_wish(s, service, fresh, err);
+    const wish *kept = service->wish.before;
+    if (status == TN_OK && !digest_equal(&between.digest, &service->wish.digest) &&
+        (!kept || !digest_equal(&between.digest, &kept->digest)))
+        admission_release(s, &between);
+    return status;
+}
+
+/* Numbers alone: an update that runs goes on. */
+static tn_status put_counts(services *s, service *service, wish *fresh, tn_error *err)
+{
+    struct wish *before = service->wish.before;
+    fresh->before = before;
+    service->wish.before = NULL;
+    tn_status status = put_wish(s, service, fresh, err);
+    if (status != TN_OK) {
+        service->wish.before = before;
+        fresh->before = NULL;
     }
-    return status == TN_OK ? put_wish(s, service, fresh, err) : status;
+    return status;
 }
 
 /* fresh: what is wished for from now on, made from generation `base`. */
@@ -327,10 +354,11 @@ static tn_status apply(services *s, wish *fresh, uint32_t base, bool dry_run, js
     if (service->wish.generation != base)
         return tn_fail(err, TN_E_AGAIN, "service %s was updated by somebody else meanwhile; look at it, and try again",
                        fresh->name);
-    if (!same_engine(fresh, &service->wish) || service->wish.failure.failed || service->wish.failure.update_failed)
+    if (!same_engine(fresh, &service->wish) || service->wish.failure.failed)
         return put_generation(s, service, fresh, dry_run, plan, err);
     fresh->suspended = service->wish.suspended;
-    return dry_run ? TN_OK : put_wish(s, service, fresh, err);
+    fresh->failure = (wish_failure){.failed = false};
+    return dry_run ? TN_OK : put_counts(s, service, fresh, err);
 }
 
 static tn_status update(services *s, const char *name, const service_spec *changes, bool dry_run, json_t **ret_plan,
@@ -352,7 +380,7 @@ static tn_status update(services *s, const char *name, const service_spec *chang
     /* A name of the registry may mean another version by now: that is asked anew only if it was given anew. */
     if (status == TN_OK && changes->model)
         status = admission_find_model(s, &fresh, err);
-    if (status == TN_OK && (!same_engine(&fresh, &old) || old.failure.failed || old.failure.update_failed))
+    if (status == TN_OK && (!same_engine(&fresh, &old) || old.failure.failed))
         status = prepare(s, &fresh, false, &plan, err);
     if (status == TN_OK) {
         pthread_mutex_lock(&s->mutex);
@@ -385,7 +413,7 @@ tn_status services_scale(services *s, const char *name, uint32_t min, uint32_t m
     if (status == TN_OK)
         status = wish_take(&fresh, &changes, err);
     if (status == TN_OK)
-        status = put_wish(s, service, &fresh, err);
+        status = put_counts(s, service, &fresh, err);
     pthread_mutex_unlock(&s->mutex);
     wish_finish(&fresh);
     return status;

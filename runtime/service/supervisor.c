@@ -140,14 +140,21 @@ static tn_status add_route(services *s, const service *service, const engine_set
     return gateway_route_add(s->gateway, &options, ret_route, err);
 }
 
-static tn_status make_route_settings(services *s, const service *service, engine_settings *ret_made, tn_error *err)
+static tn_status make_route_settings(services *s, const wish *wish, engine_settings *ret_made, tn_error *err)
 {
     pool pool;
     ledger_pool devices;
-    tn_status status = admission_pool(s, &service->wish, &pool, &devices, err);
-    return status == TN_OK
-               ? engine_settings_make(s->settings, &service->wish, &pool, ENGINE_ROUTE, NULL, ret_made, err)
-               : status;
+    tn_status status = admission_pool(s, wish, &pool, &devices, err);
+    return status == TN_OK ? engine_settings_make(s->settings, wish, &pool, ENGINE_ROUTE, NULL, ret_made, err) : status;
+}
+
+/* What the instances run that are there before an update is done. */
+static const wish *served_wish(const service *service)
+{
+    for (uint32_t i = 0; i < service->count; i++)
+        if (!is_fresh(service, &service->instances[i]) && service->wish.before)
+            return service->wish.before;
+    return &service->wish;
 }
 
 static void take_route(service *service, gateway_route *route, engine_settings *made)
@@ -168,7 +175,7 @@ static void open_route(services *s, service *service, uint64_t now)
     if (service->route || now < service->route_retry_ms || service->wish.deleting)
         return;
     service->route_retry_ms = now + RETRY_MS;
-    tn_status status = make_route_settings(s, service, &made, &err);
+    tn_status status = make_route_settings(s, served_wish(service), &made, &err);
     if (status == TN_OK)
         status = add_route(s, service, &made, NULL, &route, &err);
     if (status == TN_OK)
@@ -178,8 +185,8 @@ static void open_route(services *s, service *service, uint64_t now)
     engine_settings_finish(&made);
 }
 
-/* The first instance of a generation that needs another route: that takes the place of the old one, which goes on serving
- * what it has, in one step. */
+/* The first instance of a generation that needs another route: that takes the place of the old one, which goes on
+ * serving what it has, in one step. */
 static tn_status replace_route(services *s, service *service, engine_instance *instance, engine_settings *made,
                                tn_error *err)
 {
@@ -205,7 +212,7 @@ static tn_status attach(services *s, service *service, engine_instance *instance
     if (now < instance->attach_ms || !service->route)
         return TN_E_AGAIN;
     instance->attach_ms = now + RETRY_MS;
-    tn_status status = is_fresh(service, instance) ? make_route_settings(s, service, &made, err) : TN_OK;
+    tn_status status = is_fresh(service, instance) ? make_route_settings(s, &service->wish, &made, err) : TN_OK;
     if (status == TN_OK && is_fresh(service, instance) && !same_route(&made, &service->route_made))
         status = replace_route(s, service, instance, &made, err);
     else if (status == TN_OK)
@@ -448,11 +455,54 @@ static void forget(services *s, service *service, engine_instance *instance, boo
     instance->forgotten = true;
 }
 
+/* Another generation than the wished one is no longer needed: nor need the registry keep what it ran. */
+static void forget_wish(const services *s, const wish *kept, wish *gone)
+{
+    if (!digest_equal(&gone->digest, &kept->digest))
+        admission_release(s, gone);
+    wish_finish(gone);
+    free(gone);
+}
+
+/* Where some of the failed generation had come up, the route is theirs, and what was before has its own. */
+static void take_route_back(services *s, service *service)
+{
+    engine_settings made = {.count = 0};
+    gateway_route *failed = service->route;
+    if (!service->retired || make_route_settings(s, &service->wish, &made, NULL) != TN_OK)
+        return;
+    gateway_route_replace(failed, service->retired);
+    take_route(service, service->retired, &made);
+    service->retired = failed;
+}
+
+/* What was wished for before the update, with what was asked of it meanwhile. */
+static bool take_back(services *s, service *service)
+{
+    wish *failed = malloc(sizeof *failed), *before = service->wish.before;
+    if (!failed || !before) {
+        free(failed);
+        return false;
+    }
+    *failed = service->wish;
+    failed->before = NULL;
+    service->wish = *before;
+    free(before);
+    service->wish.generation_last = failed->generation_last;
+    service->wish.suspended = failed->suspended;
+    service->wish.deleting = failed->deleting;
+    service->wish.drain_s = failed->drain_s;
+    forget_wish(s, &service->wish, failed);
+    take_route_back(s, service);
+    return true;
+}
+
 static void give_up(services *s, service *service, bool update_only)
 {
+    bool taken_back = update_only && take_back(s, service);
     wish_failure *failure = &service->wish.failure;
-    *failure = (wish_failure){.failed = !update_only,
-                              .update_failed = update_only,
+    *failure = (wish_failure){.failed = !taken_back,
+                              .update_failed = taken_back,
                               .has_exit_code = service->has_exit_code,
                               .exit_code = service->exit_code,
                               .needed_bytes = service->needed_bytes,
@@ -460,7 +510,8 @@ static void give_up(services *s, service *service, bool update_only)
     snprintf(failure->message, sizeof failure->message, "%s", service->ended);
     ledger_release(&s->ledger, service->wish.name, "");
     services_write(s, service, NULL);
-    fprintf(stderr, "service %s: given up: %s\n", service->wish.name, failure->message);
+    fprintf(stderr, "service %s: %s given up: %s\n", service->wish.name, taken_back ? "an update was" : "it was",
+            failure->message);
 }
 
 static void suspend_idle(services *s, service *service)
@@ -478,10 +529,9 @@ static bool remove_service(services *s, service *service)
     char log[PATH_MAX];
     snprintf(log, sizeof log, "%s/%s", s->logs_folder, service->wish.name);
     unlink(log);
-    wish before = {.digest = service->wish.previous};
-    memcpy(before.name, service->wish.name, sizeof before.name);
     admission_release(s, &service->wish);
-    admission_release(s, &before);
+    if (service->wish.before)
+        admission_release(s, service->wish.before);
     if (wish_remove(&service->wish, s->services_folder, NULL) != TN_OK)
         return false;
     remove_retired(service);
@@ -559,20 +609,20 @@ static void drop_forgotten(service *service)
 
 /* ---- a service ---- */
 
-/* When nothing of the generation before is left, the registry need not keep it. */
+/* An update is done when nothing of the generation before is left. */
 static void settle_update(services *s, service *service)
 {
-    if (!service->wish.previous.hex[0] || service->wish.failure.update_failed)
-        return;
+    wish *before = service->wish.before;
     for (uint32_t i = 0; i < service->count; i++)
         if (!is_fresh(service, &service->instances[i]))
             return;
-    wish before = {.digest = service->wish.previous};
-    memcpy(before.name, service->wish.name, sizeof before.name);
-    if (!digest_equal(&before.digest, &service->wish.digest))
-        admission_release(s, &before);
-    service->wish.previous = (digest){{0}};
-    services_write(s, service, NULL);
+    if (!before)
+        return;
+    service->wish.before = NULL;
+    if (services_write(s, service, NULL) == TN_OK)
+        forget_wish(s, &service->wish, before);
+    else
+        service->wish.before = before;
 }
 
 static void resume_if_asked(services *s, service *service)

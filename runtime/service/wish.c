@@ -34,7 +34,7 @@ static bool may_be_set(const char *section, const char *key)
     static const char *const own[] = {"server", "frontend", "plugins",         "registry",
                                       "roi",    "group",    "socket_frontend", "http_frontend"};
     static const char *const own_keys[] = {"model.path", "backend.plugin", "backend.tensor_parallel_size"};
-    char full[96];
+    char full[256];
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(section, own[i]) == 0)
             return false;
@@ -206,6 +206,7 @@ tn_status wish_copy(const wish *from, wish *ret_copy, tn_error *err)
     copy.model = strdup(from->model);
     copy.path = strdup(from->path ? from->path : "");
     copy.sets = calloc(SERVICE_SETS_MAX + 1, sizeof *copy.sets);
+    copy.before = NULL;
     bool whole = copy.model && copy.path && copy.sets;
     for (uint32_t i = 0; whole && from->sets[i]; i++)
         whole = (copy.sets[i] = strdup(from->sets[i])) != NULL;
@@ -222,6 +223,9 @@ void wish_finish(wish *wish)
     free(wish->model);
     free(wish->path);
     free_texts(wish->sets);
+    if (wish->before)
+        wish_finish(wish->before);
+    free(wish->before);
     *wish = (struct wish){0};
 }
 
@@ -269,7 +273,6 @@ static json_t *wish_json(const wish *wish)
     json_object_set_new(object, "model", json_string(wish->model));
     json_object_set_new(object, "path", json_string(wish->path));
     json_object_set_new(object, "digest", wish->digest.hex[0] ? json_string(wish->digest.hex) : json_null());
-    json_object_set_new(object, "previous", wish->previous.hex[0] ? json_string(wish->previous.hex) : json_null());
     json_object_set_new(object, "pool", json_string(wish->pool));
     json_object_set_new(object, "gpus", number(wish->gpus));
     json_object_set_new(object, "min", number(wish->min));
@@ -277,12 +280,14 @@ static json_t *wish_json(const wish *wish)
     json_object_set_new(object, "autosuspend", number(wish->autosuspend_s));
     json_object_set_new(object, "settings", sets);
     json_object_set_new(object, "generation", number(wish->generation));
+    json_object_set_new(object, "generation_last", number(wish->generation_last));
     json_object_set_new(object, "suspended", json_boolean(wish->suspended));
     json_object_set_new(object, "deleting", json_boolean(wish->deleting));
     json_object_set_new(object, "drain", number(wish->drain_s));
     json_object_set_new(object, "created", number(wish->created_ms));
     json_object_set_new(object, "plan", plan_json(&wish->plan));
     json_object_set_new(object, "failure", failure_json(&wish->failure));
+    json_object_set_new(object, "before", wish->before ? wish_json(wish->before) : json_null());
     return object;
 }
 
@@ -320,9 +325,9 @@ tn_status wish_remove(const wish *wish, const char *folder, tn_error *err)
 /* ---- and back ---- */
 
 typedef struct wish_texts {
-    const char *name, *model, *path, *digest, *previous, *pool, *message;
+    const char *name, *model, *path, *digest, *pool, *message;
     json_t *sets, *exit_code;
-    json_int_t gpus, min, max, autosuspend, generation, drain, created;
+    json_int_t gpus, min, max, autosuspend, generation, generation_last, drain, created;
     json_int_t device_bytes, kv_bytes, total_bytes, world, devices, len, seqs, batched, needed, had;
     int suspended, deleting, failed, update_failed;
 } wish_texts;
@@ -330,13 +335,13 @@ typedef struct wish_texts {
 static tn_status read_fields(const char *path, json_t *root, wish_texts *t, tn_error *err)
 {
     json_error_t at;
-    json_t *digest, *previous;
+    json_t *digest;
     int bad = json_unpack_ex(root, &at, 0,
-                             "{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:b, s:I, s:I,"
+                             "{s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:b, s:b, s:I, s:I,"
                              " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:b, s:b, s:o, s:I, s:I, s:s}}",
-                             "name", &t->name, "model", &t->model, "path", &t->path, "digest", &digest, "previous",
-                             &previous, "pool", &t->pool, "gpus", &t->gpus, "min", &t->min, "max", &t->max,
-                             "autosuspend", &t->autosuspend, "settings", &t->sets, "generation", &t->generation,
+                             "name", &t->name, "model", &t->model, "path", &t->path, "digest", &digest, "pool",
+                             &t->pool, "gpus", &t->gpus, "min", &t->min, "max", &t->max, "autosuspend", &t->autosuspend,
+                             "settings", &t->sets, "generation", &t->generation, "generation_last", &t->generation_last,
                              "suspended", &t->suspended, "deleting", &t->deleting, "drain", &t->drain, "created",
                              &t->created, "plan", "device_bytes", &t->device_bytes, "kv_bytes", &t->kv_bytes,
                              "total_bytes", &t->total_bytes, "world", &t->world, "pool_devices", &t->devices,
@@ -347,7 +352,6 @@ static tn_status read_fields(const char *path, json_t *root, wish_texts *t, tn_e
         return tn_fail(err, TN_E_CORRUPT, "%.200s: %s; restore the file, or remove it and create the service again",
                        path, at.text);
     t->digest = json_string_value(digest);
-    t->previous = json_string_value(previous);
     return TN_OK;
 }
 
@@ -367,8 +371,7 @@ static tn_status take_fields(const char *path, const wish_texts *t, wish *wish, 
                                .sets = sets};
     tn_error reason = TN_ERROR_INIT;
     tn_status status = wish_take(wish, &spec, &reason);
-    if (status == TN_OK && ((t->digest && !digest_parse(t->digest, &wish->digest)) ||
-                            (t->previous && !digest_parse(t->previous, &wish->previous))))
+    if (status == TN_OK && t->digest && !digest_parse(t->digest, &wish->digest))
         status = tn_fail(&reason, TN_E_CORRUPT, "digest: it is no SHA-256");
     wish->path = status == TN_OK ? strdup(t->path) : NULL;
     if (status == TN_OK && !wish->path)
@@ -376,6 +379,7 @@ static tn_status take_fields(const char *path, const wish_texts *t, wish *wish, 
     if (status != TN_OK)
         return tn_fail(err, status, "%.200s: %.280s", path, reason.msg);
     wish->generation = (uint32_t)t->generation;
+    wish->generation_last = (uint32_t)t->generation_last;
     wish->suspended = t->suspended;
     wish->deleting = t->deleting;
     wish->drain_s = (uint32_t)t->drain;
@@ -398,22 +402,35 @@ static tn_status take_fields(const char *path, const wish_texts *t, wish *wish, 
     return TN_OK;
 }
 
+static tn_status read_object(const char *path, json_t *object, wish *ret_wish, tn_error *err)
+{
+    wish_texts texts = {0};
+    *ret_wish = (wish){0};
+    tn_status status = read_fields(path, object, &texts, err);
+    if (status == TN_OK)
+        status = take_fields(path, &texts, ret_wish, err);
+    if (status != TN_OK)
+        wish_finish(ret_wish);
+    return status;
+}
+
 tn_status wish_read(const char *folder, const char *file_name, wish *ret_wish, tn_error *err)
 {
     char path[PATH_MAX];
     json_error_t at;
-    wish_texts texts = {0};
     snprintf(path, sizeof path, "%s/%s", folder, file_name);
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &at);
     if (!root)
         return tn_fail(err, TN_E_CORRUPT, "%.200s: %s; restore the file, or remove it and create the service again",
                        path, at.text);
-    *ret_wish = (wish){0};
-    tn_status status = read_fields(path, root, &texts, err);
-    if (status == TN_OK)
-        status = take_fields(path, &texts, ret_wish, err);
-    if (status != TN_OK)
-        wish_finish(ret_wish);
+    tn_status status = read_object(path, root, ret_wish, err);
+    json_t *before = json_object_get(root, "before");
+    if (status == TN_OK && json_is_object(before)) {
+        status = (ret_wish->before = calloc(1, sizeof *ret_wish)) ? read_object(path, before, ret_wish->before, err)
+                                                                  : tn_fail(err, TN_E_MEMORY, "a service");
+        if (status != TN_OK)
+            wish_finish(ret_wish);
+    }
     json_decref(root);
     return status;
 }

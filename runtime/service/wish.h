@@ -20,7 +20,7 @@ typedef struct engine_plan {
 
 typedef struct wish_failure {
     bool failed;        /* given up */
-    bool update_failed; /* given up on this generation; one before still serves */
+    bool update_failed; /* the last update was given up, and taken back */
     bool has_exit_code;
     int32_t exit_code; /* -N: signal N */
     uint64_t needed_bytes, had_bytes;
@@ -33,16 +33,15 @@ typedef struct wish {
     char *model;   /* owned: as it was asked for */
     char *path;    /* owned: where it lies */
     digest digest; /* of the registry's version; empty: a path */
-    digest
-        previous; /* what instances of the generation before run, and the registry is to keep for them; empty: none */
     uint32_t gpus, min, max, autosuspend_s;
-    char **sets; /* owned, NULL-terminated: "section.key=value" */
-    uint32_t generation;
+    char **sets;                          /* owned, NULL-terminated: "section.key=value" */
+    uint32_t generation, generation_last; /* of the settings that are wished for; the highest there was */
     bool suspended, deleting;
     uint32_t drain_s; /* of the last suspend or delete */
     uint64_t created_ms;
     engine_plan plan;
     wish_failure failure;
+    struct wish *before; /* owned: wished for again if the update fails; has none itself. NULL: no update runs */
 } wish;
 
 /* Takes the spec's own fields into a zeroed wish, after checking them: TN_E_ARGUMENT names the field. Unchanged fields

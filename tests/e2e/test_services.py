@@ -379,8 +379,33 @@ def test_failed_update_leaves_what_was():
         assert service["state"] == "DEGRADED" and "model.gguf" in service["message"], service
         wait_for("only the old one is left", lambda: serving(d.store) == [pid])
         assert d.do("ask", name="chat") == 8
-        d.do("update", spec={"name": "chat", "model": TINY, "settings": ["max_model_len=192"]})
+        assert service["model"] == TINY and service["generation"] == 1, service
+        d.kill()
+        d.start()
+        assert d.wait("chat", "DEGRADED")["instances"][0]["pid"] == pid and d.do("ask", name="chat") == 8
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=192"]})
         assert d.wait("chat", "READY")["state"] == "READY" and d.do("ask", name="chat") == 8
+
+
+def test_update_that_half_came_up_is_taken_back():
+    """Two instances; one of the new generation comes up and takes the route over, then all that are new are killed."""
+    with driver() as d:
+        d.create("chat", min=2, max=2)
+        wait_for("both are ready", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        first = {instance["pid"] for instance in d.show("chat")["instances"]}
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
+        wait_for("one is of the new generation", lambda: any(i["generation"] == 2 and i["state"] == "READY" for i in d.show("chat")["instances"]))
+        end = time.time() + 60 * SLOW
+        while d.show("chat")["generation"] == 2 and time.time() < end:
+            for pid in set(serving(d.store)) - first:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        service = d.show("chat")
+        if service["state"] == "FAILED":  # both had been replaced before they were killed
+            d.do("resume", name="chat")
+        wait_for("two are ready again", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        assert d.do("ask", name="chat") == 8
 
 
 # ---- crashes ----
@@ -498,7 +523,7 @@ PARTS = {
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
-                 test_failed_update_leaves_what_was],
+                 test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_orphans_are_ended, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
 }

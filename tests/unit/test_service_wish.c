@@ -109,6 +109,10 @@ static void test_written_and_read(void **state)
     scratch_directory folder = scratch_create();
     wish out = make_wish(), in;
     tn_error err = TN_ERROR_INIT;
+    out.before = calloc(1, sizeof out);
+    assert_int_equal(wish_copy(&out, out.before, &err), TN_OK);
+    out.before->generation = 6;
+    snprintf(out.before->model, 7, "llama2");
     assert_int_equal(wish_write(&out, folder.path, &err), TN_OK);
     if (wish_read(folder.path, "chat-1.b_c.json", &in, &err) != TN_OK)
         fail_msg("%s", err.msg);
@@ -116,7 +120,10 @@ static void test_written_and_read(void **state)
     assert_string_equal(in.model, out.model);
     assert_string_equal(in.path, out.path);
     assert_string_equal(in.digest.hex, out.digest.hex);
-    assert_string_equal(in.previous.hex, "");
+    assert_non_null(in.before);
+    assert_string_equal(in.before->model, "llama2");
+    assert_int_equal(in.before->generation, 6);
+    assert_null(in.before->before);
     for (int i = 0; i < 4; i++)
         if (out.sets[i] || in.sets[i])
             assert_string_equal(in.sets[i], out.sets[i]);
@@ -128,8 +135,9 @@ static void test_written_and_read(void **state)
     assert_int_equal(in.failure.exit_code, -9);
     assert_string_equal(in.failure.message, out.failure.message);
     assert_int_equal(wish_remove(&in, folder.path, NULL), TN_OK);
-    assert_int_equal(wish_read(folder.path, "chat-1.b_c.json", &out, &err), TN_E_CORRUPT);
     wish_finish(&in);
+    assert_int_equal(wish_read(folder.path, "chat-1.b_c.json", &in, &err), TN_E_CORRUPT);
+    wish_finish(&out);
     scratch_destroy(&folder);
 }
 
