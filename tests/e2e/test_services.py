@@ -3,8 +3,9 @@
 
     test_services.py DRIVER [PART]
 
-Parts: life, refusals, failures, crash, cycles; all of them without one."""
+Parts: life, refusals, failures, crash, cycles, daemon (which is `tenon daemon` itself); all of them without one."""
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from server import free_port
 
 TINY = os.environ["TENON_TEST_MODEL"]
 SLOW = 4 if os.environ.get("TENON_SANITIZED") else 1
@@ -32,6 +35,7 @@ class Driver:
         with open(self.ini, "w") as ini:
             ini.write("[plugins]\npath = " + os.environ["TENON_PLUGINS"] + "\n[server]\n")
             ini.writelines(f"{key} = {value}\n" for key, value in keys.items())
+            ini.write(f"[registry]\npath = {store}/../registry\n")
             ini.write("[engine]\nmax_num_seqs = 4\ndrain_timeout = 5\n[model]\nmax_model_len = 256\n[cpu]\nthreads = 1\n")
             for pool, memory in ("a", "256MiB"), ("small", "40MiB"), ("tiny", "1MiB"):
                 ini.write(f"[pool {pool}]\ndevice = ram\nmemory = {memory}\nhost_memory = true\nbackend = cpu\n"
@@ -229,6 +233,40 @@ def test_service_of_a_section():
         assert service["settings"] == ["engine.max_num_seqs=2"] and service["min"] == 1
         d.do("section", name="fromfile")
         assert d.show("fromfile")["generation"] == 1
+
+
+def test_model_of_the_registry():
+    """Pinned to what the name meant, and kept for as long as it may run."""
+    with driver() as d:
+        root = os.path.abspath(os.path.join(d.store, "..", "registry"))
+
+        def registry(*arguments):
+            return subprocess.run([os.environ["TENON"], "registry", *arguments, "--set", "registry.path=" + root], capture_output=True,
+                                  text=True)
+
+        other = os.path.abspath(os.path.join(d.store, "..", "other.gguf"))
+        with open(TINY, "rb") as source, open(other, "wb") as copy:
+            copy.write(source.read() + bytes(64))
+        for path in TINY, other:
+            done = registry("log", "tiny", path)
+            assert done.returncode == 0, done.stderr
+        answer = d.create("chat", model="tiny@v3", expect=NOT_FOUND)
+        assert "v3" in answer["message"], answer
+        d.create("chat", model="tiny@v1", min=1)
+        first = d.wait("chat", "READY")
+        assert first["model"] == "tiny@v1" and len(first["digest"]) == 64 and first["digest"] in first["path"]
+        refused = registry("rm", "tiny@v1")
+        assert refused.returncode == 1 and "service chat" in refused.stderr, refused.stderr
+        d.do("update", spec={"name": "chat", "model": "registry:tiny"})
+        second = d.wait("chat", "READY")
+        assert second["digest"] != first["digest"] and d.do("ask", name="chat") == 8
+        wait_for("the first version is free", lambda: registry("rm", "tiny@v1").returncode == 0)
+        assert registry("rm", "tiny").returncode == 1
+        d.kill()
+        d.start()
+        assert registry("rm", "tiny").returncode == 1
+        d.delete("chat")
+        assert registry("rm", "tiny").returncode == 0
 
 
 # ---- refusals ----
@@ -517,15 +555,72 @@ def test_cycles_leave_nothing():
         assert children.stdout.split() == [], children.stdout
 
 
+# ---- the daemon ----
+
+def complete(port, timeout=60):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * SLOW)
+    connection.request("POST", "/v1/completions", json.dumps({"model": "fromfile", "prompt": "Hi", "max_tokens": 4}),
+                       {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    text = reply.read()
+    connection.close()
+    return reply.status, text
+
+
+class Daemon:
+    """`tenon daemon` over the store of a driver that is closed."""
+
+    def __init__(self, d, *flags):
+        self.port, self.store = free_port(), d.store
+        self.log = open(os.path.join(d.store, "..", "daemon.log"), "a")
+        self.process = subprocess.Popen([os.environ["TENON"], "daemon", d.ini, "--listen", f"127.0.0.1:{self.port}", "--store", d.store,
+                                         *flags], stderr=self.log)
+
+    def answers(self):
+        with contextlib.suppress(OSError):
+            return complete(self.port)[0] == 200
+        return False
+
+    def end(self, number):
+        self.process.send_signal(number)
+        code = self.process.wait(60 * SLOW)
+        self.log.close()
+        return code
+
+
+def test_daemon_leaves_engines_running():
+    with driver() as d:
+        d.close()
+        daemon = Daemon(d)
+        wait_for("the service of the file answers", daemon.answers)
+        pids = serving(d.store)
+        assert len(pids) == 1
+        for number, code in (signal.SIGTERM, 0), (signal.SIGKILL, -9):
+            assert daemon.end(number) == code
+            assert serving(d.store) == pids
+            daemon = Daemon(d)
+            wait_for("it answers again", daemon.answers)
+            assert serving(d.store) == pids
+        assert daemon.end(signal.SIGTERM) == 0
+        daemon = Daemon(d, "--stop-engines")
+        wait_for("it answers once more", daemon.answers)
+        assert daemon.end(signal.SIGTERM) == 0
+        assert not engines(d.store)
+        d.start()
+        d.wait("fromfile", "READY")
+
+
 PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
-             test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section],
+             test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
+             test_model_of_the_registry],
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
                  test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_orphans_are_ended, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
+    "daemon": [test_daemon_leaves_engines_running],
 }
 
 if __name__ == "__main__":
