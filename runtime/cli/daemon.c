@@ -42,6 +42,12 @@ static void apply_sections(control *c)
 
 /* ---- life ---- */
 
+static void tell(const char *sentence)
+{
+    print_plain(stderr, sentence);
+    fputc('\n', stderr);
+}
+
 static tn_status open_control(control *c, tn_error *err)
 {
     tn_status status = instance_load_frontends(&c->plugins, err);
@@ -51,7 +57,7 @@ static tn_status open_control(control *c, tn_error *err)
         status = gateway_create(&c->gateway, err);
     if (status != TN_OK)
         return status;
-    const services_options options = {.settings = c->settings, .gateway = c->gateway};
+    const services_options options = {.settings = c->settings, .gateway = c->gateway, .tell = tell};
     status = services_open(&options, &c->services, err);
     if (status != TN_OK)
         return status;

@@ -120,20 +120,20 @@ static tn_status read_service(services *s, const char *name, tn_error *err)
 }
 
 /* The lease may be missing if the daemon died between the wish and it. What is lost then is told when it is needed. */
-static void lease_again(services *s)
+static void lease_again(const services *s)
 {
     tn_error err = TN_ERROR_INIT;
     for (uint32_t i = 0; i < s->count; i++)
         for (const wish *wish = &s->all[i]->wish; wish && !wish->deleting; wish = wish->before)
             if (admission_lease(s, wish, &err) != TN_OK)
-                fprintf(stderr, "warning service %s: %s\n", wish->name, err.msg);
+                services_tell(s, "service %s: %s", wish->name, err.msg);
 }
 
 /* ---- engines ---- */
 
-static void end_orphan(engine_process *process)
+static void end_orphan(const services *s, engine_process *process)
 {
-    fprintf(stderr, "daemon: instance %s belongs to no service and is ended\n", process->record.claim.instance);
+    services_tell(s, "daemon: instance %s belongs to no service and is ended", process->record.claim.instance);
     engine_process_signal(process, SIGKILL);
     poll(&(struct pollfd){process->pidfd, POLLIN, 0}, 1, END_WAIT_MS);
     engine_process_remove(process, NULL);
@@ -148,7 +148,7 @@ static tn_status adopt(services *s, const char *id, tn_error *err)
     const ledger_claim *claim = &process.record.claim;
     service *service = services_find(s, claim->service, NULL);
     if (!service || strcmp(claim->instance, id) != 0 || service->count > SERVICE_INSTANCES_MAX) {
-        end_orphan(&process);
+        end_orphan(s, &process);
         return TN_OK;
     }
     status = ledger_restore(&s->ledger, claim, err);
@@ -202,6 +202,7 @@ static services *services_alloc(const services_options *options)
         return NULL;
     const settings *settings = options->settings;
     s->settings = settings;
+    s->tell = options->tell;
     s->lock = s->event = -1;
     s->limits = (machine_limits){.start_ms = seconds(settings, "server", "start_timeout"),
                                  .hang_ms = seconds(settings, "server", "hang_timeout"),

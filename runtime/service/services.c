@@ -60,6 +60,18 @@ service *services_find(services *s, const char *name, tn_error *err)
     return NULL;
 }
 
+void services_tell(const services *s, const char *format, ...)
+{
+    char sentence[1024];
+    va_list args;
+    if (!s->tell)
+        return;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    s->tell(sentence);
+}
+
 tn_status services_write(services *s, const service *service, tn_error *err)
 {
     return wish_write(&service->wish, s->services_folder, err);

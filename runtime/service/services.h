@@ -65,8 +65,11 @@ tn_status service_spec_of_section(const settings *settings, const char *section,
 
 typedef struct services_options {
     const settings
-        *settings;       /* of the daemon: [server], [pool NAME], and what instances take over; outlives services */
-    gateway *gateway;    /* moved: services_close destroys it, when no front end holds an engine of it any more */
+        *settings;    /* of the daemon: [server], [pool NAME], and what instances take over; outlives services */
+    gateway *gateway; /* moved: services_close destroys it, when no front end holds an engine of it any more */
+    /* Sentences that an operator may want in a log: engines that died, services that were given up. NULL: nobody reads.
+     * [any] */
+    void (*tell)(const char *sentence);
     const char *program; /* that engines are made of; NULL: this one, `tenon` */
 } services_options;
 

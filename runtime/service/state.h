@@ -59,6 +59,7 @@ typedef struct route_settings {
 struct services {
     const settings *settings;
     gateway *gateway;
+    void (*tell)(const char *sentence);
     char program[PATH_MAX];
     char store[STORE_BYTES], services_folder[FOLDER_BYTES], instances_folder[FOLDER_BYTES], logs_folder[FOLDER_BYTES],
         plans_folder[FOLDER_BYTES];
@@ -96,6 +97,8 @@ void service_finish(services *s, service *service);
 void services_signal(services *s);
 /* The first request or an operator wants it back. TN_E_MEMORY: there is no room, and the numbers are in the service. */
 tn_status services_resume(services *s, service *service, tn_error *err);
+/* For the log. */
+void services_tell(const services *s, const char *format, ...) TN_PRINTF(2, 3);
 /* The wish as it is in memory reaches the disk. */
 tn_status services_write(services *s, const service *service, tn_error *err);
 

@@ -445,7 +445,7 @@ static void forget(services *s, service *service, engine_instance *instance, boo
     detach(instance);
     if (died) {
         service->restart_count++;
-        fprintf(stderr, "service %s: instance %s: %s\n", service->wish.name, id_of(instance), service->ended);
+        services_tell(s, "service %s: instance %s: %s", service->wish.name, id_of(instance), service->ended);
     }
     if (kept && !ledger_find(&s->ledger, service->wish.name, ""))
         ledger_rename(&s->ledger, service->wish.name, id_of(instance), "");
@@ -510,8 +510,8 @@ static void give_up(services *s, service *service, bool update_only)
     snprintf(failure->message, sizeof failure->message, "%s", service->ended);
     ledger_release(&s->ledger, service->wish.name, "");
     services_write(s, service, NULL);
-    fprintf(stderr, "service %s: %s given up: %s\n", service->wish.name, taken_back ? "an update was" : "it was",
-            failure->message);
+    services_tell(s, "service %s: %s given up: %s", service->wish.name, taken_back ? "an update was" : "it was",
+                  failure->message);
 }
 
 static void suspend_idle(services *s, service *service)

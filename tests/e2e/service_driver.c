@@ -272,6 +272,11 @@ static void obey(const char *line)
     json_decref(command);
 }
 
+static void tell(const char *sentence)
+{
+    fprintf(stderr, "%s\n", sentence);
+}
+
 int main(int argc, char **argv)
 {
     tn_error err = TN_ERROR_INIT;
@@ -281,7 +286,7 @@ int main(int argc, char **argv)
     tn_status status = settings_read(argv[1], NULL, &base, &err);
     if (status == TN_OK)
         status = gateway_create(&door, &err);
-    const services_options options = {.settings = base, .gateway = door, .program = argv[2]};
+    const services_options options = {.settings = base, .gateway = door, .program = argv[2], .tell = tell};
     if (status == TN_OK)
         status = services_open(&options, &all, &err);
     if (status != TN_OK) {
