@@ -2,12 +2,12 @@
  *
  *   service_driver FILE.ini PROGRAM
  *
- * {"do": "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale" (name, min, max) | "suspend",
- * "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" | "pools" | "logs" (name, since)
- * | "ask" (name, tokens): one request through the gateway | "load" (name, threads, tokens) and "unload": requests
- * without end, and what became of them | "section" (name): the spec of [service NAME], created or updated |
- * "descriptors". The answer: {"status", "message", "code", "result"}. At the end of its input it closes and leaves
- * engines running.
+ * {"do": "race" (specs: all at once) | "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale"
+ * (name, min, max) | "suspend", "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" |
+ * "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway | "load" (name, threads,
+ * tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of [service NAME],
+ * created or updated | "descriptors". The answer: {"status", "message", "code", "result"}. At the end of its input it
+ * closes and leaves engines running.
  */
 #include "gateway/gateway.h"
 #include "service/services.h"
@@ -162,6 +162,41 @@ static service_spec spec_of(const json_t *object, const char **sets, bool change
     return spec;
 }
 
+typedef struct racer {
+    pthread_t thread;
+    json_t *spec, *plan;
+    tn_status status;
+    tn_error err;
+} racer;
+
+static void *race_one(void *ctx)
+{
+    racer *racer = ctx;
+    const char *sets[SERVICE_SETS_MAX + 1];
+    service_spec spec = spec_of(racer->spec, sets, false);
+    racer->status = services_create(all, &spec, false, false, &racer->plan, &racer->err);
+    return NULL;
+}
+
+/* All at once. */
+static json_t *race(const json_t *specs)
+{
+    racer racers[THREADS_MAX] = {{.status = TN_OK}};
+    json_t *answers = json_array();
+    size_t count = json_array_size(specs) < THREADS_MAX ? json_array_size(specs) : THREADS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        racers[i] = (racer){.spec = json_array_get(specs, i), .err = TN_ERROR_INIT};
+        TN_ASSERT(pthread_create(&racers[i].thread, NULL, race_one, &racers[i]) == 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pthread_join(racers[i].thread, NULL);
+        json_array_append_new(answers, json_pack("{s:i, s:s, s:O?}", "status", (int)racers[i].status, "message",
+                                                 racers[i].err.msg, "plan", racers[i].plan));
+        json_decref(racers[i].plan);
+    }
+    return answers;
+}
+
 static bool add_line(void *ctx, const char *instance, uint64_t time_ms, const char *text, size_t bytes)
 {
     if (text)
@@ -231,6 +266,8 @@ static tn_status look(const json_t *command, const char *what, json_t **ret_resu
         *ret_result = services_pools(all);
     else if (strcmp(what, "descriptors") == 0)
         *ret_result = json_integer(count_descriptors());
+    else if (strcmp(what, "race") == 0)
+        *ret_result = race(json_object_get(command, "specs"));
     else if (strcmp(what, "unload") == 0)
         *ret_result = end_load();
     else if (strcmp(what, "load") == 0)

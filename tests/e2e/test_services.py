@@ -298,8 +298,7 @@ def test_name_is_taken():
 
 
 def test_one_of_two_gets_the_memory():
-    """Each takes more than half of the pool. Both ask at once: two drivers would need two stores, so the second asks while the first
-    is still loading, and again while it is suspended and back."""
+    """Each takes more than half of the pool: the second asks while the first loads, when it is ready, suspended, and back."""
     with driver() as d:
         plan = d.create("first", pool="small", dry_run=True)
         assert d.do("list") == [] and plan["needed"] > 20 * MIB, plan["needed"]
@@ -318,6 +317,20 @@ def test_one_of_two_gets_the_memory():
         assert d.show("first")["had_bytes"] < d.show("first")["needed_bytes"]
         d.delete("second")
         assert d.do("ask", name="first") == 8
+
+
+def test_racing_for_the_memory():
+    with driver() as d:
+        for _ in range(10):
+            answers = d.do("race", specs=[{"name": name, "model": TINY, "pool": "small"} for name in ("x", "y", "z")])
+            assert sorted(answer["status"] for answer in answers) == [MEMORY, MEMORY, OK], answers
+            refused = [answer for answer in answers if answer["status"] == MEMORY]
+            assert all(answer["plan"]["needed_bytes"] > answer["plan"]["had_bytes"] for answer in refused), refused
+            (service,) = d.do("list")
+            d.delete(service["name"])
+        answers = d.do("race", specs=[{"name": "same", "model": TINY, "pool": "a"} for _ in range(3)])
+        assert sorted(answer["status"] for answer in answers) == [ARGUMENT, ARGUMENT, OK], answers
+        assert len(d.do("list")) == 1
 
 
 def test_does_not_fit_at_all():
@@ -614,7 +627,8 @@ PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
              test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
              test_model_of_the_registry],
-    "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_does_not_fit_at_all,
+    "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
+                 test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
                  test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
