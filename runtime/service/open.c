@@ -252,10 +252,7 @@ tn_status services_open(const services_options *options, services **ret_services
 
 static void leave_service(services *s, service *service)
 {
-    if (service->retired)
-        gateway_route_remove(service->retired);
-    if (service->route)
-        gateway_route_remove(service->route);
+    routes_remove(service);
     for (uint32_t i = 0; i < service->count; i++)
         engine_process_leave(&service->instances[i].process);
     service_finish(s, service);

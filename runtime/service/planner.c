@@ -58,13 +58,16 @@ tn_status planner_pool(const settings *settings, const char *name, pool *ret_poo
     return TN_OK;
 }
 
-/* "0,1" for the environment; empty where the pool does not say. */
-static void list_ordinals(const settings *settings, const pool *pool, char text[256])
+/* "0,1" for the environment; empty where the pool does not list them, or describes what may not be here. */
+static void list_ordinals(const settings *settings, const pool *pool, const uint32_t *ordinals, uint32_t count,
+                          char text[512])
 {
     char section[POOL_NAME_BYTES + 8];
+    size_t used = 0;
     snprintf(section, sizeof section, "pool %s", pool->name);
-    const char *gpus = settings_string(settings, section, "gpus");
-    snprintf(text, 256, "%s", gpus && !pool->described ? gpus : "");
+    text[0] = '\0';
+    for (uint32_t i = 0; i < count && !pool->described && settings_string(settings, section, "gpus"); i++)
+        used += (size_t)snprintf(text + used, 512 - used, "%s%u", i ? "," : "", ordinals[i]);
 }
 
 /* ---- the question ---- */
@@ -145,7 +148,7 @@ static const char *last_sentence(char *text)
 tn_status planner_ask(const settings *settings, const char *program, const char *folder, const wish *wish,
                       engine_plan *ret_plan, json_t **ret_json, tn_error *err)
 {
-    char path[PATH_MAX], devices[256], *out = NULL, *words = NULL;
+    char path[PATH_MAX], devices[512], *out = NULL, *words = NULL;
     uint32_t ordinals[PLANNER_DEVICES_MAX], count;
     pool pool;
     int code = 0;
@@ -159,7 +162,7 @@ tn_status planner_ask(const settings *settings, const char *program, const char 
     if (fd < 0)
         return tn_fail(err, TN_E_IO, "%.400s: no file can be made there", folder);
     close(fd);
-    list_ordinals(settings, &pool, devices);
+    list_ordinals(settings, &pool, ordinals, count, devices);
     status = write_settings(settings, wish, &pool, path, err);
     if (status == TN_OK)
         status = run_plan(program, path, wish, devices, &out, &words, &code, err);

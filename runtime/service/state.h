@@ -118,6 +118,31 @@ tn_status admission_count(services *s, const wish *wish, tn_error *err);
 tn_status admission_lease(const services *s, const wish *wish, tn_error *err);
 void admission_release(const services *s, const wish *wish);
 
+/* ---- routes.c: the supervisor's thread ---- */
+
+/* Marks the services that a request has asked for. */
+void routes_take_woken(services *s);
+/* The door is there before the first instance is, so that requests wait instead of failing. */
+void routes_open(services *s, service *service, uint64_t now_ms);
+/* To the service's route, or to a new one in its place. TN_E_AGAIN without a sentence: it was tried a moment ago. */
+tn_status routes_attach(services *s, service *service, engine_instance *instance, uint64_t now_ms, tn_error *err);
+void routes_detach(engine_instance *instance);
+/* Removes the route before, when nobody is served there any more. */
+void routes_drop_retired(service *service);
+/* After an update that was taken back: the route before, if it is still there, is the service's again. */
+void routes_take_back(services *s, service *service);
+void routes_remove(service *service);
+
+static inline const char *instance_id(const engine_instance *instance)
+{
+    return instance->process.record.claim.instance;
+}
+/* Of the generation that is wished for. */
+static inline bool instance_is_fresh(const service *service, const engine_instance *instance)
+{
+    return instance->process.record.generation == service->wish.generation;
+}
+
 /* ---- supervisor.c ---- */
 
 tn_status supervisor_start(services *s, tn_error *err);

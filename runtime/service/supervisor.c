@@ -40,196 +40,6 @@ void services_signal(services *s)
     eventfd_write(s->event, 1);
 }
 
-static void on_wake(void *ctx, gateway_route *route)
-{
-    services *s = ctx;
-    pthread_mutex_lock(&s->wake_mutex);
-    if (s->woken_count < SERVICES_MAX) /* more are asked for again soon */
-        s->woken[s->woken_count++] = route;
-    pthread_mutex_unlock(&s->wake_mutex);
-    services_signal(s);
-}
-
-/* Routes come as they are named: one that is gone by now matches none. */
-static void take_woken(services *s)
-{
-    pthread_mutex_lock(&s->wake_mutex);
-    for (uint32_t i = 0; i < s->count; i++)
-        for (uint32_t j = 0; j < s->woken_count; j++)
-            s->all[i]->asked = s->all[i]->asked || s->all[i]->route == s->woken[j];
-    s->woken_count = 0;
-    pthread_mutex_unlock(&s->wake_mutex);
-}
-
-static const char *id_of(const engine_instance *instance)
-{
-    return instance->process.record.claim.instance;
-}
-
-static bool is_fresh(const service *service, const engine_instance *instance)
-{
-    return instance->process.record.generation == service->wish.generation;
-}
-
-/* ---- the gateway's side ---- */
-
-/* Whether a setting changes what the gateway opens itself, or what instances must agree on. */
-static bool concerns_route(const char *setting)
-{
-    return strncmp(setting, "model.", 6) == 0 || strncmp(setting, "tokenizer.", 10) == 0 ||
-           strncmp(setting, "plugins.", 8) == 0;
-}
-
-static bool same_route(const engine_settings *a, const engine_settings *b)
-{
-    uint32_t counts[2] = {0};
-    for (uint32_t i = 0; i < b->count; i++)
-        counts[1] += concerns_route(b->at[i]);
-    for (uint32_t i = 0; i < a->count; i++) {
-        bool found = !concerns_route(a->at[i]);
-        counts[0] += !found;
-        for (uint32_t j = 0; !found && j < b->count; j++)
-            found = strcmp(a->at[i], b->at[j]) == 0;
-        if (!found)
-            return false;
-    }
-    return counts[0] == counts[1];
-}
-
-static void remove_retired(service *service)
-{
-    for (uint32_t i = 0; i < service->count; i++)
-        if (service->instances[i].route == service->retired)
-            service->instances[i].route = NULL;
-    if (service->retired)
-        gateway_route_remove(service->retired);
-    service->retired = NULL;
-}
-
-static void drop_retired(service *service)
-{
-    for (uint32_t i = 0; i < service->count; i++)
-        if (service->retired && service->instances[i].route == service->retired)
-            return;
-    remove_retired(service);
-}
-
-/* made: what it is made of. replaced: see gateway_route_options. */
-static tn_status add_route(services *s, const service *service, const engine_settings *made, gateway_route *replaced,
-                           gateway_route **ret_route, tn_error *err)
-{
-    route_settings *kept = calloc(1, sizeof *kept);
-    if (!kept)
-        return tn_fail(err, TN_E_MEMORY, "a route");
-    tn_status status = settings_read(NULL, (const char *const *)made->at, &kept->settings, err);
-    if (status != TN_OK) {
-        free(kept);
-        return status;
-    }
-    kept->next = s->routes;
-    s->routes = kept;
-    const gateway_route_options options = {
-        .service = service->wish.name,
-        .settings = kept->settings,
-        .queue_max = (uint32_t)settings_integer(s->settings, "server", "queue_max"),
-        .wake_timeout_ms = (uint32_t)(settings_number(s->settings, "server", "wake_timeout") * 1000),
-        .wake = on_wake,
-        .ctx = s,
-        .replaces = replaced,
-    };
-    return gateway_route_add(s->gateway, &options, ret_route, err);
-}
-
-static tn_status make_route_settings(services *s, const wish *wish, engine_settings *ret_made, tn_error *err)
-{
-    pool pool;
-    ledger_pool devices;
-    tn_status status = admission_pool(s, wish, &pool, &devices, err);
-    return status == TN_OK ? engine_settings_make(s->settings, wish, &pool, ENGINE_ROUTE, NULL, ret_made, err) : status;
-}
-
-/* What the instances run that are there before an update is done. */
-static const wish *served_wish(const service *service)
-{
-    for (uint32_t i = 0; i < service->count; i++)
-        if (!is_fresh(service, &service->instances[i]) && service->wish.before)
-            return service->wish.before;
-    return &service->wish;
-}
-
-static void take_route(service *service, gateway_route *route, engine_settings *made)
-{
-    service->route = route;
-    service->told[0] = '\0';
-    engine_settings_finish(&service->route_made);
-    service->route_made = *made;
-    *made = (engine_settings){.count = 0};
-}
-
-/* The door is there before the first instance is, so that requests wait instead of failing. */
-static void open_route(services *s, service *service, uint64_t now)
-{
-    tn_error err = TN_ERROR_INIT;
-    engine_settings made = {.count = 0};
-    gateway_route *route;
-    if (service->route || now < service->route_retry_ms || service->wish.deleting)
-        return;
-    service->route_retry_ms = now + RETRY_MS;
-    tn_status status = make_route_settings(s, served_wish(service), &made, &err);
-    if (status == TN_OK)
-        status = add_route(s, service, &made, NULL, &route, &err);
-    if (status == TN_OK)
-        take_route(service, route, &made);
-    else
-        snprintf(service->trouble, sizeof service->trouble, "%s", err.msg);
-    engine_settings_finish(&made);
-}
-
-/* The first instance of a generation that needs another route: that takes the place of the old one, which goes on
- * serving what it has, in one step. */
-static tn_status replace_route(services *s, service *service, engine_instance *instance, engine_settings *made,
-                               tn_error *err)
-{
-    gateway_route *route;
-    tn_status status = add_route(s, service, made, service->route, &route, err);
-    if (status != TN_OK)
-        return status;
-    status = gateway_attach(route, id_of(instance), instance->process.socket, err);
-    if (status != TN_OK) {
-        gateway_route_remove(route);
-        return status;
-    }
-    remove_retired(service);
-    gateway_route_replace(service->route, route);
-    service->retired = service->route;
-    take_route(service, route, made);
-    return TN_OK;
-}
-
-static tn_status attach(services *s, service *service, engine_instance *instance, uint64_t now, tn_error *err)
-{
-    engine_settings made = {.count = 0};
-    if (now < instance->attach_ms || !service->route)
-        return TN_E_AGAIN;
-    instance->attach_ms = now + RETRY_MS;
-    tn_status status = is_fresh(service, instance) ? make_route_settings(s, &service->wish, &made, err) : TN_OK;
-    if (status == TN_OK && is_fresh(service, instance) && !same_route(&made, &service->route_made))
-        status = replace_route(s, service, instance, &made, err);
-    else if (status == TN_OK)
-        status = gateway_attach(service->route, id_of(instance), instance->process.socket, err);
-    if (status == TN_OK)
-        instance->route = service->route;
-    engine_settings_finish(&made);
-    return status;
-}
-
-static void detach(engine_instance *instance)
-{
-    if (instance->route)
-        gateway_detach(instance->route, id_of(instance));
-    instance->route = NULL;
-}
-
 /* ---- seeing ---- */
 
 static void note_end(service *service, engine_instance *instance)
@@ -268,14 +78,14 @@ static void see_health(service *service, engine_instance *instance, uint64_t now
     tn_error err = TN_ERROR_INIT;
     (void)service;
     tn_status status =
-        instance->route ? gateway_health(instance->route, id_of(instance), &health, &err) : TN_E_DEVICE_LOST;
+        instance->route ? gateway_health(instance->route, instance_id(instance), &health, &err) : TN_E_DEVICE_LOST;
     if (status == TN_OK && health.ready)
         instance->heard_ms = now;
     if ((status == TN_E_DEVICE_LOST || status == TN_E_NOT_FOUND) && now >= instance->attach_ms) {
         gateway_route *route = instance->route ? instance->route : service->route;
         instance->attach_ms = now + RETRY_MS;
-        detach(instance);
-        if (route && gateway_attach(route, id_of(instance), instance->process.socket, &err) == TN_OK)
+        routes_detach(instance);
+        if (route && gateway_attach(route, instance_id(instance), instance->process.socket, &err) == TN_OK)
             instance->route = route;
     }
 }
@@ -294,7 +104,7 @@ static void see_instance(service *service, engine_instance *instance, uint64_t n
     else if (instance->phase == INSTANCE_READY)
         see_health(service, instance, now);
     else if (instance->phase == INSTANCE_DRAINING &&
-             (!instance->route || gateway_drain(instance->route, id_of(instance), &instance->running) != TN_OK))
+             (!instance->route || gateway_drain(instance->route, instance_id(instance), &instance->running) != TN_OK))
         instance->running = 0;
 }
 
@@ -433,7 +243,7 @@ static void kill_instance(engine_instance *instance, const machine_limits *limit
     else if (!instance->why[0])
         snprintf(instance->why, sizeof instance->why, "it did not answer for %llu s, and was killed",
                  (unsigned long long)limits->hang_ms / 1000);
-    detach(instance);
+    routes_detach(instance);
     engine_process_signal(&instance->process, SIGKILL);
 }
 
@@ -442,15 +252,15 @@ static void forget(services *s, service *service, engine_instance *instance, boo
     char log[PATH_MAX];
     snprintf(log, sizeof log, "%s/%s", s->logs_folder, service->wish.name);
     bool died = instance->phase == INSTANCE_LOADING || instance->phase == INSTANCE_READY;
-    detach(instance);
+    routes_detach(instance);
     if (died) {
         service->restart_count++;
-        services_tell(s, "service %s: instance %s: %s", service->wish.name, id_of(instance), service->ended);
+        services_tell(s, "service %s: instance %s: %s", service->wish.name, instance_id(instance), service->ended);
     }
     if (kept && !ledger_find(&s->ledger, service->wish.name, ""))
-        ledger_rename(&s->ledger, service->wish.name, id_of(instance), "");
+        ledger_rename(&s->ledger, service->wish.name, instance_id(instance), "");
     else
-        ledger_release(&s->ledger, service->wish.name, id_of(instance));
+        ledger_release(&s->ledger, service->wish.name, instance_id(instance));
     engine_process_remove(&instance->process, service->wish.deleting ? NULL : log);
     instance->forgotten = true;
 }
@@ -462,18 +272,6 @@ static void forget_wish(const services *s, const wish *kept, wish *gone)
         admission_release(s, gone);
     wish_finish(gone);
     free(gone);
-}
-
-/* Where some of the failed generation had come up, the route is theirs, and what was before has its own. */
-static void take_route_back(services *s, service *service)
-{
-    engine_settings made = {.count = 0};
-    gateway_route *failed = service->route;
-    if (!service->retired || make_route_settings(s, &service->wish, &made, NULL) != TN_OK)
-        return;
-    gateway_route_replace(failed, service->retired);
-    take_route(service, service->retired, &made);
-    service->retired = failed;
 }
 
 /* What was wished for before the update, with what was asked of it meanwhile. */
@@ -493,7 +291,7 @@ static bool take_back(services *s, service *service)
     service->wish.deleting = failed->deleting;
     service->wish.drain_s = failed->drain_s;
     forget_wish(s, &service->wish, failed);
-    take_route_back(s, service);
+    routes_take_back(s, service);
     return true;
 }
 
@@ -534,9 +332,7 @@ static bool remove_service(services *s, service *service)
         admission_release(s, service->wish.before);
     if (wish_remove(&service->wish, s->services_folder, NULL) != TN_OK)
         return false;
-    remove_retired(service);
-    if (service->route)
-        gateway_route_remove(service->route);
+    routes_remove(service);
     service_finish(s, service);
     return true;
 }
@@ -544,7 +340,7 @@ static bool remove_service(services *s, service *service)
 static void attach_ready(services *s, service *service, engine_instance *instance, uint64_t now)
 {
     tn_error err = TN_ERROR_INIT;
-    tn_status status = attach(s, service, instance, now, &err);
+    tn_status status = routes_attach(s, service, instance, now, &err);
     if (status == TN_OK) {
         put_phase(instance, INSTANCE_READY, now);
         service->resuming = false;
@@ -567,11 +363,11 @@ static bool act(services *s, service *service, const machine_action *action, uin
         break;
     case MACHINE_DRAIN:
         put_phase(instance, INSTANCE_DRAINING, now);
-        if (!instance->route || gateway_drain(instance->route, id_of(instance), &instance->running) != TN_OK)
+        if (!instance->route || gateway_drain(instance->route, instance_id(instance), &instance->running) != TN_OK)
             instance->running = 0;
         break;
     case MACHINE_STOP:
-        detach(instance);
+        routes_detach(instance);
         engine_process_signal(&instance->process, SIGTERM);
         put_phase(instance, INSTANCE_STOPPING, now);
         break;
@@ -614,7 +410,7 @@ static void settle_update(services *s, service *service)
 {
     wish *before = service->wish.before;
     for (uint32_t i = 0; i < service->count; i++)
-        if (!is_fresh(service, &service->instances[i]))
+        if (!instance_is_fresh(service, &service->instances[i]))
             return;
     if (!before)
         return;
@@ -665,7 +461,7 @@ static bool look_after(services *s, service *service)
     machine_instance seen[SERVICE_INSTANCES_MAX + 1];
     machine_view view;
     machine_answer answer = {.state = service->state};
-    open_route(s, service, clock_now_ms());
+    routes_open(s, service, clock_now_ms());
     for (int round = 0; round < ROUNDS_MAX; round++) {
         uint32_t wish = service->wish.generation;
         see(s, service, seen, &view);
@@ -676,7 +472,7 @@ static bool look_after(services *s, service *service)
             if (act(s, service, &answer.actions[i], view.now_ms))
                 return true;
         drop_forgotten(service);
-        drop_retired(service);
+        routes_drop_retired(service);
         settle_update(s, service);
         if (answer.count == 0 && wish == service->wish.generation)
             break;
@@ -722,7 +518,7 @@ static void *supervise(void *ctx)
 
     pthread_mutex_lock(&s->mutex);
     while (!s->closing) {
-        take_woken(s);
+        routes_take_woken(s);
         for (uint32_t i = 0; i < s->count;)
             if (look_after(s, s->all[i]))
                 pthread_cond_broadcast(&s->changed);
