@@ -193,7 +193,7 @@ static void add_state(json_t *object, const service *service)
                         has_code ? json_integer(failure->failed ? failure->exit_code : service->exit_code)
                                  : json_null());
     json_object_set_new(object, "needed_bytes", number(service->wish.plan.device_bytes * service->wish.plan.world));
-    json_object_set_new(object, "had_bytes", had ? number(had) : json_null());
+    json_object_set_new(object, "had_bytes", had ? number(had * service->wish.plan.world) : json_null());
     json_object_set_new(object, "running", number(service->activity.running));
     json_object_set_new(object, "waiting", number(service->activity.waiting));
     json_object_set_new(object, "idle_ms", number(service->activity.idle_ms));

@@ -64,8 +64,8 @@ tn_status service_spec_of_section(const settings *settings, const char *section,
                                   const char ***ret_sets, tn_error *err);
 
 typedef struct services_options {
-    const settings
-        *settings;    /* of the daemon: [server], [pool NAME], and what instances take over; outlives services */
+    /* Of the daemon: [server], [pool NAME], and what instances take over; outlives services. */
+    const settings *settings;
     gateway *gateway; /* moved: services_close destroys it, when no front end holds an engine of it any more */
     /* Sentences that an operator may want in a log: engines that died, services that were given up. NULL: nobody reads.
      * [any] */

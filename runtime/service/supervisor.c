@@ -2,9 +2,6 @@
  * second it looks at load and health. */
 #include "service/state.h"
 
-#include "file/directory.h"
-
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -76,7 +73,6 @@ static void see_health(service *service, engine_instance *instance, uint64_t now
 {
     tn_health health = {.struct_size = sizeof health};
     tn_error err = TN_ERROR_INIT;
-    (void)service;
     tn_status status =
         instance->route ? gateway_health(instance->route, instance_id(instance), &health, &err) : TN_E_DEVICE_LOST;
     if (status == TN_OK && health.ready)
