@@ -9,6 +9,8 @@
 
 #include "instance/instance.h"
 
+#include <signal.h>
+
 enum { EXIT_USAGE = 2, EXIT_FITS_CHANGED = 2, EXIT_MISFIT = 3, EXIT_DAMAGE = 4 };
 
 typedef enum flag_kind {
@@ -101,8 +103,28 @@ int32_t *tokenize_text(const instance *instance, const char *text, uint64_t byte
 /* Progress on stderr: a bar on a terminal, otherwise a line every two seconds. unit: "sequences"; NULL: bytes. */
 weights_progress progress_start(const char *label, const char *unit);
 void progress_finish(void);
+/* Is told of every step, 0 to 1; NULL: nobody is. */
+void progress_watch(void (*watch)(double share));
 
-extern const command command_serve, command_run, command_plan, command_pool, command_plugins, command_doctor,
+/* Settings, what the daemon's own plugins are, and the doors of a program that serves. */
+enum { DOORS_MAX = INSTANCE_PLUGINS_MAX };
+typedef struct door {
+    const tn_frontend_table *table;
+    tn_front *front;
+} door;
+typedef struct doors {
+    door at[DOORS_MAX];
+    uint32_t count;
+} doors;
+/* Opens each of `frontends` with args, whose host is filled in, and says where. On failure those that are open stay so. */
+tn_status doors_open(const plugin_list *frontends, const tn_frontend_args *args, doors *ret_doors, tn_error *err);
+/* Lets what runs finish, up to drain_ms. */
+void doors_drain(doors *doors, uint32_t drain_ms);
+void doors_stop(doors *doors);
+/* SIGINT, SIGTERM, SIGHUP are for sigwait in the calling thread alone; threads inherit the mask. */
+void block_signals(sigset_t *ret_set);
+
+extern const command command_serve, command_daemon, command_keep, command_run, command_plan, command_pool, command_plugins, command_doctor,
     command_inspect, command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
     command_quantize, command_registry, command_group;
 /* Those of `tenon registry`. */

@@ -11,7 +11,13 @@ static struct {
     bool terminal, shown;
     int step;         /* of the bar, last drawn */
     double next_line; /* seconds: when a plain line is due */
+    void (*watch)(double share);
 } progress;
+
+void progress_watch(void (*watch)(double share))
+{
+    progress.watch = watch;
+}
 
 static double now(void)
 {
@@ -36,6 +42,8 @@ static void show(void *ctx, uint64_t done, uint64_t total)
     char text[64];
     double share = total ? (double)done / (double)total : 1;
 
+    if (progress.watch)
+        progress.watch(share);
     if (progress.unit)
         snprintf(text, sizeof text, "%llu %s", (unsigned long long)total, progress.unit);
     else

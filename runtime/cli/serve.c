@@ -1,66 +1,14 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
 #include "base/one_model.h"
 #include "cli/command.h"
+#include "cli/status_file.h"
 #include "model/generation.h"
 #include "plan/print.h"
 #include "version.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
-
-typedef struct door {
-    const tn_frontend_table *table;
-    tn_front *front;
-} door;
-
-static tn_status open_doors(instance *in, one_model *model, door doors[INSTANCE_PLUGINS_MAX], uint32_t *ret_count,
-                            tn_error *err)
-{
-    for (*ret_count = 0; *ret_count < in->frontends.count; ++*ret_count) {
-        const plugin *plugin = in->frontends.at[*ret_count];
-        door *door = &doors[*ret_count];
-        tn_frontend_args args = {.struct_size = sizeof args,
-                                 .host = plugin_host(plugin),
-                                 .engine = in->engine,
-                                 .engine_api = &engine_table,
-                                 .chat = &instance_chat_table,
-                                 .stats = &engine_stats_table,
-                                 .models = one_model_models(model),
-                                 .models_api = &one_model_table};
-        tn_status status = plugin_frontend(plugin, &door->table, err);
-        if (status == TN_OK)
-            status = door->table->start(&args, &door->front, err);
-        if (status != TN_OK)
-            return status;
-        fprintf(stderr, "%s: %s\n", plugin_descriptor(plugin)->id, door->table->address(door->front));
-    }
-    return TN_OK;
-}
-
-/* Lets what runs finish, up to the limit, then closes. */
-static void close_doors(instance *in, door *doors, uint32_t count, uint32_t drain_ms)
-{
-    tn_error err = TN_ERROR_INIT;
-    for (uint32_t i = 0; i < count; i++)
-        if (doors[i].table->drain(doors[i].front, drain_ms, &err) != TN_OK)
-            fprintf(stderr, "warning serve: %s\n", err.msg);
-    engine_drain(in->engine, 0);
-    for (uint32_t i = 0; i < count; i++)
-        doors[i].table->stop(doors[i].front);
-}
-
-/* SIGINT, SIGTERM, SIGHUP are taken by this thread, or in a group by its watcher; all others inherit the mask. */
-static void block_signals(sigset_t *ret_set)
-{
-    sigemptyset(ret_set);
-    sigaddset(ret_set, SIGINT);
-    sigaddset(ret_set, SIGTERM);
-    sigaddset(ret_set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, ret_set, NULL);
-}
 
 /* What a model's author wants is applied to requests, but not in silence. */
 static void tell_defaults(const tn_sampling_defaults *defaults)
@@ -117,8 +65,24 @@ static tn_status await_stop(instance *in, int group_fd, const sigset_t *signals,
 
     tn_status status = in->workers ? await_group(in->workers, group_fd, sentence, sizeof sentence, err)
                                    : await_signal(signals, sentence, sizeof sentence, err);
+    status_file_stage("draining");
     if (status == TN_OK)
         fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s)\n", sentence, drain_ms / 1000.0);
+    return status;
+}
+
+static tn_status load(session *session, tn_error *err)
+{
+    const instance *in = &session->instance;
+    status_file_stage("planning");
+    tn_status status = session_advance(session, STAGE_PLUGINS, STAGE_PLAN, err);
+    if (status != TN_OK)
+        return status;
+    plan_print(&in->plan, &in->config, stderr);
+    tell_defaults(&in->defaults);
+    progress_watch(status_file_progress);
+    status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
+    progress_watch(NULL);
     return status;
 }
 
@@ -126,8 +90,7 @@ static tn_status await_stop(instance *in, int group_fd, const sigset_t *signals,
 static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
 {
     instance *in = &session->instance;
-    door doors[INSTANCE_PLUGINS_MAX] = {0};
-    uint32_t count = 0;
+    doors doors = {.count = 0};
     int group_fd = -1;
     uint32_t drain_ms = (uint32_t)(settings_number(in->settings, "engine", "drain_timeout") * 1000);
     struct timespec begin, end;
@@ -135,25 +98,31 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
     if (in->frontends.count == 0)
         return tn_fail(err, TN_E_ARGUMENT, "frontend.plugins is empty: there would be no way in");
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    tn_status status = session_advance(session, STAGE_PLUGINS, STAGE_PLAN, err);
-    if (status == TN_OK) {
-        plan_print(&in->plan, &in->config, stderr);
-        tell_defaults(&in->defaults);
-        status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
-    }
+    tn_status status = load(session, err);
     if (status == TN_OK && in->workers)
         workers_begin_service(in->workers, drain_ms, &group_fd);
     one_model model = {in->engine, &engine_table};
+    const tn_frontend_args args = {.struct_size = sizeof args,
+                                   .engine = in->engine,
+                                   .engine_api = &engine_table,
+                                   .chat = &instance_chat_table,
+                                   .stats = &engine_stats_table,
+                                   .models = one_model_models(&model),
+                                   .models_api = &one_model_table};
     if (status == TN_OK)
-        status = open_doors(in, &model, doors, &count, err);
+        status = doors_open(&in->frontends, &args, &doors, err);
     if (status == TN_OK) {
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+        status_file_stage("ready");
         status = await_stop(in, group_fd, signals, drain_ms, err);
     }
-    if (in->engine)
-        close_doors(in, doors, count, drain_ms);
+    if (in->engine) {
+        doors_drain(&doors, drain_ms);
+        engine_drain(in->engine, 0);
+    }
+    doors_stop(&doors);
     return status == TN_OK && in->workers ? workers_check(in->workers, err) : status;
 }
 
@@ -196,10 +165,12 @@ static tn_status serve_or_work(session *session, const sigset_t *signals, tn_err
 
 static int run_serve(const command *command, int argc, char **argv)
 {
+    const char *status_path = NULL;
     const flag flags[] = {
         {"model", "PATH", FLAG_SETTING, NULL, "model.path", "GGUF file or model directory"},
         {"listen", "ADDRESS", FLAG_SETTING, NULL, "http_frontend.listen", "address and port, 127.0.0.1:8000"},
         {"max-model-len", "N", FLAG_SETTING, NULL, "model.max_model_len", "tokens of one sequence"},
+        {"status", "FILE", FLAG_STRING, &status_path, NULL, "keep how far it is there, as JSON"},
     };
     args a;
     session session = {0};
@@ -212,12 +183,15 @@ static int run_serve(const command *command, int argc, char **argv)
     if (a.positional_count && !a.ini)
         a.ini = a.positional[0];
     block_signals(&signals);
+    status_file_start(status_path);
     tn_status status = settings_read(a.ini, a.sets, &session.settings, &err);
     instance_init(&session.instance, session.settings);
     if (status == TN_OK)
         status = instance_load_plugins(&session.instance, true, &err);
     if (status == TN_OK)
         status = serve_or_work(&session, &signals, &err);
+    if (status != TN_OK)
+        status_file_fail(status, err.msg);
     session_close(&session);
     args_finish(&a);
     return status == TN_OK ? 0 : report(&err);

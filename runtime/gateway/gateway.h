@@ -28,6 +28,7 @@ typedef struct gateway_route_options {
      * lock, and must return at once; it may call anything here but gateway_route_remove and gateway_destroy. */
     void (*wake)(void *ctx, gateway_route *route);
     void *ctx;
+    gateway_route *replaces; /* has the same names until gateway_route_replace; NULL: none */
 } gateway_route_options;
 
 typedef struct gateway_activity {
@@ -47,6 +48,9 @@ tn_status gateway_route_add(gateway *gateway, const gateway_route_options *optio
  * 42 %"). A status other than TN_E_AGAIN says that the service has failed: what waits ends with it at once, and so does
  * find, until a note with TN_E_AGAIN or TN_OK. [any] */
 void gateway_route_note(gateway_route *route, tn_status status, const char *sentence);
+/* From now on `route`, which was added with `replaces` and attached, is found in its place. What runs there runs on, and
+ * who holds its engine may go on with it, until it is removed. */
+void gateway_route_replace(gateway_route *replaced, gateway_route *route);
 /* Ends what waits and runs with TN_E_CANCELLED. The engine stays valid for those that hold it. [ctl] */
 void gateway_route_remove(gateway_route *route);
 

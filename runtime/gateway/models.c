@@ -59,7 +59,7 @@ static tn_status at(tn_models *models, uint32_t index, tn_engine **ret_engine)
     tn_status status = TN_E_NOT_FOUND;
     gateway_lock(g);
     for (gateway_route *route = g->routes; route; route = route->next) {
-        if (!route->known || index-- > 0)
+        if (!route->known || route->retired || index-- > 0)
             continue;
         route->references++;
         *ret_engine = route_engine(route);
@@ -75,6 +75,8 @@ static tn_status fail_unknown(const gateway *g, const char *name, tn_error *err)
 {
     char known[256] = "";
     for (const gateway_route *route = g->routes; route; route = route->next) {
+        if (route->retired)
+            continue;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s'%s'", used ? ", " : "", route->service);
     }
@@ -103,7 +105,7 @@ static tn_status find(tn_models *models, const char *name, tn_engine **ret_engin
     tn_status status = TN_OK;
     gateway_lock(g);
     gateway_route *route = g->routes;
-    while (route && !has_name(route, name))
+    while (route && (route->retired || !has_name(route, name)))
         route = route->next;
     if (!route)
         status = fail_unknown(g, name, err);

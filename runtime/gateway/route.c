@@ -21,10 +21,10 @@ static tn_status take_names(gateway_route *route, tn_error *err)
 }
 
 /* Locked. */
-static tn_status check_names(const gateway *g, const gateway_route *added, tn_error *err)
+static tn_status check_names(const gateway *g, const gateway_route *added, const gateway_route *replaced, tn_error *err)
 {
     for (const gateway_route *route = g->routes; route; route = route->next)
-        for (const char *const *theirs = route->names; *theirs; theirs++)
+        for (const char *const *theirs = route->names; *theirs && !route->retired && route != replaced; theirs++)
             for (const char *const *ours = added->names; *ours; ours++)
                 if (strcmp(*ours, *theirs) == 0)
                     return tn_fail(err, TN_E_ARGUMENT, "the name %s is taken by the service %s", *ours, route->service);
@@ -58,6 +58,7 @@ tn_status gateway_route_add(gateway *g, const gateway_route_options *options, ga
     route->wake_timeout_ms = options->wake_timeout_ms;
     route->wake = options->wake;
     route->ctx = options->ctx;
+    route->retired = options->replaces != NULL;
     route->note_status = TN_E_AGAIN;
     route->idle_since_ms = gateway_now_ms();
     route->service = strdup(options->service);
@@ -66,7 +67,7 @@ tn_status gateway_route_add(gateway *g, const gateway_route_options *options, ga
     if (status == TN_OK) {
         gateway_route **end = &g->routes;
         gateway_lock(g);
-        status = check_names(g, route, err);
+        status = check_names(g, route, options->replaces, err);
         if (status == TN_OK) {
             while (*end) /* listed in the order in which they came */
                 end = &(*end)->next;
@@ -90,6 +91,15 @@ void gateway_route_note(gateway_route *route, tn_status status, const char *sent
     route->note_status = status;
     snprintf(route->note, sizeof route->note, "%s", sentence ? sentence : "");
     dispatch_note(route);
+    gateway_unlock(route->gateway);
+}
+
+void gateway_route_replace(gateway_route *replaced, gateway_route *route)
+{
+    gateway_lock(route->gateway);
+    replaced->retired = true;
+    route->retired = false;
+    route->gateway->generation++;
     gateway_unlock(route->gateway);
 }
 

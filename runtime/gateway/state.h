@@ -123,6 +123,7 @@ struct gateway_route {
     gateway_route *next;
     uint32_t references; /* the list's own, front ends, and calls of wake under way */
     bool removed;
+    bool retired; /* not found by its names: not yet, or not any more */
     bool known; /* info is set, and constant from here on */
     frame_info info;
     void *info_storage;

@@ -100,6 +100,64 @@ tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
     return status;
 }
 
+/* The ids of plugins that are named but not loaded: their file's name, without folder and ending. At most `cap` are
+ * listed; texts are cut in place in `specs`. */
+static uint32_t list_ids(char *specs, const char **ids, uint32_t cap)
+{
+    uint32_t count = 0;
+    char *rest = NULL;
+    for (char *spec = strtok_r(specs, ",", &rest); spec && count < cap; spec = strtok_r(NULL, ",", &rest)) {
+        spec += strspn(spec, " \t");
+        spec[strcspn(spec, " \t")] = '\0';
+        char *slash = strrchr(spec, '/'), *ending = strstr(spec, ".so");
+        if (ending)
+            *ending = '\0';
+        if (*spec)
+            ids[count++] = slash ? slash + 1 : spec;
+    }
+    return count;
+}
+
+/* What engines of the daemon may load: its own choice, and what its pools name. */
+static char *named_plugins(const settings *settings)
+{
+    char *text = NULL;
+    const char *section;
+    if (asprintf(&text, "%s,%s,%s", settings_string(settings, "backend", "plugin"),
+                 settings_string(settings, "quant", "plugins"), settings_string(settings, "tokenizer", "plugins")) < 0)
+        return NULL;
+    for (uint32_t i = 0; text && (section = settings_named_section(settings, "pool", i)); i++) {
+        const char *backend = settings_string(settings, section, "backend");
+        char *longer = NULL;
+        if (asprintf(&longer, "%s,%s", text, backend ? backend : "cuda_tp") < 0)
+            longer = NULL;
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
+tn_status instance_load_frontends(instance *in, tn_error *err)
+{
+    enum { IDS_MAX = 128 };
+    const char *ids[IDS_MAX + INSTANCE_PLUGINS_MAX + 1];
+    tn_status status = plugin_set_create(in->settings, &in->plugins, err);
+    if (status == TN_OK)
+        status = load_list(in, "frontend", "plugins", &in->frontends, err);
+    if (status != TN_OK)
+        return status;
+    char *names = named_plugins(in->settings);
+    if (!names)
+        return tn_fail(err, TN_E_MEMORY, "plugin names");
+    uint32_t count = list_ids(names, ids, IDS_MAX);
+    for (uint32_t i = 0; i < in->frontends.count; i++)
+        ids[count++] = plugin_descriptor(in->frontends.at[i])->id;
+    ids[count] = NULL;
+    status = settings_check_sections(in->settings, ids, err);
+    free(names);
+    return status;
+}
+
 /* Bytes the allocator has handed out. */
 static uint64_t heap_bytes(void)
 {

@@ -65,6 +65,9 @@ typedef struct instance {
 void instance_init(instance *instance, settings *settings); /* settings must outlive it */
 /* Every plugin that the settings name, front ends only if asked for. */
 tn_status instance_load_plugins(instance *instance, bool frontends, tn_error *err);
+/* The front ends alone, for the daemon, which serves other processes' models. Sections that engines will read are known by
+ * the names of their plugins. */
+tn_status instance_load_frontends(instance *instance, tn_error *err);
 tn_status instance_open_tokenizer(instance *instance, tn_error *err); /* checkpoint, tokenizer, chat template */
 tn_status instance_open_model(instance *instance, tn_error *err); /* quantization, config, graph; reads no weights */
 /* The device and the weights' encodings: all that the plan is made from, borrowed until instance_close. */

@@ -222,6 +222,11 @@ uint64_t plan_fixed_bytes(const memory_plan *plan)
     return plan->weights + plan->activations + plan->logits + plan->comms + host + plan->reserve;
 }
 
+uint64_t plan_device_bytes(const memory_plan *plan)
+{
+    return plan_fixed_bytes(plan) + plan->kv + plan->load_peak;
+}
+
 /* The longest context, in whole KiB-ish steps of 256 tokens, whose one sequence fits into `left`. */
 static uint32_t longest_context(const plan_input *input, const memory_plan *plan, uint64_t left)
 {

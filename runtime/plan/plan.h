@@ -72,6 +72,8 @@ uint64_t plan_resident_bytes(const memory_plan *plan);
 uint64_t plan_peak_bytes(const memory_plan *plan);
 /* Everything but KV that a device must hold, the reserve included. */
 uint64_t plan_fixed_bytes(const memory_plan *plan);
+/* All that a device must have for it, at any time. */
+uint64_t plan_device_bytes(const memory_plan *plan);
 /* The compile request that the plan was made for; borrows its buckets. */
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
 /* "1.50 GiB"; text holds 16 bytes. Returns text. */

@@ -118,6 +118,7 @@ static void add_plan(json_t *root, const memory_plan *plan)
     json_object_set_new(root, "bytes", bytes);
     json_object_set_new(root, "resident", json_integer((json_int_t)plan_resident_bytes(plan)));
     json_object_set_new(root, "peak", json_integer((json_int_t)plan_peak_bytes(plan)));
+    json_object_set_new(root, "needed", json_integer((json_int_t)plan_device_bytes(plan)));
     json_object_set_new(root, "budget", json_integer((json_int_t)plan->budget));
     json_object_set_new(root, "device_total", json_integer((json_int_t)plan->device.mem_total));
     json_object_set_new(root, "kv_tokens", json_integer((json_int_t)plan->kv_tokens));

@@ -137,6 +137,16 @@ static void read_costs(const settings *settings, const char *section, pool *pool
     pool->priced = settings_string(settings, section, "rate_per_hour") || pool->other_per_month > 0;
 }
 
+/* Devices that gpus lists; 0: it is unset. */
+static uint32_t listed_devices(const settings *settings, const char *section)
+{
+    const char *gpus = settings_string(settings, section, "gpus");
+    uint32_t count = 0;
+    for (; gpus && *gpus; gpus += strcspn(gpus, ","), gpus += strspn(gpus, ", \t"))
+        count++;
+    return count;
+}
+
 static tn_status read_section(const settings *settings, const char *section, pool *pool, tn_error *err)
 {
     tn_status status = read_device(settings, section, pool, err);
@@ -147,6 +157,8 @@ static tn_status read_section(const settings *settings, const char *section, poo
         pool->backend = settings_string(settings, section, "backend");
     if (settings_string(settings, section, "count"))
         pool->count = (uint32_t)settings_integer(settings, section, "count");
+    else if (listed_devices(settings, section))
+        pool->count = listed_devices(settings, section);
     else if (pool->described && pool->count == 0)
         pool->count = 1;
     if (settings_string(settings, section, "nodes"))

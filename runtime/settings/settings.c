@@ -93,13 +93,26 @@ static bool covers(const char *row_section, const char *section)
     return kind ? !strncmp(row_section, section, kind) : !strcmp(row_section, section);
 }
 
+/* A service takes the keys of its engines too: [service chat] max_model_len is [model] max_model_len there. */
+static bool lends(const settings_option *row, const char *section)
+{
+    return !strncmp(section, "service ", 8) && (!strcmp(row->section, "model") || !strcmp(row->section, "engine")) &&
+           strcmp(row->key, "path") != 0;
+}
+
 static const settings_option *find_option(const char *section, const char *key)
 {
+    const settings_option *lent = NULL;
     for (uint32_t i = 0; i < settings_option_count; i++) {
-        if (covers(settings_options[i].section, section) && !strcmp(settings_options[i].key, key))
-            return &settings_options[i];
+        const settings_option *row = &settings_options[i];
+        if (strcmp(row->key, key) != 0)
+            continue;
+        if (covers(row->section, section))
+            return row;
+        if (lends(row, section))
+            lent = row;
     }
-    return NULL;
+    return lent;
 }
 
 bool settings_is_core_section(const char *section)
@@ -131,7 +144,7 @@ static tn_status fail_unknown_key(const settings *settings, uint32_t line, const
     const char *known[64], *elsewhere = NULL;
     size_t count = 0;
     for (uint32_t i = 0; i < settings_option_count && count < 64; i++) {
-        if (covers(settings_options[i].section, section))
+        if (covers(settings_options[i].section, section) || lends(&settings_options[i], section))
             known[count++] = settings_options[i].key;
         else if (!strcmp(settings_options[i].key, key))
             elsewhere = settings_options[i].section;
@@ -201,7 +214,7 @@ static tn_status fail_section(const settings *settings, uint32_t line, const cha
     const char *at = place_of(settings, line, place), *text = shown(section, name);
     if (nearest)
         return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s NAME]?", at, text, nearest);
-    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools and prices have names", at, text);
+    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools, prices and services have names", at, text);
 }
 
 /* "pool a": a kind that options.c knows, and a name that can be typed anywhere. */
@@ -251,7 +264,7 @@ static settings_named_value *find_named(const settings *settings, const char *se
 /* Where the value of a key belongs; NULL: out of memory. */
 static settings_value *slot_of(settings *settings, const settings_option *option, const char *section)
 {
-    if (!section || !kind_bytes(option->section))
+    if (!section || !strchr(section, ' '))
         return &settings->values[option - settings_options];
     settings_named_value *found = find_named(settings, section, option);
     if (found)
@@ -482,7 +495,7 @@ static const settings_value *value_of(const settings *settings, const char *sect
     const settings_option *option = find_option(section, key);
     TN_ASSERT(option);
     TN_ASSERT(!type || value_type_has(option->type, type));
-    const settings_named_value *named = kind_bytes(option->section) ? find_named(settings, section, option) : NULL;
+    const settings_named_value *named = strchr(section, ' ') ? find_named(settings, section, option) : NULL;
     return named ? &named->value : &settings->values[option - settings_options];
 }
 
@@ -539,6 +552,21 @@ const char *settings_named_section(const settings *settings, const char *kind, u
             return section;
     }
     return NULL;
+}
+
+bool settings_given_at(const settings *settings, uint32_t index, settings_given *ret_given)
+{
+    for (uint32_t i = 0; i < settings->entry_count; i++) {
+        const settings_entry *entry = &settings->entries[i];
+        if (!entry->key || index-- > 0)
+            continue;
+        const settings_option *option = find_option(entry->section, entry->key);
+        value parsed;
+        bool path = option && value_parse(option->type, entry->text, &parsed) && is_path(&parsed, entry->text);
+        *ret_given = (settings_given){entry->section, entry->key, path ? entry->absolute : entry->text};
+        return true;
+    }
+    return false;
 }
 
 /* ---- plugins' sections ---- */

@@ -41,6 +41,13 @@ tn_status settings_fail(const settings *settings, const char *section, const cha
  * order of the file; NULL past the last. Its keys are read as any other's: settings_string(s, "pool a", "device"). */
 const char *settings_named_section(const settings *settings, const char *kind, uint32_t index);
 
+/* What a file or --set gave, as text; paths of core keys are absolute, those of plugins' keys as they were given. */
+typedef struct settings_given {
+    const char *section, *key, *text;
+} settings_given;
+/* The index-th, in their order; false past the last. */
+bool settings_given_at(const settings *settings, uint32_t index, settings_given *ret_given);
+
 /* Checks section `id` against a plugin's table: unknown keys and bad values are errors naming file and line. */
 tn_status settings_check_plugin(const settings *settings, const char *id, const tn_option *options, uint32_t count,
                                 uint32_t stride, tn_error *err);

@@ -10,7 +10,7 @@ import subprocess
 
 from server import model
 
-COMMANDS = ["serve", "run", "plan", "pool", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
+COMMANDS = ["serve", "daemon", "keep", "run", "plan", "pool", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
             "perplexity", "quantize", "group"]
 
 

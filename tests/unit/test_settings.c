@@ -303,6 +303,34 @@ static void test_sections_with_a_name_of_their_own(void **state)
     settings_destroy(s);
 }
 
+static void test_a_service_takes_keys_of_its_engines(void **state)
+{
+    (void)state;
+    settings *s = must_read("[service chat]\nmodel = tiny\nmax_model_len = 8k\nchat_template = t.jinja\nmin = 2\n", NULL);
+    settings_given given;
+    char expected[160];
+
+    assert_string_equal(settings_string(s, "service chat", "model"), "tiny");
+    assert_int_equal(settings_integer(s, "service chat", "min"), 2);
+    assert_int_equal(settings_integer(s, "service chat", "max"), 1);
+    assert_int_equal(settings_integer(s, "service chat", "max_model_len"), 8000);
+    assert_true(settings_is_auto(s, "model", "max_model_len"));
+    assert_true(settings_given_at(s, 1, &given));
+    assert_string_equal(given.section, "service chat");
+    assert_string_equal(given.key, "max_model_len");
+    assert_string_equal(given.text, "8k");
+    assert_true(settings_given_at(s, 2, &given));
+    snprintf(expected, sizeof expected, "%s/t.jinja", folder);
+    assert_string_equal(given.text, expected);
+    assert_false(settings_given_at(s, 4, &given));
+    settings_destroy(s);
+    must_fail("[service chat]\npath = x\n", "t.ini:2: [service chat] has no key \"path\"; that key belongs in [registry]");
+    must_fail("[service chat]\nmax_model_lem = 1\n",
+              "t.ini:2: [service chat] has no key \"max_model_lem\"; did you mean \"max_model_len\"?");
+    must_fail("[service chat]\nmax_num_seqs = many\n",
+              "t.ini:2: [service chat] max_num_seqs: \"many\" is not auto or an integer");
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -340,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_sections_of_nobody_are_refused_even_when_empty),
         cmocka_unit_test(test_a_refusal_says_where_the_name_was_set),
         cmocka_unit_test(test_sections_with_a_name_of_their_own),
+        cmocka_unit_test(test_a_service_takes_keys_of_its_engines),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

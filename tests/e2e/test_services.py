@@ -1,0 +1,647 @@
+#!/usr/bin/env python3
+"""Services: created, asked, suspended, updated, killed and deleted, through service_driver, with engines that are real processes.
+
+    test_services.py DRIVER [PART]
+
+Parts: life, refusals, failures, crash, cycles, daemon (which is `tenon daemon` itself); all of them without one."""
+import contextlib
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from server import free_port
+
+TINY = os.environ["TENON_TEST_MODEL"]
+SLOW = 4 if os.environ.get("TENON_SANITIZED") else 1
+MIB = 1 << 20
+OK, ARGUMENT, MEMORY, NOT_FOUND, AGAIN = 0, -1, -3, -4, -5
+EEXIST = 17
+
+
+class Driver:
+    """A daemon without a door, on a store of its own that outlives it."""
+
+    def __init__(self, store, **server):
+        self.store = store
+        self.ini = os.path.join(store, "..", "daemon.ini")
+        keys = {"store": store, "restart_delay": "0.1", "hang_timeout": str(8 * SLOW), "start_timeout": str(60 * SLOW), "wake_timeout": str(60 * SLOW), **server}
+        with open(self.ini, "w") as ini:
+            ini.write("[plugins]\npath = " + os.environ["TENON_PLUGINS"] + "\n[server]\n")
+            ini.writelines(f"{key} = {value}\n" for key, value in keys.items())
+            ini.write(f"[registry]\npath = {store}/../registry\n")
+            ini.write("[engine]\nmax_num_seqs = 4\ndrain_timeout = 5\n[model]\nmax_model_len = 256\n[cpu]\nthreads = 1\n")
+            for pool, memory in ("a", "256MiB"), ("small", "40MiB"), ("tiny", "1MiB"):
+                ini.write(f"[pool {pool}]\ndevice = ram\nmemory = {memory}\nhost_memory = true\nbackend = cpu\n"
+                          f"max_services = 3\n")
+            ini.write(f"[service fromfile]\nmodel = {TINY}\npool = a\nmin = 1\nmax_num_seqs = 2\n")
+        self.start()
+
+    def start(self):
+        self.errors = open(os.path.join(self.store, "..", "errors"), "a")
+        self.process = subprocess.Popen([sys.argv[1], self.ini, os.environ["TENON"]], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        hello = json.loads(self.process.stdout.readline())
+        assert hello["status"] == OK, hello
+
+    def send(self, what, **fields):
+        self.process.stdin.write(json.dumps({"do": what, **fields}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        assert line, "the driver ended: " + open(self.errors.name).read()[-3000:]
+        return json.loads(line)
+
+    def say(self, what, **fields):
+        self.send(what, **fields)
+        return self.answer()
+
+    def do(self, what, expect=OK, **fields):
+        answer = self.say(what, **fields)
+        assert answer["status"] == expect, f"{what} {fields}: {answer}"
+        return answer["result"] if expect == OK else answer
+
+    def create(self, name, expect=OK, model=TINY, pool="a", **spec):
+        flags = {key: spec.pop(key) for key in ("replace", "dry_run") if key in spec}
+        return self.do("create", expect, spec={"name": name, "model": model, "pool": pool, **spec}, **flags)
+
+    def wait(self, name, state, ms=60000, expect=OK):
+        return self.do("wait", expect, name=name, state=state, ms=ms * SLOW)
+
+    def show(self, name):
+        return self.do("show", name=name)
+
+    def delete(self, name):
+        self.do("delete", name=name, drain=5)
+        self.do("wait", name=name, state="DELETING", ms=60000)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0, open(self.errors.name).read()[-3000:]
+        self.errors.close()
+
+
+def engines(store):
+    """Processes that belong to the store: {pid: command line}."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline") as file:
+                command = file.read().replace("\0", " ")
+            with open(f"/proc/{pid}/stat") as file:
+                state = file.read().rsplit(")", 1)[1].split()[0]
+            if store + "/instances" in command and state != "Z":
+                found[int(pid)] = command
+    return found
+
+
+def serving(store):
+    return [pid for pid, command in engines(store).items() if " serve " in command]
+
+
+def wait_for(what, condition, seconds=30):
+    end = time.time() + seconds * SLOW
+    while not condition():
+        assert time.time() < end, f"not within {seconds * SLOW} s: {what}"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def driver(**server):
+    folder = tempfile.mkdtemp(prefix="tenon-")
+    store = os.path.join(folder, "s")
+    os.mkdir(store)
+    d = Driver(store, **server)
+    try:
+        yield d
+        for service in d.do("list"):
+            d.do("delete", name=service["name"], drain=0)
+        for service in d.do("list"):
+            d.do("wait", name=service["name"], state="DELETING")
+        d.close()
+        assert not engines(store), engines(store)
+    except BaseException:
+        print(open(os.path.join(folder, "errors")).read()[-4000:])
+        raise
+    finally:
+        if d.process.poll() is None:
+            d.kill()
+        for pid in engines(store):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder)
+
+
+# ---- life ----
+
+def test_ready_asked_and_deleted():
+    with driver() as d:
+        plan = d.create("chat", min=1)
+        assert plan["fits"] and plan["needed"] > 0
+        service = d.wait("chat", "READY")
+        assert service["state"] == "READY" and service["restart_count"] == 0 and service["exit_code"] is None
+        (instance,) = service["instances"]
+        assert instance["pid"] in serving(d.store) and instance["memory_bytes"] > MIB
+        assert os.path.exists(instance["socket"]) and service["needed_bytes"] == instance["reserved_bytes"]
+        assert d.do("ask", name="chat", tokens=12) == 12
+        (pool,) = [pool for pool in d.do("pools") if pool["name"] == "a"]
+        assert pool["services"] == 1 and pool["devices"][0]["reserved_bytes"] == service["needed_bytes"]
+        lines = d.do("logs", name="chat")
+        assert any("is ready after" in line["text"] for line in lines) and lines[0]["time"] / 1000 > time.time() - 300
+        assert any("is ready after" in line for line in d.show("chat")["last_log"])
+        d.delete("chat")
+        assert d.do("list") == [] and not engines(d.store)
+        left = [name for _, folders, files in os.walk(d.store) for name in files]
+        assert left == ["lock"], left
+        assert d.say("ask", name="chat")["status"] == NOT_FOUND
+
+
+def test_suspended_frees_memory_and_the_first_request_resumes():
+    with driver() as d:
+        d.create("chat")
+        d.wait("chat", "READY")
+        assert serving(d.store)
+        d.do("suspend", name="chat", drain=5)
+        d.do("suspend", name="chat", drain=5)
+        service = d.wait("chat", "SUSPENDED")
+        assert service["instances"] == [] and not engines(d.store)
+        assert d.do("pools")[0]["devices"][0]["reserved_bytes"] == 0
+        assert d.do("ask", name="chat", tokens=5) == 5
+        assert d.wait("chat", "READY")["instances"]
+        d.do("suspend", name="chat", drain=5)
+        d.wait("chat", "SUSPENDED")
+        d.do("resume", name="chat")
+        d.wait("chat", "READY")
+
+
+def test_idle_service_suspends_itself():
+    with driver() as d:
+        d.create("chat", autosuspend=2)
+        d.wait("chat", "READY")
+        d.wait("chat", "SUSPENDED", ms=20000)
+        assert not engines(d.store)
+        assert d.do("ask", name="chat") == 8
+
+
+def test_update_drops_nothing():
+    with driver() as d:
+        d.create("chat", min=1)
+        before = d.wait("chat", "READY")["instances"][0]["id"]
+        d.do("load", name="chat", threads=3, tokens=20)
+        time.sleep(0.5)
+        d.do("update", spec={"name": "chat", "settings": ["enable_prefix_caching=false"]})
+        service = d.wait("chat", "READY")
+        assert service["generation"] == 2 and service["instances"][0]["id"] != before
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
+        service = d.wait("chat", "READY")
+        assert service["generation"] == 3 and service["settings"] == ["model.max_model_len=128"]
+        time.sleep(0.5)
+        load = d.do("unload")
+        assert load["bad"] == 0 and load["good"] > 5, load
+        wait_for("the old engines are gone", lambda: len(serving(d.store)) == 1)
+
+
+def test_scaled_by_hand():
+    with driver() as d:
+        d.create("chat", min=1, max=3)
+        d.wait("chat", "READY")
+        d.do("scale", name="chat", min=2)
+        wait_for("two are ready", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        d.do("load", name="chat", threads=4, tokens=40)
+        d.do("scale", name="chat", min=1, max=1)
+        wait_for("one is left", lambda: len(d.show("chat")["instances"]) == 1)
+        load = d.do("unload")
+        assert load["bad"] == 0, load
+
+
+def test_service_of_a_section():
+    with driver() as d:
+        d.do("section", name="fromfile")
+        service = d.wait("fromfile", "READY")
+        assert service["settings"] == ["engine.max_num_seqs=2"] and service["min"] == 1
+        d.do("section", name="fromfile")
+        assert d.show("fromfile")["generation"] == 1
+
+
+def test_model_of_the_registry():
+    """Pinned to what the name meant, and kept for as long as it may run."""
+    with driver() as d:
+        root = os.path.abspath(os.path.join(d.store, "..", "registry"))
+
+        def registry(*arguments):
+            return subprocess.run([os.environ["TENON"], "registry", *arguments, "--set", "registry.path=" + root], capture_output=True,
+                                  text=True)
+
+        other = os.path.abspath(os.path.join(d.store, "..", "other.gguf"))
+        with open(TINY, "rb") as source, open(other, "wb") as copy:
+            copy.write(source.read() + bytes(64))
+        for path in TINY, other:
+            done = registry("log", "tiny", path)
+            assert done.returncode == 0, done.stderr
+        answer = d.create("chat", model="tiny@v3", expect=NOT_FOUND)
+        assert "v3" in answer["message"], answer
+        d.create("chat", model="tiny@v1", min=1)
+        first = d.wait("chat", "READY")
+        assert first["model"] == "tiny@v1" and len(first["digest"]) == 64 and first["digest"] in first["path"]
+        refused = registry("rm", "tiny@v1")
+        assert refused.returncode == 1 and "service chat" in refused.stderr, refused.stderr
+        d.do("update", spec={"name": "chat", "model": "registry:tiny"})
+        second = d.wait("chat", "READY")
+        assert second["digest"] != first["digest"] and d.do("ask", name="chat") == 8
+        wait_for("the first version is free", lambda: registry("rm", "tiny@v1").returncode == 0)
+        assert registry("rm", "tiny").returncode == 1
+        d.kill()
+        d.start()
+        assert registry("rm", "tiny").returncode == 1
+        d.delete("chat")
+        assert registry("rm", "tiny").returncode == 0
+
+
+# ---- refusals ----
+
+def test_refusals_name_the_field():
+    with driver() as d:
+        for field, expect, spec in (("name", ARGUMENT, {"name": "Chat"}), ("name", ARGUMENT, {"name": "../x"}),
+                                    ("pool", NOT_FOUND, {"pool": "b"}), ("max_instances", ARGUMENT, {"max": 0}),
+                                    ("min_instances", ARGUMENT, {"min": 2}), ("model", ARGUMENT, {"model": "a/b.gguf"}),
+                                    ("model", NOT_FOUND, {"model": "/nowhere.gguf"}),
+                                    ("max_model_len", ARGUMENT, {"settings": ["max_model_lem=1"]}),
+                                    ("max_model_len", ARGUMENT, {"settings": ["max_model_len=many"]}),
+                                    ("model.path", ARGUMENT, {"settings": ["model.path=/etc/passwd"]}),
+                                    ("frontend.plugins", ARGUMENT, {"settings": ["frontend.plugins=x"]})):
+            answer = d.create(**{"name": "chat", "expect": expect, **spec})
+            assert field in answer["message"], answer
+        assert d.do("list") == [] and not engines(d.store)
+        answer = d.say("show", name="chat")
+        assert answer["status"] == NOT_FOUND and "none" in answer["message"]
+
+
+def test_name_is_taken():
+    with driver() as d:
+        d.create("chat")
+        answer = d.create("chat", expect=ARGUMENT)
+        assert answer["code"] == EEXIST, answer
+        d.create("chat", replace=True, min=1)
+        assert d.show("chat")["min"] == 1
+
+
+def test_one_of_two_gets_the_memory():
+    """Each takes more than half of the pool: the second asks while the first loads, when it is ready, suspended, and back."""
+    with driver() as d:
+        plan = d.create("first", pool="small", dry_run=True)
+        assert d.do("list") == [] and plan["needed"] > 20 * MIB, plan["needed"]
+        d.create("first", pool="small")
+        answer = d.create("second", pool="small", expect=MEMORY)
+        assert answer["result"]["needed_bytes"] > answer["result"]["had_bytes"], answer
+        assert answer["result"]["reserved"][0]["service"] == "first" and "first" in answer["message"], answer
+        d.wait("first", "READY")
+        d.create("second", pool="small", expect=MEMORY)
+        d.do("suspend", name="first", drain=0)
+        d.wait("first", "SUSPENDED")
+        d.create("second", pool="small")
+        d.wait("second", "READY")
+        answer = d.do("resume", MEMORY, name="first")
+        assert "second" in answer["message"], answer
+        assert d.show("first")["had_bytes"] < d.show("first")["needed_bytes"]
+        d.delete("second")
+        assert d.do("ask", name="first") == 8
+
+
+def test_racing_for_the_memory():
+    with driver() as d:
+        for _ in range(10):
+            answers = d.do("race", specs=[{"name": name, "model": TINY, "pool": "small"} for name in ("x", "y", "z")])
+            assert sorted(answer["status"] for answer in answers) == [MEMORY, MEMORY, OK], answers
+            refused = [answer for answer in answers if answer["status"] == MEMORY]
+            assert all(answer["plan"]["needed_bytes"] > answer["plan"]["had_bytes"] for answer in refused), refused
+            (service,) = d.do("list")
+            d.delete(service["name"])
+        answers = d.do("race", specs=[{"name": "same", "model": TINY, "pool": "a"} for _ in range(3)])
+        assert sorted(answer["status"] for answer in answers) == [ARGUMENT, ARGUMENT, OK], answers
+        assert len(d.do("list")) == 1
+
+
+def test_does_not_fit_at_all():
+    with driver() as d:
+        answer = d.create("chat", pool="tiny", expect=MEMORY)
+        assert answer["result"]["needed_bytes"] > answer["result"]["had_bytes"] and not answer["result"]["fits"], answer
+        assert "does not fit pool tiny" in answer["message"], answer
+
+
+def test_pool_has_a_number_of_services():
+    with driver() as d:
+        for name in "abc":
+            d.create(name)
+        answer = d.create("d", expect=MEMORY)
+        assert "max_services" in answer["message"], answer
+
+
+# ---- failures ----
+
+def test_killed_engine_is_started_again():
+    with driver() as d:
+        d.create("chat", min=1)
+        service = d.wait("chat", "READY")
+        os.kill(service["instances"][0]["pid"], signal.SIGKILL)
+        wait_for("it is noticed", lambda: d.show("chat")["restart_count"] == 1)
+        service = d.wait("chat", "READY")
+        assert service["exit_code"] == -9 and d.do("ask", name="chat") == 8
+        os.kill(service["instances"][0]["keeper_pid"], signal.SIGKILL)
+        wait_for("it is noticed", lambda: d.show("chat")["restart_count"] == 2)
+        d.wait("chat", "READY")
+        wait_for("the orphan of the keeper is gone", lambda: len(serving(d.store)) == 1)
+        assert d.do("ask", name="chat") == 8
+
+
+def test_hung_engine_is_killed():
+    with driver(hang_timeout=str(2 * SLOW)) as d:
+        d.create("chat", min=1)
+        service = d.wait("chat", "READY")
+        os.kill(service["instances"][0]["pid"], signal.SIGSTOP)
+        wait_for("it is noticed", lambda: d.show("chat")["restart_count"] == 1)
+        d.wait("chat", "READY")
+        assert d.do("ask", name="chat") == 8
+
+
+def test_five_failures_are_enough():
+    """The model's file is gone by the time the engine starts again; and one that is killed each time it loads."""
+    with driver() as d:
+        copy = os.path.join(d.store, "..", "model.gguf")
+        shutil.copy(TINY, copy)
+        d.create("chat", model=os.path.abspath(copy), min=1)
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        os.unlink(copy)
+        os.kill(pid, signal.SIGKILL)
+        service = d.wait("chat", "FAILED")
+        assert service["state"] == "FAILED" and "model.gguf" in service["message"] and service["last_log"], service
+        assert service["restart_count"] == 2, service
+        answer = d.say("ask", name="chat")
+        assert answer["status"] not in (OK, AGAIN) and "model.gguf" in answer["message"], answer
+        shutil.copy(TINY, copy)
+        d.do("resume", name="chat")
+        d.wait("chat", "READY")
+        killed = kill_until(d, "chat", lambda service: service["state"] == "FAILED")
+        service = d.show("chat")
+        assert killed == 5 and service["exit_code"] == -9 and "signal 9" in service["message"], (killed, service)
+        assert d.do("pools")[0]["devices"][0]["reserved_bytes"] == 0
+
+
+def kill_until(d, name, done):
+    """Kills engines as they come; returns how many."""
+    killed = set()
+    end = time.time() + 60 * SLOW
+    while not done(d.show(name)):
+        assert time.time() < end, d.show(name)
+        for pid in serving(d.store):
+            killed.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return len(killed)
+
+
+def test_failed_update_leaves_what_was():
+    with driver() as d:
+        d.create("chat", min=1)
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        refused = d.do("update", ARGUMENT, spec={"name": "chat", "settings": ["chat_template=/nowhere"]})
+        assert "nowhere" in refused["message"] and d.show("chat")["generation"] == 1
+        copy = os.path.abspath(os.path.join(d.store, "..", "model.gguf"))
+        for _ in range(10):  # the engine may have opened the file before it is gone
+            pid = d.show("chat")["instances"][0]["pid"]
+            shutil.copy(TINY, copy)
+            d.do("update", spec={"name": "chat", "model": copy})
+            os.unlink(copy)
+            service = d.wait("chat", "READY")
+            if service["state"] == "DEGRADED":
+                break
+        assert service["state"] == "DEGRADED" and "model.gguf" in service["message"], service
+        wait_for("only the old one is left", lambda: serving(d.store) == [pid])
+        assert d.do("ask", name="chat") == 8
+        assert service["model"] == TINY and service["generation"] == 1, service
+        d.kill()
+        d.start()
+        assert d.wait("chat", "DEGRADED")["instances"][0]["pid"] == pid and d.do("ask", name="chat") == 8
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=192"]})
+        assert d.wait("chat", "READY")["state"] == "READY" and d.do("ask", name="chat") == 8
+
+
+def test_update_that_half_came_up_is_taken_back():
+    """Two instances; one of the new generation comes up and takes the route over, then all that are new are killed."""
+    with driver() as d:
+        d.create("chat", min=2, max=2)
+        wait_for("both are ready", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        first = {instance["pid"] for instance in d.show("chat")["instances"]}
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
+        wait_for("one is of the new generation", lambda: any(i["generation"] == 2 and i["state"] == "READY" for i in d.show("chat")["instances"]))
+        end = time.time() + 60 * SLOW
+        while d.show("chat")["generation"] == 2 and time.time() < end:
+            for pid in set(serving(d.store)) - first:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        service = d.show("chat")
+        if service["state"] == "FAILED":  # both had been replaced before they were killed
+            d.do("resume", name="chat")
+        wait_for("two are ready again", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        assert d.do("ask", name="chat") == 8
+
+
+# ---- crashes ----
+
+def test_one_daemon_a_store():
+    with driver() as d:
+        done = subprocess.run([sys.argv[1], d.ini, os.environ["TENON"]], input="", capture_output=True, text=True)
+        assert done.returncode == 1 and "another daemon" in done.stdout, done
+
+
+def test_engines_outlive_the_daemon():
+    with driver() as d:
+        d.create("chat", min=1)
+        before = d.wait("chat", "READY")["instances"][0]
+        d.create("idle")
+        d.wait("idle", "READY")
+        d.do("suspend", name="idle", drain=0)
+        d.wait("idle", "SUSPENDED")
+        for end in d.close, d.kill:
+            end()
+            assert before["pid"] in serving(d.store)
+            d.start()
+            after = d.wait("chat", "READY")["instances"][0]
+            assert (after["id"], after["pid"]) == (before["id"], before["pid"]), (before, after)
+            assert d.do("ask", name="chat") == 8
+            assert d.wait("idle", "SUSPENDED")["state"] == "SUSPENDED"
+        wait_for("the first request resumes it, though nobody knew it before", lambda: d.say("ask", name="idle")["status"] == OK)
+
+
+def test_orphans_are_ended():
+    """Their service is gone while no daemon looked; and a folder in which nothing runs."""
+    with driver() as d:
+        d.create("chat", min=1)
+        d.wait("chat", "READY")
+        d.kill()
+        os.unlink(os.path.join(d.store, "services", "chat.json"))
+        os.makedirs(os.path.join(d.store, "instances", "gone-abcdef"))
+        with open(os.path.join(d.store, "services", "half.json.partial"), "w") as file:
+            file.write("{")
+        d.start()
+        wait_for("the orphan is gone", lambda: not engines(d.store))
+        assert os.listdir(os.path.join(d.store, "instances")) == [] and d.do("list") == []
+        assert os.listdir(os.path.join(d.store, "services")) == []
+
+
+def test_killed_at_any_moment():
+    """The daemon dies while it is told to do this and that. What it said is done is done after it, nothing is there twice, and what
+    was ready and not touched answers."""
+    chance = random.Random(int(os.environ.get("TENON_TEST_SEED", "1")))
+    with driver() as d:
+        d.create("steady", min=1)
+        pid = d.wait("steady", "READY")["instances"][0]["pid"]
+        there = False
+        for _ in range(int(os.environ.get("TENON_TEST_KILLS", "60"))):
+            verb = chance.choice(["create", "delete", "suspend", "resume", "update", "scale"])
+            if verb == "create":
+                d.send("create", spec={"name": "moving", "model": TINY, "pool": "a", "max": 2}, replace=True)
+            elif verb == "update":
+                d.send("update", spec={"name": "moving", "settings": [f"max_num_seqs={chance.randint(1, 4)}"]})
+            elif verb == "scale":
+                d.send("scale", name="moving", min=chance.randint(0, 2), max=2)
+            else:
+                d.send(verb, name="moving", drain=0)
+            said = None
+            if chance.random() < 0.6:
+                said = d.answer()["status"]
+            time.sleep(chance.random() ** 2 * 0.4)
+            d.kill()
+            d.start()
+            names = [service["name"] for service in d.do("list")]
+            assert names in (["steady"], ["moving", "steady"]), names
+            if verb == "create" and said == OK:
+                assert "moving" in names, "a service that was created is lost"
+            if verb != "delete" and there and said is not None:
+                assert "moving" in names or there == "going", "a service is lost"
+            if verb == "delete" and said == OK and "moving" in names:
+                seen = d.say("show", name="moving")  # it may be gone by now
+                assert seen["status"] == NOT_FOUND or seen["result"]["state"] in ("DELETING", "PENDING"), seen
+            there = False if "moving" not in names else "going" if verb == "delete" or there == "going" else True
+            if there == "going":
+                assert d.say("delete", name="moving", drain=0)["status"] in (OK, NOT_FOUND)
+                d.do("wait", name="moving", state="DELETING", ms=60000 * SLOW)
+                there = False
+            assert d.show("steady")["instances"][0]["pid"] == pid
+        d.wait("steady", "READY")
+        assert d.do("ask", name="steady") == 8
+        for service in d.do("list"):
+            if service["name"] == "moving":
+                d.delete("moving")
+        wait_for("one engine is left", lambda: serving(d.store) == [pid])
+        assert len(os.listdir(os.path.join(d.store, "instances"))) == 1
+
+
+# ---- cycles ----
+
+def test_cycles_leave_nothing():
+    with driver() as d:
+        d.create("chat")
+        d.delete("chat")
+        before = d.do("descriptors")
+        for round in range(int(os.environ.get("TENON_TEST_CYCLES", "200"))):
+            d.create("chat", min=round % 2)
+            if round % 4 == 0:
+                d.wait("chat", "READY")
+            d.delete("chat")
+        assert d.do("descriptors") == before and not engines(d.store)
+        left = [name for _, folders, files in os.walk(d.store) for name in files]
+        assert left == ["lock"], left
+        children = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(d.process.pid)], capture_output=True, text=True)
+        assert children.stdout.split() == [], children.stdout
+
+
+# ---- the daemon ----
+
+def complete(port, timeout=60):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * SLOW)
+    connection.request("POST", "/v1/completions", json.dumps({"model": "fromfile", "prompt": "Hi", "max_tokens": 4}),
+                       {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    text = reply.read()
+    connection.close()
+    return reply.status, text
+
+
+class Daemon:
+    """`tenon daemon` over the store of a driver that is closed."""
+
+    def __init__(self, d, *flags):
+        self.port, self.store = free_port(), d.store
+        self.log = open(os.path.join(d.store, "..", "daemon.log"), "a")
+        self.process = subprocess.Popen([os.environ["TENON"], "daemon", d.ini, "--listen", f"127.0.0.1:{self.port}", "--store", d.store,
+                                         *flags], stderr=self.log)
+
+    def answers(self):
+        with contextlib.suppress(OSError):
+            return complete(self.port)[0] == 200
+        return False
+
+    def end(self, number):
+        self.process.send_signal(number)
+        code = self.process.wait(60 * SLOW)
+        self.log.close()
+        return code
+
+
+def test_daemon_leaves_engines_running():
+    with driver() as d:
+        d.close()
+        daemon = Daemon(d)
+        wait_for("the service of the file answers", daemon.answers)
+        pids = serving(d.store)
+        assert len(pids) == 1
+        for number, code in (signal.SIGTERM, 0), (signal.SIGKILL, -9):
+            assert daemon.end(number) == code
+            assert serving(d.store) == pids
+            daemon = Daemon(d)
+            wait_for("it answers again", daemon.answers)
+            assert serving(d.store) == pids
+        assert daemon.end(signal.SIGTERM) == 0
+        daemon = Daemon(d, "--stop-engines")
+        wait_for("it answers once more", daemon.answers)
+        assert daemon.end(signal.SIGTERM) == 0
+        assert not engines(d.store)
+        d.start()
+        d.wait("fromfile", "READY")
+
+
+PARTS = {
+    "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
+             test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
+             test_model_of_the_registry],
+    "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
+                 test_does_not_fit_at_all,
+                 test_pool_has_a_number_of_services],
+    "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
+                 test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
+    "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_orphans_are_ended, test_killed_at_any_moment],
+    "cycles": [test_cycles_leave_nothing],
+    "daemon": [test_daemon_leaves_engines_running],
+}
+
+if __name__ == "__main__":
+    for part in sys.argv[2:] or PARTS:
+        tests = PARTS.get(part) or [globals()[part]]
+        for test in tests:
+            begin = time.time()
+            test()
+            print(f"{test.__name__}: {time.time() - begin:.1f} s", flush=True)
