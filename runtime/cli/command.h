@@ -126,7 +126,7 @@ void block_signals(sigset_t *ret_set);
 
 extern const command command_serve, command_daemon, command_keep, command_run, command_plan, command_pool, command_plugins, command_doctor,
     command_inspect, command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
-    command_quantize, command_registry, command_group;
+    command_quantize, command_registry, command_group, command_token;
 /* Those of `tenon registry`. */
 extern const command command_registry_log, command_registry_list, command_registry_show, command_registry_verify,
     command_registry_alias, command_registry_default, command_registry_copy, command_registry_rm, command_registry_gc,

@@ -1,4 +1,5 @@
 /* daemon.c: `tenon daemon FILE.ini`: services as operators wish for them, behind the front ends of the settings. */
+#include "auth/auth.h"
 #include "cli/command.h"
 #include "service/services.h"
 #include "version.h"
@@ -59,6 +60,8 @@ static tn_status open_control(control *c, tn_error *err)
         return status;
     const services_options options = {.settings = c->settings, .gateway = c->gateway, .tell = tell};
     status = services_open(&options, &c->services, err);
+    if (status == TN_OK)
+        status = auth_open(c->settings, err);
     if (status != TN_OK)
         return status;
     const tn_frontend_args args = {.struct_size = sizeof args,
@@ -74,6 +77,7 @@ static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
 {
     doors_drain(&c->doors, drain_ms);
     doors_stop(&c->doors);
+    auth_close();
     if (c->services && stops_engines)
         services_stop_engines(c->services, drain_ms / 1000);
     if (c->services)

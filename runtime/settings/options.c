@@ -35,6 +35,9 @@ const settings_option settings_options[] = {
     {"registry", "path", "path", NULL, NO_RANGE,
      "Folder of the model registry; default: registry in TENON_HOME, else .local/share/tenon/registry in HOME."},
 
+    {"auth", "token_file", "path", NULL, NO_RANGE,
+     "File of `tenon token`, with the tokens that clients must present; unset: none is asked for."},
+
     {"backend", "plugin", "string", "cpu", NO_RANGE,
      "The device backend: bare name or absolute path, sha256=... may follow."},
     {"backend", "tensor_parallel_size", "integer", "1", 1, 1024, "Devices that one copy of the model is spread over, those of all processes of a [group] together."},
