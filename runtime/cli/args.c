@@ -8,16 +8,26 @@
 
 enum { FLAGS_MAX = 32 };
 
+static const flag *find_flag(const flag *flags, uint32_t count, const char *name, size_t bytes)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strlen(flags[i].name) == bytes && memcmp(flags[i].name, name, bytes) == 0)
+            return &flags[i];
+    return NULL;
+}
+
 static void print_help(const command *command, const flag *flags, uint32_t count)
 {
     printf("usage: tenon %s [FLAGS] %s\n\n%s\n\nflags:\n", command->name, command->arguments, command->help);
     for (uint32_t i = 0; i < count; i++) {
         char left[40];
-        snprintf(left, sizeof left, "--%s %s", flags[i].name, flags[i].value ? flags[i].value : "");
+        snprintf(left, sizeof left, "%s%s %s", flags[i].name[1] ? "--" : "-", flags[i].name,
+                 flags[i].value ? flags[i].value : "");
         printf("  %-26s %s\n", left, flags[i].help);
     }
     printf("  %-26s %s\n", "--config FILE.ini", "settings file");
-    printf("  %-26s %s\n", "--set SECTION.KEY=VALUE", "one setting, over the file; may be repeated");
+    if (!find_flag(flags, count, "set", 3))
+        printf("  %-26s %s\n", "--set SECTION.KEY=VALUE", "one setting, over the file; may be repeated");
     printf("  %-26s %s\n", "--help", "this text");
 }
 
@@ -84,19 +94,11 @@ static bool store(const flag *flag, const char *value, args *args)
     return end != value && *end == '\0' && errno == 0;
 }
 
-static const flag *find_flag(const flag *flags, uint32_t count, const char *name, size_t bytes)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (strlen(flags[i].name) == bytes && memcmp(flags[i].name, name, bytes) == 0)
-            return &flags[i];
-    return NULL;
-}
-
 /* One "--name[=value]"; *at is its index and is moved past a value in the next word. */
 static int parse_flag(const command *command, const flag *flags, uint32_t count, int argc, char **argv, int *at,
                       args *args)
 {
-    const char *name = argv[*at] + 2;
+    const char *name = argv[*at] + (argv[*at][1] == '-' ? 2 : 1);
     const char *equals = strchr(name, '=');
     size_t bytes = equals ? (size_t)(equals - name) : strlen(name);
     const char *set = NULL;
@@ -133,8 +135,10 @@ int args_parse(const command *command, const flag *flags, uint32_t count, int ar
 
     TN_ASSERT(count <= FLAGS_MAX);
     for (int i = 0; i < argc && code < 0; i++) {
-        bool is_flag = !only_words && strncmp(argv[i], "--", 2) == 0;
-        if (is_flag && argv[i][2] == '\0') {
+        bool is_letter = argv[i][0] == '-' && argv[i][1] && argv[i][1] != '-' && !argv[i][2] &&
+                         find_flag(flags, count, argv[i] + 1, 1);
+        bool is_flag = !only_words && (is_letter || strncmp(argv[i], "--", 2) == 0);
+        if (is_flag && !is_letter && argv[i][2] == '\0') {
             only_words = true;
         } else if (is_flag && strcmp(argv[i], "--help") == 0) {
             print_help(command, flags, count);

@@ -23,7 +23,7 @@ typedef enum flag_kind {
 } flag_kind;
 
 typedef struct flag {
-    const char *name; /* without dashes */
+    const char *name; /* without dashes; one letter goes with one dash */
     const char *value;
     flag_kind kind;
     void *target;
@@ -126,10 +126,15 @@ void block_signals(sigset_t *ret_set);
 
 extern const command command_serve, command_daemon, command_keep, command_run, command_plan, command_pool, command_plugins, command_doctor,
     command_inspect, command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
-    command_quantize, command_registry, command_group;
+    command_quantize, command_registry, command_group, command_token, command_service,
+    command_up;
 /* Those of `tenon registry`. */
 extern const command command_registry_log, command_registry_list, command_registry_show, command_registry_verify,
     command_registry_alias, command_registry_default, command_registry_copy, command_registry_rm, command_registry_gc,
     command_registry_export, command_registry_import, command_registry_pull;
+/* Those of `tenon service`. */
+extern const command command_service_create, command_service_list, command_service_status, command_service_logs,
+    command_service_suspend, command_service_resume, command_service_scale, command_service_update,
+    command_service_delete;
 
 #endif

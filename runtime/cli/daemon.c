@@ -1,4 +1,6 @@
 /* daemon.c: `tenon daemon FILE.ini`: services as operators wish for them, behind the front ends of the settings. */
+#include "admin/admin.h"
+#include "auth/auth.h"
 #include "cli/command.h"
 #include "service/services.h"
 #include "version.h"
@@ -11,6 +13,7 @@ typedef struct control {
     instance plugins; /* front ends only */
     gateway *gateway;
     services *services;
+    tn_admin *admin;
     doors doors;
 } control;
 
@@ -48,7 +51,7 @@ static void tell(const char *sentence)
     fputc('\n', stderr);
 }
 
-static tn_status open_control(control *c, tn_error *err)
+static tn_status open_control(control *c, const args *a, tn_error *err)
 {
     tn_status status = instance_load_frontends(&c->plugins, err);
     if (status == TN_OK && c->plugins.frontends.count == 0)
@@ -61,19 +64,31 @@ static tn_status open_control(control *c, tn_error *err)
     status = services_open(&options, &c->services, err);
     if (status != TN_OK)
         return status;
+    const admin_options admin = {.settings = c->settings, .ini = a->ini, .sets = a->sets, .services = c->services};
+    status = admin_open(&admin, &c->admin, err);
+    if (status == TN_OK)
+        status = auth_open(c->settings, err);
+    if (status != TN_OK)
+        return status;
     const tn_frontend_args args = {.struct_size = sizeof args,
                                    .engine_api = &gateway_engine_table,
                                    .chat = &gateway_chat_table,
                                    .stats = &gateway_stats_table,
                                    .models = gateway_models(c->gateway),
-                                   .models_api = &gateway_models_table};
+                                   .models_api = &gateway_models_table,
+                                   .admin = c->admin,
+                                   .admin_api = &admin_table};
     return doors_open(&c->plugins.frontends, &args, &c->doors, err);
 }
 
 static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
 {
+    if (c->admin)
+        admin_stop(c->admin);
     doors_drain(&c->doors, drain_ms);
     doors_stop(&c->doors);
+    auth_close();
+    admin_close(c->admin);
     if (c->services && stops_engines)
         services_stop_engines(c->services, drain_ms / 1000);
     if (c->services)
@@ -107,7 +122,7 @@ static int run_daemon(const command *command, int argc, char **argv)
     tn_status status = settings_read(a.ini, a.sets, &c.settings, &err);
     instance_init(&c.plugins, c.settings);
     if (status == TN_OK)
-        status = open_control(&c, &err);
+        status = open_control(&c, &a, &err);
     if (status == TN_OK) {
         int received;
         drain_ms = (uint32_t)(settings_number(c.settings, "engine", "drain_timeout") * 1000);

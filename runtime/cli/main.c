@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_serve,  &command_daemon, &command_keep, &command_run,        &command_plan,     &command_pool,       &command_plugins,
-    &command_doctor, &command_inspect,    &command_tokenize, &command_detokenize, &command_chat_template,
-    &command_logits, &command_perplexity, &command_quantize, &command_registry,   &command_group,
+    &command_serve,      &command_daemon,        &command_keep,   &command_run,        &command_plan,
+    &command_pool,       &command_plugins,       &command_doctor, &command_inspect,    &command_tokenize,
+    &command_detokenize, &command_chat_template, &command_logits, &command_perplexity, &command_quantize,
+    &command_registry,   &command_group,         &command_token,  &command_service,    &command_up,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

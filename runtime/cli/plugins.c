@@ -1,5 +1,6 @@
 /* plugins.c: `tenon plugins`: what is in the plugin directory, and whether this core accepts it. */
 #include "cli/command.h"
+#include "tenon/auth.h"
 #include "tenon/rendezvous.h"
 #include "version.h"
 
@@ -109,7 +110,7 @@ static int run_plugins(const command *command, int argc, char **argv)
         if (options)
             print_core_options();
         refused = list_directory(set, path ? path : TENON_PLUGIN_DIR, options);
-        printf("from the core, for plugins: %s\n", TN_RENDEZVOUS_ID);
+        printf("from the core, for plugins: %s, %s\n", TN_RENDEZVOUS_ID, TN_AUTH_ID);
     }
     plugin_set_destroy(set);
     settings_destroy(settings);

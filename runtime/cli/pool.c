@@ -1,6 +1,7 @@
 /* pool.c: `tenon pool list|devices`: pools to plan for, and cards that pools are made of. */
 #include "pool/pool.h"
 #include "cli/command.h"
+#include "cli/pool_use.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -111,11 +112,13 @@ static void list_cards(listing *listing)
 static int run_pool(const command *command, int argc, char **argv)
 {
     listing listing = {0};
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &listing.json, NULL, "as one JSON array"}};
+    daemon_flags daemon = {0};
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &listing.json, NULL, "as one JSON array; a daemon's as an object"},
+                          DAEMON_FLAGS(daemon)};
     args a;
     settings *settings = NULL;
     tn_error err = TN_ERROR_INIT;
-    int code = args_parse(command, flags, 1, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
@@ -124,6 +127,11 @@ static int run_pool(const command *command, int argc, char **argv)
         fprintf(stderr, "tenon pool: there is no 'pool %s'; there are list and devices\n", a.positional[0]);
         args_finish(&a);
         return EXIT_USAGE;
+    }
+    if (!cards && daemon.server) {
+        code = pool_use_list(&daemon, &a, listing.json);
+        args_finish(&a);
+        return code;
     }
     tn_status status = settings_read(a.ini, a.sets, &settings, &err);
     listing.array = listing.json ? json_array() : NULL;
@@ -146,7 +154,8 @@ const command command_pool = {
     .arguments = "list|devices",
     .summary = "pools to plan for, or the cards that pools are made of",
     .help =
-        "list: the predefined pools and those of the settings' [pool NAME] sections, with their cost by the month.\n"
+        "list: the predefined pools and those of the settings' [pool NAME] sections, with their cost by the month; with\n"
+        "--server, what services hold of that daemon's pools.\n"
         "devices: the cards that a pool's device may name, as their drivers and makers describe them.",
     .positional_min = 1,
     .positional_max = 1,

@@ -1,4 +1,5 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
+#include "auth/auth.h"
 #include "base/one_model.h"
 #include "cli/command.h"
 #include "cli/status_file.h"
@@ -98,7 +99,9 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
     if (in->frontends.count == 0)
         return tn_fail(err, TN_E_ARGUMENT, "frontend.plugins is empty: there would be no way in");
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    tn_status status = load(session, err);
+    tn_status status = auth_open(in->settings, err);
+    if (status == TN_OK)
+        status = load(session, err);
     if (status == TN_OK && in->workers)
         workers_begin_service(in->workers, drain_ms, &group_fd);
     one_model model = {in->engine, &engine_table};
@@ -123,6 +126,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
         engine_drain(in->engine, 0);
     }
     doors_stop(&doors);
+    auth_close();
     return status == TN_OK && in->workers ? workers_check(in->workers, err) : status;
 }
 

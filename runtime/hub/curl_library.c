@@ -21,7 +21,7 @@ tn_status curl_library_load(curl_library *ret_library, tn_error *err)
 
     if (!library)
         return tn_fail(err, TN_E_UNSUPPORTED,
-                       "libcurl is not installed, and pulling needs it (Debian: apt install libcurl4)");
+                       "libcurl is not installed, and this command needs it (Debian: apt install libcurl4)");
 #define CURL_FIND(name)                                                                        \
     {                                                                                          \
         void *found = dlsym(library, "curl_" #name);                                           \

@@ -1,4 +1,4 @@
-/* runtime/hub/curl_library.h: libcurl, found when something is to be fetched and not before. No program of ours is
+/* runtime/hub/curl_library.h: libcurl, found when a connection is to be opened and not before. No program of ours is
  * linked with it, so a server that never pulls has no code in it that connects anywhere.
  */
 #ifndef HUB_CURL_LIBRARY_H
@@ -15,6 +15,9 @@
     X(easy_getinfo)        \
     X(easy_strerror)       \
     X(easy_cleanup)        \
+    X(easy_perform)        \
+    X(slist_append)        \
+    X(slist_free_all)      \
     X(multi_init)          \
     X(multi_add_handle)    \
     X(multi_remove_handle) \

@@ -5,6 +5,7 @@
  */
 #include "plugin/process.h"
 
+#include "auth/auth.h"
 #include "group/rendezvous.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
@@ -47,8 +48,15 @@ static const char *host_config(const tn_host *host, const char *key)
 
 static const void *host_get_interface(const tn_host *host, const char *id)
 {
+    const struct {
+        const char *id;
+        const void *table;
+    } services[] = {{TN_RENDEZVOUS_ID, &rendezvous_table}, {TN_AUTH_ID, &auth_table}};
     (void)host;
-    return strcmp(id, TN_RENDEZVOUS_ID) == 0 ? &rendezvous_table : NULL;
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++)
+        if (strcmp(id, services[i].id) == 0)
+            return services[i].table;
+    return NULL;
 }
 
 void process_set_log_level(uint32_t level)

@@ -34,6 +34,11 @@ const settings_option settings_options[] = {
 
     {"registry", "path", "path", NULL, NO_RANGE,
      "Folder of the model registry; default: registry in TENON_HOME, else .local/share/tenon/registry in HOME."},
+    {"registry", "allow_pull", "bool", "false", NO_RANGE,
+     "Whether the daemon fetches models from a hub when its administrator asks; `tenon registry pull` always does."},
+
+    {"auth", "token_file", "path", NULL, NO_RANGE,
+     "File of `tenon token`, with the tokens that clients must present; unset: none is asked for."},
 
     {"backend", "plugin", "string", "cpu", NO_RANGE,
      "The device backend: bare name or absolute path, sha256=... may follow."},

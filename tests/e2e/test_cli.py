@@ -11,7 +11,7 @@ import subprocess
 from server import model
 
 COMMANDS = ["serve", "daemon", "keep", "run", "plan", "pool", "plugins", "doctor", "inspect", "tokenize", "detokenize", "chat-template", "logits",
-            "perplexity", "quantize", "group"]
+            "perplexity", "quantize", "group", "token", "up"]
 
 
 def is_real(path):

@@ -20,7 +20,8 @@ typedef struct tn_admin_sink {
     /* code: as of HTTP, 200, 404, 409, 422. content_type: "application/json", or "text/plain; charset=utf-8" of logs.
      */
     tn_status (*head)(void *ctx, uint32_t code, const char *content_type);
-    tn_status (*write)(void *ctx, const void *bytes, uint64_t n_bytes); /* copied */
+    /* Copied. Without bytes it only asks whether the reader is still there. */
+    tn_status (*write)(void *ctx, const void *bytes, uint64_t n_bytes);
 } tn_admin_sink;
 TN_SEALED(tn_admin_sink, write);
 

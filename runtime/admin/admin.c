@@ -1,0 +1,184 @@
+/* admin.c: the way of a call: route, query, body, idempotency key, answer. */
+#include "admin/admin.h"
+
+#include "admin/route.h"
+#include "base/hex.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- sending ---- */
+
+static void send_text(const tn_admin_sink *sink, uint32_t code, const char *text)
+{
+    if (sink->head(sink->ctx, code, "application/json") == TN_OK && text &&
+        sink->write(sink->ctx, text, strlen(text)) == TN_OK)
+        sink->write(sink->ctx, "\n", 1);
+}
+
+/* *ret_text: owned; NULL: no content. */
+static void dump(answer *answer, char **ret_text)
+{
+    static const char no_memory[] = "{\"error\": {\"message\": \"out of memory for an answer\", \"type\": "
+                                    "\"server_error\", \"param\": null}}";
+    *ret_text = NULL;
+    if (answer->code == 204)
+        return;
+    *ret_text = json_dumps(answer->json, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    if (!*ret_text) {
+        answer->code = 500;
+        *ret_text = strdup(no_memory);
+    }
+}
+
+/* ---- idempotency ---- */
+
+static int64_t now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec;
+}
+
+static digest digest_of_call(const tn_admin_call *call)
+{
+    const char *parts[] = {call->method, call->path, call->query ? call->query : ""};
+    struct sha256_ctx context;
+    uint8_t sum[SHA256_DIGEST_SIZE];
+    digest digest;
+
+    sha256_init(&context);
+    for (int i = 0; i < 3; i++)
+        sha256_update(&context, strlen(parts[i]) + 1, (const uint8_t *)parts[i]);
+    if (call->body)
+        sha256_update(&context, call->n_body, (const uint8_t *)call->body);
+    sha256_digest(&context, sizeof sum, sum);
+    hex_of(sum, sizeof sum, digest.hex);
+    return digest;
+}
+
+/* A POST with a key: the answer of the first time, or the first time. */
+static void answer_once(const route *route, request *request, const tn_admin_call *call)
+{
+    tn_admin *admin = request->admin;
+    const digest identity = digest_of_call(call);
+    kept_answer kept;
+    char *text;
+    tn_error err = TN_ERROR_INIT;
+
+    tn_status status = idempotency_begin(admin->keys, call->idempotency_key, &identity, now_s(), &kept, &err);
+    if (status == TN_OK && kept.code) {
+        send_text(request->sink, kept.code, kept.text);
+        free(kept.text);
+        return;
+    }
+    answer answer;
+    if (status == TN_OK) {
+        answer = route->handle(request);
+        dump(&answer, &text);
+        idempotency_end(admin->keys, call->idempotency_key, answer.code, text);
+    } else {
+        answer = status == TN_E_ARGUMENT ? answer_error(422, "Idempotency-Key", "%s", err.msg)
+                 : status == TN_E_AGAIN  ? answer_error(429, NULL, "%s", err.msg)
+                                         : answer_failure(status, NULL, &err);
+        dump(&answer, &text);
+    }
+    send_text(request->sink, answer.code, text);
+    free(text);
+    answer_finish(&answer);
+}
+
+/* ---- calls ---- */
+
+/* Everything before the route's own work. False: *ret_answer says what is wrong. */
+static bool prepare(const tn_admin_call *call, request *request, const route **ret_route, answer *ret_answer)
+{
+    const char *param = NULL;
+    tn_error err = TN_ERROR_INIT;
+
+    if (call->struct_size < sizeof *call || !call->method || !call->path) {
+        *ret_answer = answer_error(400, NULL, "tn.admin: the call lacks a member");
+        return false;
+    }
+    if (atomic_load(&request->admin->stopping)) {
+        *ret_answer = answer_error(503, NULL, "the daemon is ending");
+        return false;
+    }
+    *ret_route = route_find(call->method, call->path, request, ret_answer);
+    if (!*ret_route)
+        return false;
+    tn_status status = query_parse(call->query, (*ret_route)->parameters, &request->query, &param, &err);
+    if (status == TN_OK && call->n_body && !(*ret_route)->body)
+        status = tn_fail(&err, TN_E_ARGUMENT, "no body goes with %s %s", call->method, call->path);
+    if (status == TN_OK)
+        status = body_parse(call->body, call->n_body, &request->body, &err);
+    if (status != TN_OK)
+        *ret_answer = answer_failure(status, param, &err);
+    return status == TN_OK;
+}
+
+static void admin_call(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink)
+{
+    request request = {.admin = admin, .sink = sink};
+    const route *route;
+    answer answer = {0};
+    char *text;
+
+    if (!admin || !call || !sink || sink->struct_size < sizeof *sink)
+        return; /* nobody can be answered */
+    bool ready = prepare(call, &request, &route, &answer);
+    if (ready && call->idempotency_key && strcmp(call->method, "POST") == 0) {
+        answer_once(route, &request, call);
+    } else {
+        if (ready)
+            answer = route->handle(&request);
+        if (answer.code) {
+            dump(&answer, &text);
+            send_text(sink, answer.code, text);
+            free(text);
+        }
+        answer_finish(&answer);
+    }
+    json_decref(request.body);
+}
+
+const tn_admin_table admin_table = {.struct_size = sizeof admin_table, .call = admin_call};
+
+/* ---- life ---- */
+
+tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_error *err)
+{
+    tn_admin *admin = calloc(1, sizeof *admin);
+
+    if (!admin)
+        return tn_fail(err, TN_E_MEMORY, "out of memory for the admin API");
+    admin->options = *options;
+    tn_status status = registry_root(settings_string(options->settings, "registry", "path"), admin->registry_root, err);
+    if (status == TN_OK)
+        status = programs_create(options->program, &admin->programs, err);
+    if (status == TN_OK)
+        status = idempotency_create(&admin->keys, err);
+    if (status != TN_OK) {
+        admin_close(admin);
+        return status;
+    }
+    *ret_admin = admin;
+    return TN_OK;
+}
+
+void admin_stop(tn_admin *admin)
+{
+    atomic_store(&admin->stopping, true);
+    idempotency_stop(admin->keys);
+    programs_stop(admin->programs);
+}
+
+void admin_close(tn_admin *admin)
+{
+    if (!admin)
+        return;
+    idempotency_destroy(admin->keys);
+    programs_destroy(admin->programs);
+    free(admin);
+}
