@@ -16,6 +16,14 @@ void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char 
     fail(ret_answer, kind, code, message);
 }
 
+const char *client_answer_status(const client_answer *answer)
+{
+    static const char *const names[] = {
+        [ANSWER_OK] = "ok", [ANSWER_NULL] = "null", [ANSWER_ROW] = "error", [ANSWER_SYSTEMIC] = "error"};
+
+    return names[answer->kind];
+}
+
 void client_answer_finish(client_answer *answer)
 {
     json_decref(answer->root);

@@ -30,6 +30,8 @@ typedef struct client_answer {
 void client_answer_read(client_reply *reply, bool wants_text, const json_t *row_fields, client_answer *ret_answer);
 /* An answer that says no without a request. */
 void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char *code, const char *message);
+/* "ok", "null" or "error": llm_map's column. */
+const char *client_answer_status(const client_answer *answer);
 void client_answer_finish(client_answer *answer);
 
 #endif

@@ -86,6 +86,24 @@ tn_status question_complete(const char *service, text_span prompt, const run_opt
     return ask("/v1/chat/completions", "messages", make_messages(options, text), root, ret_request, err);
 }
 
+tn_status question_json(const char *service, text_span prompt, text_span schema, run_options *options,
+                        client_request *ret_request, tn_error *err)
+{
+    json_error_t fault;
+    json_t *rules = json_loadb(schema.bytes, schema.count, JSON_REJECT_DUPLICATES, &fault);
+
+    if (!json_is_object(rules)) {
+        json_decref(rules);
+        return tn_fail(err, TN_E_ARGUMENT, "the schema is not a JSON object: %.200s",
+                       rules ? "another value" : fault.text);
+    }
+    json_t *format = json_pack("{s:s, s:{s:s, s:b, s:o}}", "type", "json_schema", "json_schema", "name", "answer",
+                               "strict", 1, "schema", rules);
+    if (!format || json_object_set_new(options->fields, "response_format", format) != 0)
+        return fail_memory(err);
+    return question_complete(service, prompt, options, NULL, ret_request, err);
+}
+
 tn_status question_chat(const char *service, text_span messages, const run_options *options,
                         client_request *ret_request, tn_error *err)
 {

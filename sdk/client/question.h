@@ -17,6 +17,9 @@ typedef struct text_span {
  * options' fields for this row; NULL: none. */
 tn_status question_complete(const char *service, text_span prompt, const run_options *options, const json_t *fields,
                             client_request *ret_request, tn_error *err);
+/* A prompt whose answer must follow a JSON schema; a server that cannot constrain its answers refuses the request. */
+tn_status question_json(const char *service, text_span prompt, text_span schema, run_options *options,
+                        client_request *ret_request, tn_error *err);
 /* messages: a JSON list of messages. */
 tn_status question_chat(const char *service, text_span messages, const run_options *options,
                         client_request *ret_request, tn_error *err);

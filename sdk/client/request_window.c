@@ -232,6 +232,13 @@ void request_window_destroy(request_window *window)
     free(window);
 }
 
+void request_window_adjust(request_window *window, uint32_t retries, uint32_t timeout_ms)
+{
+    TN_ASSERT(retries <= CLIENT_RETRIES_MAX);
+    window->limits.retries = retries;
+    window->limits.timeout_ms = timeout_ms;
+}
+
 uint32_t request_window_slots(const request_window *window)
 {
     return window->slot_count;

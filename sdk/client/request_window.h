@@ -55,6 +55,8 @@ tn_status request_window_create(const client_server *server, const window_limits
                                 tn_error *err);
 /* Closes every connection: the server cancels what is in flight. NULL is fine. */
 void request_window_destroy(request_window *window);
+/* For the rows that are added from now on. */
+void request_window_adjust(request_window *window, uint32_t retries, uint32_t timeout_ms);
 /* As many rows as can be between add and take; slots are 0 .. this - 1. */
 uint32_t request_window_slots(const request_window *window);
 /* Rows between add and take now. */

@@ -107,6 +107,11 @@ static tn_status read_options(const char *text, size_t bytes, run_options *optio
     return status;
 }
 
+window_limits window_limits_default(void)
+{
+    return (window_limits){WINDOW, CLIENT_RETRIES_MAX, TIMEOUT_MS, true};
+}
+
 tn_status run_options_parse(const char *text, size_t bytes, row_fault_rule on_error, run_options *ret_options,
                             tn_error *err)
 {

@@ -16,6 +16,7 @@ typedef struct run_options {
     json_t *fields;          /* owned; what goes into every request: temperature, max_tokens, ... */
 } run_options;
 
+window_limits window_limits_default(void);
 /* text: a JSON object; NULL or "" is {}. Keys that are no option of ours become fields of the request, where the server
  * refuses what it does not know. Errors: TN_E_ARGUMENT names the key. On failure nothing is to be finished. */
 tn_status run_options_parse(const char *text, size_t bytes, row_fault_rule on_error, run_options *ret_options,
