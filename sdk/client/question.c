@@ -1,6 +1,8 @@
 /* question.c: see question.h. */
 #include "client/question.h"
 
+#include "client/new_object.h"
+
 #include <string.h>
 
 static tn_status fail_memory(tn_error *err)
@@ -33,7 +35,7 @@ static tn_status make_text(const char *what, text_span span, json_t **ret_text, 
 /* A new object: the options' fields, the row's, and the model. */
 static json_t *make_root(const char *service, const run_options *options, const json_t *fields)
 {
-    json_t *root = options ? json_copy(options->fields) : json_object();
+    json_t *root = options ? json_copy(options->fields) : new_object();
 
     if (root && fields && json_object_update(root, (json_t *)fields) != 0) {
         json_decref(root);

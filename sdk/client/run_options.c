@@ -1,6 +1,8 @@
 /* run_options.c: see run_options.h. */
 #include "client/run_options.h"
 
+#include "client/new_object.h"
+
 #include <string.h>
 
 enum { WINDOW = 64, TIMEOUT_MS = 600000, TIMEOUT_MS_MAX = 86400000 };
@@ -116,7 +118,7 @@ tn_status run_options_parse(const char *text, size_t bytes, row_fault_rule on_er
                             tn_error *err)
 {
     run_options options = {
-        .limits = {WINDOW, CLIENT_RETRIES_MAX, TIMEOUT_MS, true}, .on_error = on_error, .fields = json_object()};
+        .limits = {WINDOW, CLIENT_RETRIES_MAX, TIMEOUT_MS, true}, .on_error = on_error, .fields = new_object()};
     tn_status status = options.fields ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for the options");
 
     if (status == TN_OK && text && bytes > 0)
