@@ -92,17 +92,14 @@ static void set_count(Datum *value, bool *is_null, int64_t count)
     *value = Int64GetDatum(count);
 }
 
-/* The row's answer into the result. A text that SQL cannot hold is the row's error. */
+/* The row's answer into the result. */
 static void put_row(map_run *run, const char *key, client_answer *answer)
 {
     Datum values[COLUMNS] = {0};
     bool nulls[COLUMNS] = {false};
     MemoryContext before = MemoryContextSwitchTo(run->row_context);
 
-    if (answer->value && memchr(answer->value, '\0', answer->value_bytes)) {
-        client_answer_finish(answer);
-        client_answer_fail(answer, ANSWER_ROW, "bad_answer", "the answer holds a zero byte, which text cannot");
-    }
+    client_answer_forbid_zero(answer);
     nulls[0] = !key;
     if (key)
         values[0] = CStringGetTextDatum(key);

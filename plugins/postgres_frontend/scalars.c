@@ -155,6 +155,7 @@ static void ask(scalar_call *call)
         fail(call, err.msg);
     if (call->answer.kind == ANSWER_SYSTEMIC)
         fail(call, call->answer.message);
+    client_answer_forbid_zero(&call->answer);
     if (call->answer.kind == ANSWER_ROW)
         set_fault(call);
     else

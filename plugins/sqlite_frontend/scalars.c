@@ -220,13 +220,13 @@ static tn_status learn_filter(scalar_call *call, tn_error *err)
 /* What is wrong with the row's own texts is the row's error; everything else raises. *ret_row: which of them. */
 static tn_status make_request(scalar_call *call, sqlite3_value **arguments, bool *ret_row, tn_error *err)
 {
-    text_span text = span_of(arguments[1]);
     client_request *request = &call->request;
     tn_status status = TN_OK;
 
     *ret_row = true;
-    if (sqlite3_value_type(arguments[1]) == SQLITE_BLOB)
+    if (sqlite3_value_type(arguments[1]) == SQLITE_BLOB) /* before it is read as text, which changes its type */
         return tn_fail(err, TN_E_ARGUMENT, "a BLOB is no text: CAST(... AS TEXT)");
+    text_span text = span_of(arguments[1]);
     switch ((scalar_index)(call->kind - kinds)) {
     case CHAT:
         return question_chat(call->service, text, &call->options, request, err);

@@ -31,6 +31,14 @@ void client_answer_finish(client_answer *answer)
     answer->value = answer->finish_reason = NULL;
 }
 
+void client_answer_forbid_zero(client_answer *answer)
+{
+    if (!answer->value || !memchr(answer->value, '\0', answer->value_bytes))
+        return;
+    client_answer_finish(answer);
+    fail(answer, ANSWER_ROW, "bad_answer", "the answer holds a zero byte, which text cannot");
+}
+
 static int64_t read_count(const json_t *usage, const char *key)
 {
     const json_t *count = json_object_get(usage, key);

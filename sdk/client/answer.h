@@ -32,6 +32,8 @@ void client_answer_read(client_reply *reply, bool wants_text, const json_t *row_
 void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char *code, const char *message);
 /* "ok", "null" or "error": llm_map's column. */
 const char *client_answer_status(const client_answer *answer);
+/* For a SQL whose texts end at a zero byte: an answer that holds one becomes the row's error. */
+void client_answer_forbid_zero(client_answer *answer);
 void client_answer_finish(client_answer *answer);
 
 #endif
