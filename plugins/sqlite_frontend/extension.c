@@ -1,4 +1,5 @@
 /* extension.c: the door that SQLite knocks at: .load tenon_sqlite, or load_extension(). */
+#include "job_functions.h"
 #include "map_table.h"
 #include "scalars.h"
 
@@ -20,6 +21,8 @@ EXPORT int sqlite3_tenonsqlite_init(sqlite3 *db, char **ret_error, const sqlite3
         return SQLITE_ERROR;
     }
     int code = scalars_register(db, connection);
+    if (code == SQLITE_OK)
+        code = job_functions_register(db, connection);
     if (code != SQLITE_OK) {
         sql_connection_destroy(connection);
         return code;

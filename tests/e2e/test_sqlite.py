@@ -231,13 +231,109 @@ def test_shell(fake):
     wait_for("the server sees the shell hang up", lambda: fake.hang_ups == 1)
 
 
+def submit(db, target, options="{}", query="SELECT id, p FROM t ORDER BY id"):
+    return one(db, f"SELECT llm_submit('m', {quoted(query)}, {quoted(target)}, {quoted(options)})")
+
+
+def test_jobs(db, fake):
+    fill(db, ["a", None, order(status=500), "d"])
+    job = submit(db, "answers")
+    assert one(db, f"SELECT llm_wait({job})") == "done"
+    assert db.query("SELECT key, value, status, error_code FROM answers ORDER BY key") == [
+        ("1", "re: a", "ok", None), ("2", None, "null", None), ("3", None, "error", "http_500"), ("4", "re: d", "ok", None)]
+    columns = "state, message, rows_done, rows_failed, runner"
+    assert db.query(f"SELECT {columns} FROM llm_jobs WHERE id = {job}") == [("done", None, "4", "1", None)]
+    fake.forget()
+    db.query("INSERT INTO t VALUES (5, 'e')")
+    db.query("DELETE FROM answers WHERE status = 'error'")
+    assert submit(db, "answers") == job and one(db, f"SELECT llm_wait({job})") == "done"
+    assert fake.requests == 2, "only what has no answer is asked"
+    assert "belongs to job" in db.error("SELECT llm_submit('m', 'SELECT 1, ''x''', 'answers')")
+    for bad in ("DELETE FROM t RETURNING id, p", "SELECT 1", "SELECT id, p FROM nowhere"):
+        assert db.error(f"SELECT llm_submit('m', {quoted(bad)}, 'bad')"), bad
+    assert "no job 999" in db.error("SELECT llm_wait(999)")
+    assert "'window' must be" in db.error("SELECT llm_submit('m', 'SELECT 1, ''x''', 'bad', '{\"window\": 0}')")
+    assert "in a file" in Database(address=fake.address).error("SELECT llm_submit('m', 'SELECT 1, ''x''', 'x')")
+    job = submit(db, "twice", query="SELECT 1, 'a' UNION ALL SELECT 1, 'b'")
+    assert one(db, f"SELECT llm_wait({job})") == "failed"
+    assert "UNIQUE" in one(db, f"SELECT message FROM llm_jobs WHERE id = {job}")
+    job = submit(db, 'od"d; --', query="SELECT 1, 'a' -- the end;")
+    assert one(db, f"SELECT llm_wait({job})") == "done" and one(db, 'SELECT value FROM "od""d; --"') == "re: a"
+
+
+def test_a_job_outlives_its_connection_and_locks_nobody_out(db, fake):
+    fill(db, [order(wait=0.1, key=i) for i in range(60)])
+    other = db.connect()
+    job = submit(other, "slow", '{"window": 4}')
+    other.handle.close()
+    db.query("CREATE TABLE diary(a)")
+    for i in range(20):
+        db.query(f"INSERT INTO diary VALUES ({i})")
+    assert submit(db, "slow", '{"window": 4}') == job, "a job that runs is not begun twice"
+    assert one(db, f"SELECT llm_wait({job}, 1)") == "running"
+    assert one(db, f"SELECT llm_wait({job})") == "done"
+    assert one(db, "SELECT count(DISTINCT key) FROM slow") == "60" and fake.requests == 60
+
+
+def test_a_job_is_cancelled(db, fake):
+    fill(db, [order(wait=0.1, key=i) for i in range(400)])
+    job = submit(db, "dropped", '{"window": 4}')
+    wait_for("some rows are answered", lambda: fake.requests > 8)
+    db.query(f"UPDATE llm_jobs SET state = 'cancelled' WHERE id = {job}")
+    wait_for("its requests end", lambda: fake.in_flight == 0)
+    asked = fake.requests
+    time.sleep(0.5)
+    assert fake.requests == asked < 300
+    assert one(db, f"SELECT state FROM llm_jobs WHERE id = {job}") == "cancelled"
+
+
+def test_a_job_without_a_server_goes_on_when_there_is_one(db, fake):
+    fill(db, ["a", "b"])
+    db.point("http://127.0.0.1:9")
+    job = submit(db, "late", '{"max_retries": 0}')
+    assert one(db, f"SELECT llm_wait({job})") == "failed"
+    assert "no server answers" in one(db, f"SELECT message FROM llm_jobs WHERE id = {job}")
+    db.point(fake.address)
+    assert submit(db, "late", '{"max_retries": 0}') == job and one(db, f"SELECT llm_wait({job})") == "done"
+    assert one(db, "SELECT count(*) FROM late WHERE status = 'ok'") == "2"
+
+
+KILLED = """import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1])
+db.enable_load_extension(True)
+db.load_extension(sys.argv[2])
+db.execute("SELECT llm_submit('m', 'SELECT id, p FROM t ORDER BY id', 'survivor', '{\\"window\\": 8}')").fetchall()
+print("submitted", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_job_loses_and_repeats_no_key(db, fake):
+    """SIGKILL at several moments; then it is run to its end. A key that was in flight is asked again, never answered twice."""
+    rows = 300
+    fill(db, [order(wait=0.02, key=i) for i in range(rows)])
+    for seconds in (0.2, 0.6, 1.3):
+        with subprocess.Popen([sys.executable, "-c", KILLED, db.path, EXTENSION], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "TENON_SERVER": fake.address}) as victim:
+            assert victim.stdout.readline() == "submitted\n"
+            time.sleep(seconds)
+            victim.kill()
+    job = submit(db, "survivor", '{"window": 8}')
+    assert one(db, f"SELECT llm_wait({job})") == "done"
+    assert db.query("SELECT count(*), count(DISTINCT key), min(key), max(key) FROM survivor") == [(str(rows), str(rows), "1", str(rows))]
+    assert rows < fake.requests <= rows + 3 * (64 + 8 * 4), fake.requests
+    assert one(db, "PRAGMA integrity_check") == "ok"
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
         db = Database(os.path.join(folder, "t.db"), fake.address)
         for case in [*sql_cases.FAKE_CASES, test_interrupt, test_limit_cancels_the_rest, test_keys_keep_their_type,
                      test_one_evaluation_per_answer, test_schemas_cannot_call, test_last_error, test_connections_do_not_leak,
-                     test_map_joins_and_writes]:
+                     test_map_joins_and_writes, test_jobs, test_a_job_outlives_its_connection_and_locks_nobody_out,
+                     test_a_job_is_cancelled, test_a_job_without_a_server_goes_on_when_there_is_one,
+                     test_a_killed_job_loses_and_repeats_no_key]:
             begin = time.time()
             fake.forget()
             case(db, fake)
