@@ -141,7 +141,7 @@ def test_only_a_superuser_points_elsewhere(db, fake):
 
 
 def test_functions_say_what_they_are(db, fake):
-    rows = db.query("SELECT proname, provolatile, proisstrict, proparallel, procost FROM pg_proc WHERE proname LIKE 'llm\\_%' ORDER BY 1")
+    rows = db.query("SELECT proname, provolatile, proisstrict, proparallel, procost FROM pg_proc WHERE proname LIKE 'llm\\_%' AND procost = 1000000 ORDER BY 1")
     names = ["llm_chat", "llm_complete", "llm_embed", "llm_filter", "llm_json", "llm_map", "llm_tokens", "llm_try"]
     assert rows == [(name, "v", "t", "r", "1e+06") for name in names], rows
     rows = db.query("SELECT pg_typeof(llm_chat('m', '[{\"role\": \"user\", \"content\": \"a\"}]')), pg_typeof(llm_try('m', 'a')), "
@@ -229,10 +229,95 @@ def test_cancel_frees_the_engine(db, server):
     other.close()
 
 
+def submit(db, target, options="{}", query="SELECT id, p FROM t ORDER BY id"):
+    return one(db, f"SELECT llm_submit('m', {quoted(query)}, {quoted(target)}, {quoted(options)})")
+
+
+def state_of(db, job):
+    return one(db, f"SELECT state FROM llm_jobs WHERE id = {job}")
+
+
+def test_jobs(db, fake):
+    db.query(f"ALTER DATABASE postgres SET tenon.server = {quoted(fake.address)}")
+    fill(db, ["a", None, order(status=500), "d"])
+    job = submit(db, "Answers")
+    wait_for("the job is done", lambda: state_of(db, job) == "done")
+    assert db.query("SELECT key, value, status, error_code FROM answers ORDER BY key") == [
+        ("1", "re: a", "ok", None), ("2", None, "null", None), ("3", None, "error", "http_500"), ("4", "re: d", "ok", None)]
+    assert db.query(f"SELECT message, rows_done, rows_failed, runner FROM llm_jobs WHERE id = {job}") == [(None, "4", "1", None)]
+    fake.forget()
+    db.query("INSERT INTO t VALUES (5, 'e'); DELETE FROM answers WHERE status = 'error'")
+    assert submit(db, "answers") == job
+    wait_for("the job is done", lambda: state_of(db, job) == "done")
+    assert fake.requests == 2, "only what has no answer is asked"
+    assert "belongs to job" in db.error("SELECT llm_submit('m', 'SELECT 1, ''x''', 'answers')")
+    for query, complaint in (("SELECT 1, 'a' UNION ALL SELECT 1, 'b'", "duplicate key"), ("SELECT id FROM t", "columns"),
+                             ("DELETE FROM t RETURNING id, p", "syntax"), ("SELECT 1, 'a') AS q; DELETE FROM t; --", "columns"),
+                             ("SELECT NULL, 'a'", "not-null")):
+        job = submit(db, "bad", query=query)
+        wait_for("the job has failed", lambda j=job: state_of(db, j) == "failed")
+        message = one(db, f"SELECT message FROM llm_jobs WHERE id = {job}")
+        db.query(f"DELETE FROM llm_jobs WHERE id = {job}; DROP TABLE bad")
+        print(f"   {query}: {message}")
+    assert one(db, "SELECT count(*) FROM t") == "5"
+    job = submit(db, '"od""d; --"', query="SELECT true, 'a' -- the end;")
+    wait_for("the job is done", lambda: state_of(db, job) == "done")
+    assert db.query('SELECT key, value FROM "od""d; --"') == [("t", "re: a")]
+
+
+def test_a_job_goes_on_after_its_worker_was_killed(db, fake):
+    """Steps are transactions: what a killed worker had not committed is asked again, never answered twice."""
+    fill(db, [order(wait=0.02, key=i) for i in range(1500)])
+    other = db.connect()
+    job = submit(other, "survivor")
+    other.close()
+    wait_for("the first step is committed", lambda: one(db, f"SELECT rows_done FROM llm_jobs WHERE id = {job}") == "1024", 60)
+    wait_for("the second has begun", lambda: fake.requests > 1100)
+    db.query(f"SELECT pg_terminate_backend(runner) FROM llm_jobs WHERE id = {job}")
+    wait_for("its requests end", lambda: fake.in_flight == 0)
+    assert state_of(db, job) == "running" and one(db, "SELECT count(*) FROM survivor") == "1024"
+    db.query(f"CALL llm_run({job})")
+    assert state_of(db, job) == "done"
+    assert db.query("SELECT count(*), count(DISTINCT key) FROM survivor") == [("1500", "1500")]
+
+
+def test_a_job_is_begun_by_a_commit_and_ended_by_a_word(db, fake):
+    fill(db, ["a"])
+    fake.forget()
+    db.query("BEGIN")
+    submit(db, "nothing")
+    db.query("ROLLBACK")
+    time.sleep(0.5)
+    assert fake.requests == 0 and one(db, "SELECT to_regclass('nothing')") is None
+    fill(db, [order(wait=0.05, key=i) for i in range(3000)])
+    job = submit(db, "dropped")
+    wait_for("the first step is committed", lambda: one(db, f"SELECT rows_done FROM llm_jobs WHERE id = {job}") == "1024", 60)
+    begin = time.time()
+    db.query(f"UPDATE llm_jobs SET state = 'cancelled' WHERE id = {job}")
+    assert time.time() - begin < 1, "a step must not hold the job's row"
+    db.query(f"SELECT pg_terminate_backend(runner) FROM llm_jobs WHERE id = {job}")
+    wait_for("its requests end", lambda: fake.in_flight == 0)
+    db.query(f"CALL llm_run({job})")
+    assert state_of(db, job) == "cancelled"
+
+
+def test_jobs_are_their_owners(db, fake):
+    reader = Session(db.server, user="reader")
+    assert reader.query("SELECT * FROM llm_jobs") == []
+    db.query("GRANT CREATE ON SCHEMA public TO reader")
+    job = submit(reader, "mine", query="SELECT 1, 'a'")
+    wait_for("the job is done", lambda: state_of(reader, job) == "done")
+    job = submit(reader, "theirs", query="SELECT rolname, rolpassword FROM pg_authid")
+    wait_for("the job has failed", lambda: state_of(reader, job) == "failed")
+    assert "permission denied" in one(reader, f"SELECT message FROM llm_jobs WHERE id = {job}")
+    reader.close()
+
+
 FAKE_TESTS = [test_functions_say_what_they_are, test_cancel, test_terminate, test_one_warning_for_a_statement,
               test_only_a_superuser_points_elsewhere, test_zero_bytes_are_a_rows_error, test_params_may_be_jsonb,
               test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors, test_a_unix_socket, test_only_utf8,
-              test_no_name_is_taken_from_the_server]
+              test_no_name_is_taken_from_the_server, test_jobs, test_a_job_goes_on_after_its_worker_was_killed,
+              test_a_job_is_begun_by_a_commit_and_ended_by_a_word, test_jobs_are_their_owners]
 
 
 def run_cases(cases, db, server):
