@@ -82,6 +82,7 @@ static answer_kind kind_of_refusal(uint32_t http_status, const char *param, cons
     case 403:
     case 404:
     case 405:
+    case 503: /* after all retries: the service's fault, and no row's */
         return ANSWER_SYSTEMIC;
     case 400:
         return blames_options(param, code, row_fields) ? ANSWER_SYSTEMIC : ANSWER_ROW;

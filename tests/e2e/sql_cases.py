@@ -117,9 +117,13 @@ def case_retries(db, fake):
     assert [(r[2], r[3], r[4]) for r in rows] == [
         ("ok", None, "3"), ("ok", None, "2"), ("error", "http_500", "1"), ("error", "http_413", "1"), ("error", "http_422", "1"),
         ("error", "connection_lost", "1"), ("error", "bad_answer", "1"), ("error", "bad_answer", "1"), ("ok", None, "1")], rows
-    fill(db, [order(status=503)])
-    assert map_rows(db, '{"max_retries": 1}') == [("1", None, "error", "http_503", "2")]
-    assert map_rows(db, '{"max_retries": 0}') == [("1", None, "error", "http_503", "1")]
+    fill(db, [order(status=429)])
+    assert map_rows(db, '{"max_retries": 1}') == [("1", None, "error", "http_429", "2")]
+    assert map_rows(db, '{"max_retries": 0}') == [("1", None, "error", "http_429", "1")]
+    fake.forget()
+    failed = order(status=503, error={"message": "the service has failed", "code": "engine_unavailable"})
+    assert "the service has failed" in db.error(f"SELECT llm_try('m', {quoted(failed)}, '{{\"max_retries\": 2}}')")
+    assert fake.requests == 3
 
 
 def case_retry_after_is_honoured(db, fake):

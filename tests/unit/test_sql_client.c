@@ -146,6 +146,8 @@ static void test_whose_fault_it_is(void **state)
         {400, "not json", ANSWER_ROW, "http_400"},
         {401, "", ANSWER_SYSTEMIC, "http_401"},
         {404, "{\"error\":{\"code\":\"model_not_found\"}}", ANSWER_SYSTEMIC, "model_not_found"},
+        {503, "{\"error\":{\"message\":\"x\",\"code\":\"engine_unavailable\"}}", ANSWER_SYSTEMIC, "engine_unavailable"},
+        {429, "", ANSWER_ROW, "http_429"},
         {413, "[]", ANSWER_ROW, "http_413"},
         {500, "{\"error\":5}", ANSWER_ROW, "http_500"},
         {200, "{}", ANSWER_ROW, "bad_answer"},
