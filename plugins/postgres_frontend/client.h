@@ -3,7 +3,7 @@
 #ifndef POSTGRES_CLIENT_H
 #define POSTGRES_CLIENT_H
 
-#include "postgres.h"
+#include <postgres.h>
 
 #define json_object jansson_object
 #include "client/answer_text.h"

@@ -4,18 +4,18 @@
  */
 #include "client.h"
 
-#include "access/xact.h"
-#include "executor/spi.h"
-#include "fmgr.h"
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "storage/ipc.h"
-#include "storage/lmgr.h"
-#include "tcop/tcopprot.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
+#include <access/xact.h>
+#include <executor/spi.h>
+#include <fmgr.h>
+#include <miscadmin.h>
+#include <pgstat.h>
+#include <postmaster/bgworker.h>
+#include <storage/ipc.h>
+#include <storage/lmgr.h>
+#include <tcop/tcopprot.h>
+#include <utils/builtins.h>
+#include <utils/lsyscache.h>
+#include <utils/snapmgr.h>
 
 typedef struct job_start {
     int64 job;

@@ -6,14 +6,14 @@
  */
 #include "session.h"
 
-#include "access/htup_details.h"
-#include "executor/spi.h"
-#include "fmgr.h"
-#include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
-#include "utils/memutils.h"
+#include <access/htup_details.h>
+#include <executor/spi.h>
+#include <fmgr.h>
+#include <funcapi.h>
+#include <miscadmin.h>
+#include <utils/builtins.h>
+#include <utils/jsonb.h>
+#include <utils/memutils.h>
 
 enum { COLUMNS = 10 };
 

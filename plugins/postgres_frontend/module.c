@@ -1,7 +1,7 @@
 /* module.c: the door that PostgreSQL knocks at. */
 #include "session.h"
 
-#include "fmgr.h"
+#include <fmgr.h>
 
 PG_MODULE_MAGIC;
 

@@ -4,11 +4,11 @@
  */
 #include "session.h"
 
-#include "catalog/pg_type_d.h"
-#include "fmgr.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
-#include "utils/lsyscache.h"
+#include <catalog/pg_type_d.h>
+#include <fmgr.h>
+#include <utils/builtins.h>
+#include <utils/jsonb.h>
+#include <utils/lsyscache.h>
 
 /* A function call in a statement, from its first row to its last. */
 typedef struct call_site {

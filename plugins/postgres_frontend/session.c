@@ -1,11 +1,11 @@
 /* session.c: see session.h. */
 #include "session.h"
 
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "storage/latch.h"
-#include "utils/guc.h"
-#include "utils/wait_event.h"
+#include <mb/pg_wchar.h>
+#include <miscadmin.h>
+#include <storage/latch.h>
+#include <utils/guc.h>
+#include <utils/wait_event.h>
 
 static char *server_setting, *key_setting;
 static request_window *calls;
