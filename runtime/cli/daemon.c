@@ -67,12 +67,12 @@ static tn_status open_control(control *c, tn_error *err)
                                    .stats = &gateway_stats_table,
                                    .models = gateway_models(c->gateway),
                                    .models_api = &gateway_models_table};
-    return doors_open(&c->plugins.frontends, &args, &c->doors, err);
+    return open_doors(&c->plugins.frontends, &args, &c->doors, err);
 }
 
 static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
 {
-    doors_drain(&c->doors, drain_ms);
+    drain_doors(&c->doors, drain_ms);
     doors_stop(&c->doors);
     if (c->services && stops_engines)
         services_stop_engines(c->services, drain_ms / 1000);
