@@ -1,5 +1,6 @@
 /* extension.c: the door that SQLite knocks at: .load tenon_sqlite, or load_extension(). */
 #include "job_functions.h"
+#include "local_engine.h"
 #include "map_table.h"
 #include "scalars.h"
 
@@ -23,6 +24,8 @@ EXPORT int sqlite3_tenonsqlite_init(sqlite3 *db, char **ret_error, const sqlite3
     int code = scalars_register(db, connection);
     if (code == SQLITE_OK)
         code = job_functions_register(db, connection);
+    if (code == SQLITE_OK)
+        code = local_engine_register(db, connection);
     if (code != SQLITE_OK) {
         sql_connection_destroy(connection);
         return code;

@@ -197,14 +197,17 @@ static int change_job(sqlite3 *db, const job *job, const char *sql, const char *
     return code == SQLITE_DONE ? sqlite3_changes(db) : 0;
 }
 
-bool job_progress(sqlite3 *db, const job *job)
+bool job_progress(sqlite3 *db, const job *job, int rows_done, int rows_failed)
 {
+    char done[16], failed[16];
+
+    snprintf(done, sizeof done, "%d", rows_done);
+    snprintf(failed, sizeof failed, "%d", rows_failed);
     return change_job(db, job,
-                      "UPDATE llm_jobs SET updated = CURRENT_TIMESTAMP, "
-                      "rows_done = rows_done + (SELECT count(*) FROM temp.llm_done), "
-                      "rows_failed = rows_failed + (SELECT count(*) FROM temp.llm_done WHERE status = 'error') "
+                      "UPDATE llm_jobs SET updated = CURRENT_TIMESTAMP, rows_done = rows_done + CAST(?3 AS INTEGER), "
+                      "rows_failed = rows_failed + CAST(?4 AS INTEGER) "
                       "WHERE id = ?1 AND runner = ?2 AND state = 'running'",
-                      NULL, NULL) == 1;
+                      done, failed) == 1;
 }
 
 void job_end(sqlite3 *db, const job *job, const char *state, const char *message)

@@ -25,8 +25,8 @@ tn_status job_database_open(sqlite3 *of, sqlite3 **ret_db, tn_error *err);
 /* Makes llm_jobs and the target where they are missing, finds or makes the job, and takes it; *ret_taken false: a
  * living runner has it. Errors: TN_E_ARGUMENT when the target belongs to another query. */
 tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_taken, tn_error *err);
-/* Its rows so far; false when the job is no longer ours: cancelled, or deleted. */
-bool job_progress(sqlite3 *db, const job *job);
+/* Adds to its rows; false when the job is no longer ours: cancelled, or deleted. */
+bool job_progress(sqlite3 *db, const job *job, int rows_done, int rows_failed);
 /* "done", "failed" and the like; message NULL: none. */
 void job_end(sqlite3 *db, const job *job, const char *state, const char *message);
 /* Runs sql with up to four texts bound to ?1...; what SQLite says otherwise. */

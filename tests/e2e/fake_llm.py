@@ -4,6 +4,7 @@ A prompt that is a JSON object is an order, anything else is answered with "re: 
   {"status": 503, "times": 2, "retry_after": 1, "error": {...}}   that status the first `times` times (default: always), then an answer
   {"body": "text"}        these bytes as the body of a 200        {"hang": true}      no answer until the client hangs up
   {"wait": 0.2}           an answer after so many seconds         {"cut": true}       half an answer, then the connection is closed
+  {"gate": true}          an answer once `gate` is set
 `key` in an order tells it from others. What clients did is in `requests`, `bodies`, `in_flight_max`, `hang_ups`."""
 import collections
 import http.server
@@ -35,7 +36,7 @@ class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 class Fake:
     def __init__(self, socket_path=None, models=("m",)):
         self.lock = threading.Lock()
-        self.models, self.version = list(models), 1
+        self.models, self.version, self.gate = list(models), 1, threading.Event()
         self.seen, self.bodies, self.keys = {}, collections.deque(maxlen=200), collections.deque(maxlen=200)
         self.requests = self.in_flight = self.in_flight_max = self.hang_ups = self.connections = 0
         fake = self
@@ -123,6 +124,8 @@ class Fake:
             count = self.seen[prompt] = self.seen.get(prompt, 0) + 1
         if "wait" in order:
             time.sleep(order["wait"])
+        if "gate" in order:
+            self.gate.wait(60)
         if "status" in order and count <= order.get("times", 1 << 30):
             error = order.get("error", {})
             headers = {"Retry-After": order["retry_after"]} if "retry_after" in order else {}
