@@ -153,6 +153,8 @@ static void ask(scalar_call *call)
         status = session_call(request, &call->options.limits, call->wants_text, &call->answer, &err);
     if (status != TN_OK)
         fail(call, err.msg);
+    if (call->kind == ASK_EMBED)
+        client_answer_name_missing(&call->answer, "embeddings");
     if (call->answer.kind == ANSWER_SYSTEMIC)
         fail(call, call->answer.message);
     client_answer_forbid_zero(&call->answer);

@@ -165,6 +165,8 @@ static void send_request(scalar_call *call, bool keep)
     }
     tn_status status =
         sql_connection_call(call->connection, call->request, &call->options, call->kind->wants_text, &answer, &err);
+    if (status == TN_OK && call->kind == &kinds[EMBED])
+        client_answer_name_missing(&answer, "embeddings");
     if (status != TN_OK) {
         raise_status(call, status, &err);
     } else if (answer.kind == ANSWER_SYSTEMIC) {

@@ -31,6 +31,16 @@ void client_answer_finish(client_answer *answer)
     answer->value = answer->finish_reason = NULL;
 }
 
+void client_answer_name_missing(client_answer *answer, const char *what)
+{
+    char message[sizeof answer->message];
+
+    if (strcmp(answer->code, "unknown_url") != 0)
+        return;
+    snprintf(message, sizeof message, "this server makes no %s: %.500s", what, answer->message);
+    fail(answer, ANSWER_SYSTEMIC, "unsupported", message);
+}
+
 void client_answer_forbid_zero(client_answer *answer)
 {
     if (!answer->value || !memchr(answer->value, '\0', answer->value_bytes))

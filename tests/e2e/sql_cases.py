@@ -315,7 +315,7 @@ def real_scalars(db, server):
     count = server.request("POST", "/tokenize", {"model": "smollm2", "prompt": "hello world"})[2]["count"]
     assert one(db, "SELECT llm_tokens('smollm2', 'hello world')") == str(count)
     assert "response_format" in db.error("SELECT llm_json('smollm2', 'a', '{}')")
-    assert "/v1/embeddings" in db.error("SELECT llm_embed('smollm2', 'a')")
+    assert "this server makes no embeddings" in db.error("SELECT llm_embed('smollm2', 'a')")
     assert "does not exist" in db.error("SELECT llm_complete('other', 'a')")
 
 
