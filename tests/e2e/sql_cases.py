@@ -227,7 +227,8 @@ def case_a_prompt_is_never_sql_or_json(db, fake):
 
 def case_the_query_only_reads(db, fake):
     fill(db, ["a"])
-    for query in ("DELETE FROM t RETURNING id, p", "INSERT INTO t VALUES (9, 'x') RETURNING id, p",
+    for query in ("DELETE FROM t RETURNING id, p", "WITH d AS (SELECT 1) DELETE FROM t RETURNING id, p",
+                  "INSERT INTO t VALUES (9, 'x') RETURNING id, p",
                   "UPDATE t SET p = 'x' RETURNING id, p", "SELECT id, p FROM t; DELETE FROM t", "DROP TABLE t", "SELECT 1",
                   "SELECT 1, 2, 3, 4", "", "SELECT id, p FROM no_such_table", "BEGIN"):
         assert db.error(f"SELECT * FROM llm_map('m', {quoted(query)})"), query
