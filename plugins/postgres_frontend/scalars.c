@@ -143,6 +143,7 @@ static void ask(scalar_call *call)
     client_request request;
     tn_error err = TN_ERROR_INIT;
 
+    session_window(); /* raises before there is a request to lose */
     tn_status status = make_request(call, &request, &err);
     if (status == TN_E_ARGUMENT) {
         client_answer_fail(&call->answer, ANSWER_ROW, "bad_row", err.msg);

@@ -56,6 +56,7 @@ CREATE TABLE llm_jobs(
     UNIQUE (owner, target));
 COMMENT ON TABLE llm_jobs IS 'Jobs of llm_submit; set state to cancelled to end one';
 SELECT pg_catalog.pg_extension_config_dump('llm_jobs', '');
+SELECT pg_catalog.pg_extension_config_dump('llm_jobs_id_seq', '');
 ALTER TABLE llm_jobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_jobs ON llm_jobs USING (owner = current_user);
 GRANT SELECT, INSERT, UPDATE, DELETE ON llm_jobs TO PUBLIC;

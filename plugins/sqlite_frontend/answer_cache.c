@@ -1,10 +1,11 @@
 /* answer_cache.c: a hash table of chains over entries that also form a list, most recently used first. */
 #include "answer_cache.h"
 
+#include "client/clock.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { BUCKETS = 256, ENTRIES_MAX = 512, BYTES_MAX = 8 << 20, FRESH_MS = 1000 };
 
@@ -25,13 +26,6 @@ struct answer_cache {
     char *version;
     uint64_t renewed_ms;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* FNV-1a: the keys are the caller's own prompts, and a chain has 512 entries at worst. */
 static uint64_t hash_of(const char *path, const char *body)
@@ -102,7 +96,7 @@ void answer_cache_destroy(answer_cache *cache)
 
 bool answer_cache_is_old(const answer_cache *cache)
 {
-    return !cache->version || now_ms() - cache->renewed_ms >= FRESH_MS;
+    return !cache->version || clock_ms() - cache->renewed_ms >= FRESH_MS;
 }
 
 bool answer_cache_renew(answer_cache *cache, const char *version)
@@ -113,7 +107,7 @@ bool answer_cache_renew(answer_cache *cache, const char *version)
         answer_cache_clear(cache);
         cache->version = strdup(version);
     }
-    cache->renewed_ms = now_ms();
+    cache->renewed_ms = clock_ms();
     return !same;
 }
 

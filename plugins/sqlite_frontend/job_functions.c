@@ -1,11 +1,11 @@
 /* job_functions.c: see job_functions.h. */
 #include "job_functions.h"
 
+#include "client/clock.h"
 #include "inner_query.h"
 #include "job_runner.h"
 
 #include <string.h>
-#include <time.h>
 
 SQLITE_EXTENSION_INIT3
 
@@ -76,13 +76,6 @@ static void llm_submit(sqlite3_context *context, int count, sqlite3_value **argu
         raise(context, "llm_submit", status, &err);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The job's state now, as malloc'd text (sqlite3_free). */
 static tn_status read_state(sqlite3 *db, sqlite3_int64 id, char **ret_state, tn_error *err)
 {
@@ -109,7 +102,7 @@ static tn_status read_state(sqlite3 *db, sqlite3_int64 id, char **ret_state, tn_
 static tn_status wait_for(const sql_connection *connection, sqlite3_int64 id, uint64_t ms, char **ret_state,
                           tn_error *err)
 {
-    uint64_t end = now_ms() + ms;
+    uint64_t end = clock_ms() + ms;
     sqlite3 *db;
 
     tn_status status = job_database_open(connection->db, &db, err);
@@ -117,7 +110,7 @@ static tn_status wait_for(const sql_connection *connection, sqlite3_int64 id, ui
         return status;
     for (;;) {
         status = read_state(db, id, ret_state, err);
-        if (status != TN_OK || strcmp(*ret_state, "running") != 0 || now_ms() >= end)
+        if (status != TN_OK || strcmp(*ret_state, "running") != 0 || clock_ms() >= end)
             break;
         sqlite3_free(*ret_state);
         *ret_state = NULL;

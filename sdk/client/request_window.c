@@ -6,12 +6,13 @@
  */
 #include "client/request_window.h"
 
+#include "client/clock.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -58,13 +59,6 @@ static void start_curl(void)
     curl_started = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
 {
     request_window *window = context;
@@ -87,7 +81,7 @@ static int set_timer(CURLM *multi, long ms, void *context)
     request_window *window = context;
 
     (void)multi;
-    window->timer_ms = ms < 0 ? NEVER : now_ms() + (uint64_t)ms;
+    window->timer_ms = ms < 0 ? NEVER : clock_ms() + (uint64_t)ms;
     return 0;
 }
 
@@ -164,7 +158,7 @@ tn_status request_window_create(const client_server *server, const window_limits
                                .limits = *limits,
                                .epoll_fd = -1,
                                .timer_ms = NEVER,
-                               .jitter = now_ms() ^ (uint64_t)(uintptr_t)window,
+                               .jitter = clock_ms() ^ (uint64_t)(uintptr_t)window,
                                .slot_count = slot_count,
                                .done_first = NO_SLOT,
                                .done_last = NO_SLOT};
@@ -260,7 +254,7 @@ static void finish(request_window *window, request_slot *slot, reply_kind kind, 
     window->waiting_count -= slot->state == SLOT_WAITING;
     slot->state = SLOT_DONE;
     slot->reply.kind = kind;
-    slot->reply.latency_ms = (uint32_t)(now_ms() - slot->begin_ms);
+    slot->reply.latency_ms = (uint32_t)(clock_ms() - slot->begin_ms);
     snprintf(slot->reply.fault, sizeof slot->reply.fault, "%s", fault);
     free(slot->request.body);
     slot->request.body = NULL;
@@ -300,7 +294,7 @@ static void prepare(request_window *window, request_slot *slot, uint64_t left_ms
 /* One attempt: the slot flies afterwards, or is done. */
 static void launch(request_window *window, request_slot *slot)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
 
     if (!slot->easy)
         slot->easy = curl_easy_init();
@@ -332,7 +326,7 @@ static request_slot *claim(request_window *window)
     window->free_first = slot->next;
     window->slot_of_row[window->rows_added++ % window->slot_count] = slot->index;
     window->outstanding++;
-    slot->begin_ms = now_ms();
+    slot->begin_ms = clock_ms();
     slot->deadline_ms = slot->begin_ms + window->limits.timeout_ms;
     return slot;
 }
@@ -361,7 +355,7 @@ int request_window_fd(const request_window *window)
 
 uint32_t request_window_timeout_ms(const request_window *window)
 {
-    uint64_t now = now_ms(), next = window->timer_ms;
+    uint64_t now = clock_ms(), next = window->timer_ms;
 
     for (uint32_t i = 0; window->waiting_count > 0 && i < window->slot_count; i++)
         if (window->slots[i].state == SLOT_WAITING && window->slots[i].retry_ms < next)
@@ -393,9 +387,9 @@ static bool retry_later(request_window *window, request_slot *slot)
     curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &asked_s);
     if (asked_s > 0 && asked_s < UINT32_MAX && (uint64_t)asked_s * 1000 > wait)
         wait = (uint64_t)asked_s * 1000 + wait % BACKOFF_MS;
-    if (now_ms() + wait >= slot->deadline_ms)
+    if (clock_ms() + wait >= slot->deadline_ms)
         return false;
-    slot->retry_ms = now_ms() + wait;
+    slot->retry_ms = clock_ms() + wait;
     slot->state = SLOT_WAITING;
     window->waiting_count++;
     return true;
@@ -404,7 +398,7 @@ static bool retry_later(request_window *window, request_slot *slot)
 static bool is_no_connection(const request_slot *slot, CURLcode code)
 {
     if (code == CURLE_OPERATION_TIMEDOUT) /* of the connect alone, unless the row's time is over */
-        return slot->reply.count == 0 && now_ms() + 5 < slot->deadline_ms;
+        return slot->reply.count == 0 && clock_ms() + 5 < slot->deadline_ms;
     return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 }
 
@@ -472,7 +466,7 @@ void request_window_step(request_window *window)
                    (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
         curl_multi_socket_action(window->multi, events[i].data.fd, what, &running);
     }
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
     if (window->timer_ms <= now) {
         window->timer_ms = NEVER;
         curl_multi_socket_action(window->multi, CURL_SOCKET_TIMEOUT, 0, &running);
