@@ -1,6 +1,7 @@
 /* local_engine.c: see local_engine.h. */
 #include "local_engine.h"
 
+#include "client/whole_json.h"
 #include "tenon/embed.h"
 
 #include <dlfcn.h>
@@ -88,7 +89,7 @@ static void free_settings(char **texts)
 
 static char *setting_text(const char *key, const json_t *value)
 {
-    char *plain = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY), *text = NULL;
+    char *plain = json_is_string(value) ? NULL : whole_json(value, JSON_ENCODE_ANY), *text = NULL;
 
     if (asprintf(&text, "%s=%s", key, plain ? plain : json_string_value(value)) < 0)
         text = NULL;

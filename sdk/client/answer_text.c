@@ -1,6 +1,8 @@
 /* answer_text.c: see answer_text.h. */
 #include "client/answer_text.h"
 
+#include "client/whole_json.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -22,14 +24,14 @@ char *answer_text_value(const client_answer *answer)
 
 char *answer_text_object(const client_answer *answer)
 {
-    return json_dumps(answer->root, JSON_COMPACT);
+    return whole_json(answer->root, JSON_COMPACT);
 }
 
 char *answer_text_json(const client_answer *answer)
 {
     json_error_t fault;
     json_t *value = answer->value ? json_loadb(answer->value, answer->value_bytes, JSON_DECODE_ANY, &fault) : NULL;
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = value ? whole_json(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
     json_decref(value);
     return text;
@@ -59,7 +61,7 @@ char *answer_text_embedding(const client_answer *answer)
         if (!json_is_number(number))
             return NULL;
     }
-    return json_dumps(numbers, JSON_COMPACT);
+    return whole_json(numbers, JSON_COMPACT);
 }
 
 static json_t *text_or_null(const char *text)
@@ -77,7 +79,7 @@ char *answer_text_try(const client_answer *answer)
     json_t *root =
         json_pack("{s:o, s:o, s:o, s:o, s:o}", "value", value, "error", text_or_null(answer->message), "code",
                   text_or_null(answer->code), "finish_reason", text_or_null(answer->finish_reason), "usage", usage);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *text = root ? whole_json(root, JSON_COMPACT) : NULL;
 
     json_decref(root);
     return text;

@@ -2,6 +2,7 @@
 #include "client/question.h"
 
 #include "client/new_object.h"
+#include "client/whole_json.h"
 
 #include <string.h>
 
@@ -13,7 +14,7 @@ static tn_status fail_memory(tn_error *err)
 /* Takes root; a NULL root is one that could not be made. */
 static tn_status finish(const char *path, json_t *root, client_request *ret_request, tn_error *err)
 {
-    char *body = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *body = root ? whole_json(root, JSON_COMPACT) : NULL;
 
     json_decref(root);
     if (!body)
@@ -32,20 +33,22 @@ static tn_status make_text(const char *what, text_span span, json_t **ret_text, 
     return TN_OK;
 }
 
-/* A new object: the options' fields, the row's, and the model. */
+/* A new object: the options' fields, the row's, and the model. Not json_copy, which loses keys when memory runs out. */
 static json_t *make_root(const char *service, const run_options *options, const json_t *fields)
 {
-    json_t *root = options ? json_copy(options->fields) : new_object();
+    json_t *root = new_object();
+    int failed = !root;
 
-    if (root && fields && json_object_update(root, (json_t *)fields) != 0) {
-        json_decref(root);
-        return NULL;
-    }
-    if (root && json_object_set_new(root, "model", json_string(service)) != 0) {
-        json_decref(root);
-        return NULL;
-    }
-    return root;
+    if (!failed && options)
+        failed = json_object_update(root, options->fields);
+    if (!failed && fields)
+        failed = json_object_update(root, (json_t *)fields);
+    if (!failed)
+        failed = json_object_set_new(root, "model", json_string(service));
+    if (!failed)
+        return root;
+    json_decref(root);
+    return NULL;
 }
 
 static json_t *make_messages(const run_options *options, json_t *text)
