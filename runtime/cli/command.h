@@ -7,6 +7,7 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include "instance/doors.h"
 #include "instance/instance.h"
 
 #include <signal.h>
@@ -107,20 +108,10 @@ void progress_finish(void);
 void progress_watch(void (*watch)(double share));
 
 /* Settings, what the daemon's own plugins are, and the doors of a program that serves. */
-enum { DOORS_MAX = INSTANCE_PLUGINS_MAX };
-typedef struct door {
-    const tn_frontend_table *table;
-    tn_front *front;
-} door;
-typedef struct doors {
-    door at[DOORS_MAX];
-    uint32_t count;
-} doors;
-/* Opens each of `frontends` with args, whose host is filled in, and says where. On failure those that are open stay so. */
-tn_status doors_open(const plugin_list *frontends, const tn_frontend_args *args, doors *ret_doors, tn_error *err);
-/* Lets what runs finish, up to drain_ms. */
-void doors_drain(doors *doors, uint32_t drain_ms);
-void doors_stop(doors *doors);
+/* doors_open, which says where; on failure those that are open stay so. */
+tn_status open_doors(const plugin_list *frontends, const tn_frontend_args *args, doors *ret_doors, tn_error *err);
+/* Lets what runs finish, up to drain_ms; says so where some remains. */
+void drain_doors(doors *doors, uint32_t drain_ms);
 /* SIGINT, SIGTERM, SIGHUP are for sigwait in the calling thread alone; threads inherit the mask. */
 void block_signals(sigset_t *ret_set);
 

@@ -78,14 +78,14 @@ static tn_status open_control(control *c, const args *a, tn_error *err)
                                    .models_api = &gateway_models_table,
                                    .admin = c->admin,
                                    .admin_api = &admin_table};
-    return doors_open(&c->plugins.frontends, &args, &c->doors, err);
+    return open_doors(&c->plugins.frontends, &args, &c->doors, err);
 }
 
 static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
 {
     if (c->admin)
         admin_stop(c->admin);
-    doors_drain(&c->doors, drain_ms);
+    drain_doors(&c->doors, drain_ms);
     doors_stop(&c->doors);
     auth_close();
     admin_close(c->admin);

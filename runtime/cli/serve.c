@@ -113,7 +113,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
                                    .models = one_model_models(&model),
                                    .models_api = &one_model_table};
     if (status == TN_OK)
-        status = doors_open(&in->frontends, &args, &doors, err);
+        status = open_doors(&in->frontends, &args, &doors, err);
     if (status == TN_OK) {
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
@@ -122,7 +122,7 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
         status = await_stop(in, group_fd, signals, drain_ms, err);
     }
     if (in->engine) {
-        doors_drain(&doors, drain_ms);
+        drain_doors(&doors, drain_ms);
         engine_drain(in->engine, 0);
     }
     doors_stop(&doors);

@@ -89,3 +89,9 @@ uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact)
         TN_ASSERT(err.msg[0] != 0);
     }
 }
+
+void fail_allocation(uint32_t n)
+{
+    json_set_alloc_funcs(__wrap_malloc, free);
+    countdown = n;
+}

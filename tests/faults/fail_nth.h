@@ -16,4 +16,7 @@
  * lived through; stops the process on a wrong status or an empty message. */
 uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact);
 
+/* The nth allocation from now on fails; 0: none. For what may live through a failure, and must then have done its work. */
+void fail_allocation(uint32_t n);
+
 #endif

@@ -298,6 +298,17 @@ write("hub_answer", "model.json", json.dumps({"id": "o/n", "sha": "f" * 40, "sib
 write("hub_answer", "pickle.json", json.dumps({"sha": "f" * 40, "siblings": [dict(SIBLINGS[0], rfilename="x.bin")]}).encode())
 
 
+# ---- what a server answers SQL: the first byte chooses the status ----
+
+CHOICE = {"index": 0, "message": {"role": "assistant", "content": "a\0b"}, "token_ids": [7], "finish_reason": "stop"}
+write("sql_answer", "chat.bin", b"\0" + json.dumps({"choices": [CHOICE], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}).encode())
+write("sql_answer", "text.bin", b"\0" + json.dumps({"choices": [{"text": "{\"a\": 1}"}], "count": 4, "tokens": [1, 2]}).encode())
+write("sql_answer", "embedding.bin", b"\0" + json.dumps({"data": [{"embedding": [0.5, -1, 2]}]}).encode())
+write("sql_answer", "refusal.bin", b"\1" + json.dumps({"error": {"message": "m", "param": "top_p", "code": "c"}}).encode())
+write("sql_answer", "options.bin", b"\0" + json.dumps({"window": 8, "ordered": False, "on_error": "null", "raw": True, "top_p": 1}).encode())
+write("sql_answer", "messages.bin", b"\0" + json.dumps([{"role": "user", "content": "Hi"}]).encode())
+
+
 # ---- a group's store ----
 
 BYTES, FRAME, JOIN, HANG_UP, TIME = range(5)

@@ -17,6 +17,10 @@ typedef struct tn_runtime tn_runtime;
  * Errors name file, line and key. [any] */
 TN_EXPORT tn_status tn_runtime_open(const char *ini_path, const char *const *overrides, tn_runtime **ret_runtime,
                                     tn_error *err);
+/* The same, with the front ends of frontend.plugins started in this process: for a program that others ask, or that asks
+ * itself the way it would ask a server. [any] */
+TN_EXPORT tn_status tn_runtime_serve(const char *ini_path, const char *const *overrides, tn_runtime **ret_runtime,
+                                     tn_error *err);
 /* Stops the engine, cancels what is left, frees everything. NULL is fine; no client may be open. [ctl] */
 TN_EXPORT void tn_runtime_close(tn_runtime *runtime);
 /* The engine to pass to the tables below. Borrowed until close. [any] */
