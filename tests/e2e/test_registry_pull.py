@@ -372,13 +372,13 @@ def undefined(path):
 
 
 def test_nothing_else_connects(objects):
-    """libcurl is loaded by `pull` alone. Of the program's own code only a group's store connects, to its rank 0."""
+    """libcurl is loaded by `pull` and by clients of a daemon alone. Of the program's own code only a group's store connects, to its rank 0."""
     if os.environ.get("TENON_SANITIZED"):
         return  # the sanitizer's runtime wraps connect
     program = {name for _, name in undefined(["-D", os.environ["TENON"]])}
     assert "sqlite3_open_v2" in program and not program & {"sendto", "curl_easy_perform", "curl_multi_perform"}, program
     connecting = {file for file, name in undefined(objects) if name == "connect"}
-    assert connecting == {"group_tcp_store.c.o"}, connecting
+    assert connecting == {"group_store_connection.c.o"}, connecting
 
 
 def main():
