@@ -103,6 +103,12 @@ class PostgresServer:
         rows = [tuple(None if v == "<null>" else v for v in row) for row in csv.reader(io.StringIO(done.stdout))]
         return done.returncode, rows, done.stderr
 
+    def query(self, sql):
+        """The rows of a script's statements."""
+        code, rows, complaints = self.try_sql(sql)
+        assert code == 0, complaints
+        return rows
+
     def __enter__(self):
         return self
 
