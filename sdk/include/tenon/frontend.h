@@ -9,7 +9,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_FRONTEND_ID TN_DRAFT_ID("tn.frontend")
+#define TN_FRONTEND_ID "tn.frontend/1"
 
 typedef struct tn_front tn_front;
 
@@ -21,12 +21,11 @@ typedef struct tn_frontend_args {
     const tn_engine_table *engine_api;
     const tn_chat_table *chat;
     const tn_stats_table *stats;
+    /* Objects of drafts, whose tables are got from the host by their ids (TN_MODELS_ID, TN_ADMIN_ID). */
     tn_models *models;
-    const tn_models_table *models_api;
     tn_admin *admin; /* NULL: this process has nothing to administrate */
-    const tn_admin_table *admin_api;
 } tn_frontend_args;
-TN_SEALED(tn_frontend_args, admin_api);
+TN_SEALED(tn_frontend_args, admin);
 
 typedef struct tn_frontend_table {
     uint32_t struct_size, flags;
