@@ -107,23 +107,21 @@ static tn_status check_options(const char *path, const tn_plugin *descriptor, tn
     return TN_OK;
 }
 
-/* An id as it is written: name/major or name/0:hash. */
-static bool same_name(const char *a, const char *b)
+/* Whether the known id is name/major and the offered one name/0:hash, which came before it. */
+static bool is_draft_of(const char *offered, const char *known)
 {
-    size_t n = strcspn(a, "/");
-    return n == strcspn(b, "/") && !memcmp(a, b, n);
+    size_t n = strcspn(known, "/");
+    return n == strcspn(offered, "/") && !memcmp(offered, known, n) && !strncmp(offered + n, "/0:", 3);
 }
 
 static tn_status check_draft(const char *path, const char *offered, tn_error *err)
 {
     for (const char *const *known = plugin_known_ids; *known; known++) {
-        const char *draft = strchr(offered, '/');
-        if (!draft || !same_name(offered, *known) || strncmp(draft, "/0:", 3) || !strcmp(offered, *known))
-            continue;
-        return tn_fail(err, TN_E_UNSUPPORTED,
-                       "plugin %.200s: its %.40s was built against other draft headers (hash %.16s, this core has %s): "
-                       "rebuild it against the installed SDK",
-                       path, offered, draft + 3, TN_DRAFT_HASH);
+        if (is_draft_of(offered, *known))
+            return tn_fail(err, TN_E_UNSUPPORTED,
+                           "plugin %.200s: its %.60s is a draft of what is %s since: rebuild it against the installed "
+                           "SDK",
+                           path, offered, *known);
     }
     return TN_OK;
 }

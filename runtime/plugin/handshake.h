@@ -18,7 +18,7 @@ enum { PLUGIN_PROVIDES_MAX = 64, PLUGIN_OPTIONS_MAX = 256 };
 /* Interface ids this core knows, NULL-terminated: "tn.backend/0:<hash>"... */
 extern const char *const plugin_known_ids[];
 
-/* Checks magic, major, range of minors, prefix, option table and draft hashes, in this order. path is for messages. */
+/* Checks magic, major, range of minors, prefix, option table and drafts, in this order. path is for messages. */
 tn_status handshake_check(const char *path, const tn_plugin *theirs, tn_plugin *ret_descriptor, tn_error *err);
 /* Whether the (checked) plugin lists this very id. */
 bool handshake_provides(const tn_plugin *descriptor, const char *id);

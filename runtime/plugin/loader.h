@@ -2,7 +2,7 @@
  *
  * Order of checks: path (bare name -> plugin directory, or absolute), ownership and permissions of the file and all
  * parents, sha256 pin, ELF, dlopen(RTLD_NOW | RTLD_LOCAL), entry symbol, magic, majors, abi_min/abi_built, frozen
- * prefix, draft hash of each provided interface that the core knows, unique id, the plugin's section of the settings;
+ * prefix, no draft among the interfaces that the core knows, unique id, the plugin's section of the settings;
  * then init, and adoption of every known table. Every refusal is one sentence that a vendor understands, with both
  * version ranges where versions are the reason.
  *

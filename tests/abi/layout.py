@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The layout of every struct and enumeration of the SDK headers, as text, and the rule for how it may change.
 
-  layout.py dump CC INCLUDE_DIR...             prints the listing of what CC makes of the headers
+  layout.py dump CC INCLUDE_DIR...             prints the listing of what CC makes of the headers, drafts left out
   layout.py compare GOLDEN LISTING             fails unless LISTING is GOLDEN or GOLDEN grown
   layout.py check GOLDEN CC INCLUDE_DIR...     both at once (what the test runs)
 
@@ -10,7 +10,8 @@ tiling: the SDK has no padding, so members must cover each struct without a gap.
 
 Growth that passes: new structs, new enumerators, members appended to a struct that begins with struct_size. All else
 fails: a removed, moved, resized or retyped member, an enumerator with another value, any change to a frozen struct (one
-that carries no struct_size, being an element of arrays).
+that carries no struct_size, being an element of arrays). Headers of drafts (TN_DRAFT_ID) are left out: the hash in their
+ids guards them.
 """
 import glob
 import os
@@ -69,6 +70,8 @@ def read_headers(folders):
             if os.path.basename(path) in NOT_TABLES:
                 continue
             text = strip_comments(open(path, encoding='utf-8').read())
+            if re.search(r'^#define TN_\w+_ID TN_DRAFT_ID', text, re.M):
+                continue
             for match in re.finditer(r'struct (\w+) \{([^{}]*)\}', text):
                 structs[match.group(1)] = members_of(match.group(2))
             for match in re.finditer(r'enum \{([^{}]*)\}', text):
@@ -177,8 +180,8 @@ def report(faults, golden_path):
     print('The ABI changed in a way that breaks plugins in the field:')
     for fault in faults:
         print('  ' + fault)
-    print('Append instead, or make a new interface version. While the tables are drafts (/0) a deliberate change is legal:\n'
-          f'  layout.py dump CC INCLUDE_DIR... > {golden_path}')
+    print(f'Append instead, or make a new interface version (/2) beside the old one. {golden_path} is what was frozen and '
+          'stays.')
     return 1
 
 

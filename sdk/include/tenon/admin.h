@@ -8,7 +8,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_ADMIN_ID TN_DRAFT_ID("tn.admin")
+#define TN_ADMIN_ID "tn.admin/1"
 
 typedef struct tn_admin tn_admin;
 

@@ -12,7 +12,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_AUTH_ID TN_DRAFT_ID("tn.auth")
+#define TN_AUTH_ID "tn.auth/1"
 
 /* What a token is for: requests to a model, jobs over many rows, and everything below /admin. None includes another. */
 enum { TN_SCOPE_INFER = 1, TN_SCOPE_BATCH = 2, TN_SCOPE_ADMIN = 4 };

@@ -13,7 +13,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_BACKEND_ID TN_DRAFT_ID("tn.backend")
+#define TN_BACKEND_ID "tn.backend/1"
 
 typedef struct tn_dev tn_dev;     /* an opened device or device group; the backend's */
 typedef struct tn_model tn_model; /* a compiled graph with weights and KV; the backend's */

@@ -6,7 +6,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_CHAT_ID TN_DRAFT_ID("tn.chat")
+#define TN_CHAT_ID "tn.chat/1"
 
 typedef struct tn_chat_table {
     uint32_t struct_size, flags;

@@ -11,7 +11,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_ENGINE_ID TN_DRAFT_ID("tn.engine")
+#define TN_ENGINE_ID "tn.engine/1"
 
 typedef struct tn_engine tn_engine;
 typedef struct tn_client tn_client;

@@ -9,7 +9,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_FRONTEND_ID TN_DRAFT_ID("tn.frontend")
+#define TN_FRONTEND_ID "tn.frontend/1"
 
 typedef struct tn_front tn_front;
 

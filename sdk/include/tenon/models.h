@@ -8,7 +8,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_MODELS_ID TN_DRAFT_ID("tn.models")
+#define TN_MODELS_ID "tn.models/1"
 
 typedef struct tn_models tn_models;
 

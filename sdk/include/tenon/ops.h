@@ -11,7 +11,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_OPS_ID TN_DRAFT_ID("tn.ops")
+#define TN_OPS_ID "tn.ops/1"
 
 typedef struct tn_buf {
     uint64_t handle, offset; /* from alloc; bytes */

@@ -12,8 +12,9 @@
 
 TN_BEGIN_DECLS
 
-/* Interface ids look like "tn.backend/1". While a table is a draft (/0) its id ends in a hash of the SDK headers,
- * so that only a plugin built from the very same text is accepted. */
+/* Interface ids look like "tn.backend/1". A table with a number above 0 is frozen: it grows by appending, and what breaks
+ * it is another interface, "/2", beside it. While a table is a draft (/0) its id ends in a hash of the SDK headers, so
+ * that only a plugin built from the very same text is accepted. */
 #define TN_DRAFT_ID(name) name "/0:" TN_DRAFT_HASH
 
 enum { TN_LOG_ERROR = 0, TN_LOG_WARNING = 1, TN_LOG_INFO = 2, TN_LOG_DEBUG = 3 };

@@ -14,7 +14,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_QUANT_ID TN_DRAFT_ID("tn.quant")
+#define TN_QUANT_ID "tn.quant/1"
 
 typedef struct tn_qmodel tn_qmodel;
 

@@ -12,7 +12,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_RENDEZVOUS_ID TN_DRAFT_ID("tn.rendezvous")
+#define TN_RENDEZVOUS_ID "tn.rendezvous/1"
 
 /* Bytes of a key: letters, digits and "._-:/", not beginning with "tn/", which is the core's. Bytes of a value. */
 enum { TN_RENDEZVOUS_KEY_MAX = 128, TN_RENDEZVOUS_VALUE_MAX = 1048576 };

@@ -6,7 +6,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_STATS_ID TN_DRAFT_ID("tn.stats")
+#define TN_STATS_ID "tn.stats/1"
 
 enum { TN_STAT_COUNTER = 1, TN_STAT_GAUGE = 2, TN_STAT_HISTOGRAM = 3 };
 

@@ -7,7 +7,7 @@
 
 TN_BEGIN_DECLS
 
-#define TN_TOKENIZER_ID TN_DRAFT_ID("tn.tokenizer")
+#define TN_TOKENIZER_ID "tn.tokenizer/1"
 
 typedef struct tn_tok tn_tok;
 
