@@ -183,8 +183,12 @@ static tn_status ask_rows(batch_job *job, bool failed, const batch_connection *c
 
     if (wanted == 0)
         return TN_OK;
-    tn_status status = runner_create(connection, json_string_value(json_object_get(job->head, "service")),
-                                     json_object_get(job->head, "params"), job->log, watch, wanted, &asker.runner, err);
+    const runner_job asked = {.service = json_string_value(json_object_get(job->head, "service")),
+                              .params = json_object_get(job->head, "params"),
+                              .log = job->log,
+                              .total = wanted,
+                              .zero_bytes = job->output.kind == OUTPUT_JSONL};
+    tn_status status = runner_create(connection, &asked, watch, &asker.runner, err);
     if (status != TN_OK)
         return status;
     status = each_row(&job->input, ask_row, &asker, &rows, sha256, err);

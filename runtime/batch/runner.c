@@ -22,16 +22,14 @@ typedef struct asked_row {
 struct batch_runner {
     request_window *window, *again; /* again: one row at a time */
     uint32_t retries;
-    const char *service;
-    const json_t *params;
-    job_log *log;
+    runner_job job;
     const batch_watch *watch;
     asked_row *rows; /* by slot of window */
-    uint64_t done, total;
+    uint64_t done;
 };
 
-tn_status runner_create(const batch_connection *connection, const char *service, const json_t *params, job_log *log,
-                        const batch_watch *watch, uint64_t total, batch_runner **ret_runner, tn_error *err)
+tn_status runner_create(const batch_connection *connection, const runner_job *job, const batch_watch *watch,
+                        batch_runner **ret_runner, tn_error *err)
 {
     batch_runner *runner = calloc(1, sizeof *runner);
     window_limits one = connection->limits;
@@ -39,12 +37,7 @@ tn_status runner_create(const batch_connection *connection, const char *service,
 
     if (!runner)
         return tn_fail(err, TN_E_MEMORY, "out of memory for the rows in flight");
-    *runner = (batch_runner){.retries = connection->limits.retries,
-                             .service = service,
-                             .params = params,
-                             .log = log,
-                             .watch = watch,
-                             .total = total};
+    *runner = (batch_runner){.retries = connection->limits.retries, .job = *job, .watch = watch};
     one.window = 1;
     status = request_window_create(&connection->server, &connection->limits, &runner->window, err);
     if (status == TN_OK)
@@ -77,11 +70,11 @@ void runner_destroy(batch_runner *runner)
 static tn_status make_request(const batch_runner *runner, const batch_row *row, client_request *ret_request,
                               tn_error *err)
 {
-    json_t *body = json_copy((json_t *)runner->params);
+    json_t *body = json_copy((json_t *)runner->job.params);
     char *text = NULL;
 
     if (body && json_object_update(body, row->body) == 0 &&
-        json_object_set_new(body, "model", json_string(runner->service)) == 0)
+        json_object_set_new(body, "model", json_string(runner->job.service)) == 0)
         text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!text)
@@ -139,10 +132,10 @@ static tn_status log_answer(batch_runner *runner, const asked_row *asked, const 
 
     if (!record)
         return tn_fail(err, TN_E_MEMORY, "out of memory for an answer");
-    tn_status status = job_log_append(runner->log, record, err);
+    tn_status status = job_log_append(runner->job.log, record, err);
     json_decref(record);
     if (status == TN_OK && runner->watch->report)
-        runner->watch->report(runner->watch->context, ++runner->done, runner->total);
+        runner->watch->report(runner->watch->context, ++runner->done, runner->job.total);
     return status;
 }
 
@@ -178,7 +171,8 @@ static tn_status finish_row(batch_runner *runner, asked_row *asked, client_reply
     client_answer_read(reply, true, asked->row.body, &answer);
     for (uint32_t i = 0; i < runner->retries && is_lost(&answer) && status == TN_OK; i++)
         status = ask_again(runner, asked, &answer, err);
-    client_answer_forbid_zero(&answer);
+    if (!runner->job.zero_bytes)
+        client_answer_forbid_zero(&answer);
     if (status == TN_OK && answer.kind == ANSWER_SYSTEMIC)
         status = tn_fail(err, TN_E_ARGUMENT, "%s (at the row with key '%.100s')", answer.message, asked->row.key);
     if (status == TN_OK)

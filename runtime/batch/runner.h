@@ -6,9 +6,17 @@
 
 typedef struct batch_runner batch_runner;
 
-/* params, log and watch: borrowed. total: rows of the batch, for the report. */
-tn_status runner_create(const batch_connection *connection, const char *service, const json_t *params, job_log *log,
-                        const batch_watch *watch, uint64_t total, batch_runner **ret_runner, tn_error *err);
+/* All borrowed. */
+typedef struct runner_job {
+    const char *service;
+    const json_t *params;
+    job_log *log;
+    uint64_t total;  /* rows to come, for the report */
+    bool zero_bytes; /* an answer may hold one; else it is the row's error */
+} runner_job;
+
+tn_status runner_create(const batch_connection *connection, const runner_job *job, const batch_watch *watch,
+                        batch_runner **ret_runner, tn_error *err);
 /* Asks row number `index` and waits only while the window is full. row: moved in every case. Errors: TN_E_CANCELLED
  * when told to stop (rows in flight are then finished by runner_drain), and what no row can get by. */
 tn_status runner_ask(batch_runner *runner, batch_row *row, uint64_t index, tn_error *err);

@@ -194,17 +194,20 @@ def test_retries_and_errors(at, fake):
     got = {row["key"]: row for row in read(out)}
     assert list(got) == [row["key"] for row in rows]
     assert {key: row["error_code"] for key, row in got.items()} == {
-        "fine": None, "429": None, "503": None, "cut": "connection_lost", "500": "http_500", "slow": "timeout", "body": "bad_answer", "zero": "bad_answer"}
+        "fine": None, "429": None, "503": None, "cut": "connection_lost", "500": "http_500", "slow": "timeout", "body": "bad_answer", "zero": None}
     assert got["429"]["attempts"] == 3 and got["503"]["attempts"] == 2 and got["cut"]["attempts"] == 4
     errors = [json.loads(line) for line in batch("errors", out).splitlines()]
-    assert [row["key"] for row in errors] == ["cut", "500", "slow", "body", "zero"] and all(row["error"] for row in errors)
-    assert "8 of 8 rows: 3 answered, 0 without a prompt, 5 failed" in batch("status", out)
+    assert [row["key"] for row in errors] == ["cut", "500", "slow", "body"] and all(row["error"] for row in errors)
+    assert "8 of 8 rows: 4 answered, 0 without a prompt, 4 failed" in batch("status", out)
+    assert got["zero"]["value"] == "re: a\0b"
+    run(fake, write(at("zero.jsonl"), rows[-1:]), at("zero.csv"), code=3)
+    assert "zero byte" in batch("errors", at("zero.csv"))
     asked = fake.requests
     batch("retry-failed", out, "--server", fake.address, "--timeout", "1", "--retries", "0", "--window", "2", code=3)
-    assert fake.requests == asked + 5
+    assert fake.requests == asked + 4
     got = {row["key"]: row for row in read(out)}
     assert list(got) == [row["key"] for row in rows] and got["500"]["status"] == "ok"
-    assert json.load(open(out + ".success"))["error"] == 4
+    assert json.load(open(out + ".success"))["error"] == 3
     write(source, rows[:-1])
     assert "the input has changed" in batch("retry-failed", out, "--server", fake.address, code=1)
 
