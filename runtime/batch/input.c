@@ -1,16 +1,10 @@
 /* runtime/batch/input.c: see input.h. */
 #include "batch/input.h"
 
+#include "batch/place_name.h"
+
 #include <errno.h>
 #include <string.h>
-
-static const char scheme[] = "sqlite:";
-
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-    return n > m && strcmp(text + n - m, ending) == 0;
-}
 
 const char *input_place_noun(const batch_input *input)
 {
@@ -86,7 +80,7 @@ static tn_status prepare(batch_input *input, const char *path, const char *query
 
 static tn_status open_database(batch_input *input, tn_error *err)
 {
-    const char *path = input->name + sizeof scheme - 1, *mark = strchr(path, '?');
+    const char *path = place_name_database(input->name), *mark = strchr(path, '?');
 
     if (!mark || mark == path || mark[1] == '\0')
         return tn_fail(err, TN_E_ARGUMENT, "%.300s: write sqlite:DATABASE?QUERY", input->name);
@@ -126,13 +120,13 @@ tn_status input_open(const char *name, const row_form *form, const input_columns
                      tn_error *err)
 {
     batch_input input = {.name = name, .form = *form, .names = *columns};
-    bool json = ends_with(name, ".jsonl") || ends_with(name, ".ndjson"), csv = ends_with(name, ".csv");
-    bool database = strncmp(name, scheme, sizeof scheme - 1) == 0;
+    bool database = place_name_database(name), json = !database && place_name_is_json_lines(name);
+    bool csv = !database && place_name_is_csv(name);
 
     if (!json && !csv && !database)
         return tn_fail(err, TN_E_ARGUMENT,
                        "%.300s: an input is NAME.jsonl, NAME.ndjson, NAME.csv or sqlite:DATABASE?QUERY", name);
-    if (json && !database && (columns->key || columns->prompt))
+    if (json && (columns->key || columns->prompt))
         return tn_fail(err, TN_E_ARGUMENT, "%.300s: --key and --prompt name columns, and JSON lines have none", name);
     input.kind = database ? INPUT_SQLITE : csv ? INPUT_CSV : INPUT_JSONL;
     tn_status status = database ? open_database(&input, err) : open_file(&input, err);

@@ -3,6 +3,7 @@
 
 #include "batch/csv_reader.h"
 #include "batch/output_table.h"
+#include "batch/place_name.h"
 #include "file/whole_file.h"
 
 #include <errno.h>
@@ -15,14 +16,6 @@
 const char *const output_columns[OUTPUT_COLUMNS] = {"key",        "value",         "status",        "error_code",
                                                     "error",      "finish_reason", "prompt_tokens", "completion_tokens",
                                                     "latency_ms", "attempts"};
-static const char scheme[] = "sqlite:";
-
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-    return n > m && strcmp(text + n - m, ending) == 0;
-}
-
 static tn_status name_files(const char *name, batch_output *output, tn_error *err)
 {
     int job = snprintf(output->job, sizeof output->job, "%s.job", name);
@@ -35,7 +28,7 @@ static tn_status name_files(const char *name, batch_output *output, tn_error *er
 
 static tn_status parse_table(const char *name, batch_output *output, tn_error *err)
 {
-    const char *path = name + sizeof scheme - 1, *mark = strrchr(path, '?');
+    const char *path = place_name_database(name), *mark = strrchr(path, '?');
     char joined[PATH_MAX];
 
     if (!mark || mark == path || mark[1] == '\0' || strlen(mark + 1) >= sizeof output->table || strchr(mark, '/'))
@@ -52,13 +45,13 @@ static tn_status parse_table(const char *name, batch_output *output, tn_error *e
 
 tn_status output_parse(const char *name, batch_output *ret_output, tn_error *err)
 {
-    batch_output output = {.kind = ends_with(name, ".csv") ? OUTPUT_CSV : OUTPUT_JSONL};
+    batch_output output = {.kind = place_name_is_csv(name) ? OUTPUT_CSV : OUTPUT_JSONL};
     tn_status status;
 
-    if (strncmp(name, scheme, sizeof scheme - 1) == 0) {
+    if (place_name_database(name)) {
         output.kind = OUTPUT_SQLITE;
         status = parse_table(name, &output, err);
-    } else if (!ends_with(name, ".csv") && !ends_with(name, ".jsonl") && !ends_with(name, ".ndjson")) {
+    } else if (!place_name_is_csv(name) && !place_name_is_json_lines(name)) {
         status = tn_fail(err, TN_E_ARGUMENT,
                          "%.300s: an output is NAME.jsonl, NAME.ndjson, NAME.csv or sqlite:DATABASE?TABLE", name);
     } else {
