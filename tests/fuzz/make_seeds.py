@@ -423,7 +423,6 @@ write("gateway_link", "welcome", b"w" + bytes([WELCOME]) + struct.pack("<IQ9IQ4f
       + blob(b"/models/m.gguf") + blob(b"llama") + struct.pack("<I", 2) + blob(b"m") + blob(b"alias"))
 
 
-
 # ---- batches ----
 
 write("batch", "csv", b"\x00key,prompt,params\r\na,\"b \"\"c\"\"\r\n\",\r\nd,e,\"{\"\"seed\"\": 1}\"\n")
