@@ -2,7 +2,7 @@
  *
  * Each command lives in a file of its own and lists its flags in a table; args.c parses, checks and prints --help from
  * that table. Exit codes: 0 done, 1 failed, 2 wrong usage; `plan` has 2 for "fits with changes" and 3 for "does not
- * fit", `registry verify` 4 for damage.
+ * fit", `registry verify` 4 for damage, `batch run` and `batch retry-failed` 3 for rows that failed.
  */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
@@ -117,8 +117,8 @@ void block_signals(sigset_t *ret_set);
 
 extern const command command_serve, command_daemon, command_keep, command_run, command_plan, command_pool, command_plugins, command_doctor,
     command_inspect, command_tokenize, command_detokenize, command_chat_template, command_logits, command_perplexity,
-    command_quantize, command_registry, command_group, command_token, command_service,
-    command_up;
+    command_quantize, command_registry, command_group, command_token, command_service, command_up,
+    command_batch;
 /* Those of `tenon registry`. */
 extern const command command_registry_log, command_registry_list, command_registry_show, command_registry_verify,
     command_registry_alias, command_registry_default, command_registry_copy, command_registry_rm, command_registry_gc,
@@ -127,5 +127,8 @@ extern const command command_registry_log, command_registry_list, command_regist
 extern const command command_service_create, command_service_list, command_service_status, command_service_logs,
     command_service_suspend, command_service_resume, command_service_scale, command_service_update,
     command_service_delete;
+/* Those of `tenon batch`. */
+extern const command command_batch_run, command_batch_status, command_batch_list, command_batch_cancel,
+    command_batch_errors, command_batch_retry;
 
 #endif

@@ -9,6 +9,7 @@ static const command *const commands[] = {
     &command_pool,       &command_plugins,       &command_doctor, &command_inspect,    &command_tokenize,
     &command_detokenize, &command_chat_template, &command_logits, &command_perplexity, &command_quantize,
     &command_registry,   &command_group,         &command_token,  &command_service,    &command_up,
+    &command_batch,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

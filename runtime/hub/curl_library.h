@@ -18,11 +18,14 @@
     X(easy_perform)        \
     X(slist_append)        \
     X(slist_free_all)      \
+    X(easy_reset)          \
     X(multi_init)          \
+    X(multi_setopt)        \
     X(multi_add_handle)    \
     X(multi_remove_handle) \
     X(multi_perform)       \
     X(multi_poll)          \
+    X(multi_socket_action) \
     X(multi_info_read)     \
     X(multi_strerror)      \
     X(multi_cleanup)       \

@@ -372,7 +372,7 @@ def undefined(path):
 
 
 def test_nothing_else_connects(objects):
-    """libcurl is loaded by `pull` and by clients of a daemon alone. Of the program's own code only a group's store connects, to its rank 0."""
+    """libcurl is loaded by `pull`, `batch` and clients of a daemon alone. Of the program's own code only a group's store connects, to its rank 0."""
     if os.environ.get("TENON_SANITIZED"):
         return  # the sanitizer's runtime wraps connect
     program = {name for _, name in undefined(["-D", os.environ["TENON"]])}

@@ -421,3 +421,13 @@ write("gateway_link", "health", b"e" + frame(HEALTH, struct.pack("<IQII", 1, 5, 
 write("gateway_link", "welcome", b"w" + bytes([WELCOME]) + struct.pack("<IQ9IQ4fII", 1, 77, 100, 512, 8, 4, 5, 4, 32, 8, 8, 1700000000,
                                                                        1, 1, 0, 1, 0, 0)
       + blob(b"/models/m.gguf") + blob(b"llama") + struct.pack("<I", 2) + blob(b"m") + blob(b"alias"))
+
+
+# ---- batches ----
+
+write("batch", "csv", b"\x00key,prompt,params\r\na,\"b \"\"c\"\"\r\n\",\r\nd,e,\"{\"\"seed\"\": 1}\"\n")
+write("batch", "prompt", b'\x01{"key": "a", "prompt": "b", "temperature": 0}')
+write("batch", "messages", b'\x01{"key": 7, "messages": [{"role": "user", "content": "b"}]}')
+write("batch", "openai", b'\x01{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": []}}')
+write("batch", "log", b'\x02{"tenon_batch":1,"service":"m"}\n{"row":0,"status":"ok"}\n{"row":1,"status":"error"}\n{"row":2,"status":"null"}\n'
+      b'{"row":1,"status":"error"}\n{"row":1,"status":"ok"}\n{"row":3,"sta')

@@ -1,0 +1,34 @@
+/* runtime/batch/output.h: where the answers of a batch go, once all rows have one: JSON lines, CSV, or a table of
+ * SQLite.
+ *
+ * NAME.jsonl, NAME.ndjson, NAME.csv, or sqlite:DATABASE?TABLE. An output is there as a whole or not at all: a file is
+ * renamed, a table comes with one commit. Beside it stand NAME.job (job_log.h) and, at the very end, NAME.success; for
+ * a table NAME is DATABASE.TABLE. Columns: key, value, status, error_code, error, finish_reason, prompt_tokens,
+ * completion_tokens, latency_ms, attempts. A row of OpenAI's input becomes a line of OpenAI's in JSON lines.
+ */
+#ifndef BATCH_OUTPUT_H
+#define BATCH_OUTPUT_H
+
+#include "batch/job_log.h"
+
+#include <limits.h>
+
+typedef enum output_kind { OUTPUT_JSONL, OUTPUT_CSV, OUTPUT_SQLITE } output_kind;
+
+typedef struct batch_output {
+    output_kind kind;
+    char path[PATH_MAX]; /* of the file, or of the database */
+    char table[128];
+    char job[PATH_MAX], success[PATH_MAX];
+} batch_output;
+
+/* Errors: TN_E_ARGUMENT: no such kind of output; too long. */
+tn_status output_parse(const char *name, batch_output *ret_output, tn_error *err);
+/* Whether the file, or the table, is there. */
+tn_status output_exists(const batch_output *output, bool *ret_exists, tn_error *err);
+/* Replaces what is there. */
+tn_status output_write(const batch_output *output, job_log *log, tn_error *err);
+/* Writes the counts, and when. */
+tn_status output_succeed(const batch_output *output, job_counts counts, tn_error *err);
+
+#endif

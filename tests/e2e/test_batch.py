@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""`tenon batch` over a scripted server and over `tenon serve`: every kind of input and output, every flag, rows that fail, kills of either
+side at any moment: each key has exactly one answer in the end, equal to that of an undisturbed run."""
+import csv
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+
+from fake_llm import Fake
+from server import Server
+
+KILLS = int(os.environ.get("TENON_TEST_KILLS", "30"))
+COLUMNS = ["key", "value", "status", "error_code", "error", "finish_reason", "prompt_tokens", "completion_tokens", "latency_ms", "attempts"]
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([os.environ["TENON"], "batch", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def batch(*arguments, code=0, **options):
+    """Standard output, or standard error where another exit code than 0 is expected."""
+    process = start(*arguments, **options)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == code, (arguments, process.returncode, out, err)
+    return out if code == 0 else err
+
+
+def order(**fields):
+    return json.dumps(fields)
+
+
+def write(path, lines):
+    with open(path, "w") as out:
+        for line in lines:
+            out.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+    return path
+
+
+def read(path):
+    with open(path) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def answers(path):
+    """What has to be equal in two runs."""
+    rows = read(path)
+    assert all(list(row) == COLUMNS for row in rows)
+    return [[row[name] for name in COLUMNS[:8]] for row in rows]
+
+
+def only(folder, *names):
+    assert sorted(os.listdir(folder)) == sorted(names), os.listdir(folder)
+
+
+class Folder:
+    """A folder of its own for a case."""
+
+    def __init__(self, root, name):
+        self.path = os.path.join(root, name)
+        os.mkdir(self.path)
+
+    def __call__(self, name):
+        return os.path.join(self.path, name)
+
+
+def run(fake, source, out, *flags, code=0):
+    return batch("run", "m", "--in", source, "--out", out, "--server", fake.address, *flags, code=code)
+
+
+# ---- what comes in, what goes out ----
+
+def test_jsonl(at, fake):
+    source = write(at("in.jsonl"), [{"key": "a", "prompt": "one", "temperature": 0.5}, {"key": 7, "messages": [{"role": "user", "content": "two"}]},
+                                    "", {"prompt": "three"}, {"key": "n", "prompt": None}, {"key": "é\n", "prompt": 'ü"'}])
+    out = at("out.jsonl")
+    assert "5 rows: 4 answered, 1 without a prompt, 0 failed" in run(fake, source, out, "--param", "temperature=0", "--param", "user=me", "--max-tokens", "5")
+    assert [row[:3] for row in answers(out)] == [["a", "re: one", "ok"], ["7", "re: two", "ok"], ["4", "re: three", "ok"], ["n", None, "null"],
+                                                  ["é\n", 're: ü"', "ok"]]
+    bodies = {body["messages"][0]["content"]: body for _, body in fake.bodies}
+    assert bodies["one"] == {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.5, "max_tokens": 5, "user": "me"}
+    assert bodies["two"]["temperature"] == 0 and "key" not in bodies["two"]
+    success = json.load(open(out + ".success"))
+    assert {name: success[name] for name in ("rows", "ok", "null", "error")} == {"rows": 5, "ok": 4, "null": 1, "error": 0}
+    only(at.path, "in.jsonl", "out.jsonl", "out.jsonl.job", "out.jsonl.success")
+
+
+def test_csv(at, fake):
+    with open(at("in.csv"), "w", newline="") as text:
+        text.write("\ufeffid,note,question,params\r\nx,,plain,\r\n" + '"y,1",n,"two\r\nlines and ""quotes""","{""seed"": 3}"\r\n\r\nz,,,\r\n')
+    run(fake, at("in.csv"), at("out.csv"), "--key", "id", "--prompt", "question", "--system", "Be brief.")
+    with open(at("out.csv"), newline="") as text:
+        rows = list(csv.reader(text))
+    assert rows[0] == COLUMNS
+    assert [row[:3] for row in rows[1:]] == [["x", "re: plain", "ok"], ["y,1", 're: two\r\nlines and "quotes"', "ok"], ["z", "re: ", "ok"]]
+    bodies = {body["messages"][1]["content"]: body for _, body in fake.bodies}
+    assert bodies['two\r\nlines and "quotes"']["seed"] == 3 and bodies["plain"]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_sqlite(at, fake):
+    db = sqlite3.connect(at("t.db"))
+    db.execute("CREATE TABLE t (id INTEGER, p TEXT)")
+    db.executemany("INSERT INTO t VALUES (?, ?)", [(i, f"row {i}" if i % 10 else None) for i in range(100)])
+    db.commit()
+    source, out = f"sqlite:{at('t.db')}?SELECT id, p FROM t ORDER BY id DESC", f"sqlite:{at('t.db')}?the \"answers\""
+    run(fake, source, out, "--key", "id", "--prompt", "p", "--raw", "--window", "3")
+    rows = db.execute('SELECT * FROM "the ""answers"""').fetchall()
+    assert [row[0] for row in rows] == [str(i) for i in reversed(range(100))]
+    assert all(row[1:3] == (f"re: row {row[0]}", "ok") if int(row[0]) % 10 else row[1:3] == (None, "null") for row in rows)
+    assert fake.in_flight_max <= 3 and fake.bodies[0][0] == "/v1/completions"
+    assert "is there already" in run(fake, source, f"sqlite:{at('t.db')}?t", "--key", "id", "--prompt", "p", code=1)
+    assert db.execute("SELECT count(*) FROM t").fetchone() == (100,)
+    for bad, words in {"INSERT INTO t VALUES (1, 2)": "must read rows", "SELECT 1 AS prompt; SELECT 2": "one statement",
+                       "SELECT p FROM t": "no column 'prompt'", "SELEKT": "syntax error"}.items():
+        assert words in run(fake, f"sqlite:{at('t.db')}?{bad}", at("x.jsonl"), code=1)
+    run(fake, f"sqlite:{at('t.db')}?SELECT 'p' AS prompt", at("y.jsonl"))
+    assert answers(at("y.jsonl"))[0][0] == "1"
+
+
+def test_openai(at, fake):
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}}
+    bad = {**line, "custom_id": "b", "body": {"messages": [{"role": "user", "content": order(status=400, error={"message": "no", "code": "c"})}]}}
+    run(fake, write(at("in.jsonl"), [line, bad]), at("out.jsonl"), code=3)
+    first, second = read(at("out.jsonl"))
+    assert first["custom_id"] == "a" and first["response"]["body"]["choices"][0]["message"]["content"] == "re: hi" and first["error"] is None
+    assert first["response"]["status_code"] == 200
+    assert second["custom_id"] == "b" and second["response"] is None and second["error"] == {"code": "c", "message": "no"}
+
+
+def test_refused_inputs(at, fake):
+    good = {"key": "a", "prompt": "x"}
+    cases = {
+        "line 2: not a JSON object": [good, "{"], "the key 'a' of line 3 is that of line 1 too": [good, {"prompt": "x"}, good],
+        "either 'prompt' or 'messages'": [{"key": "a"}], "the model 'other'": [{**good, "model": "other"}], "'stream'": [{**good, "stream": True}],
+        "'n' must be 1": [{**good, "n": 2}], "a key must be": [{"key": "", "prompt": "x"}], "'url' must be": [{"custom_id": "a", "method": "POST", "url": "/x"}],
+    }
+    for i, (words, lines) in enumerate(cases.items()):
+        text = run(fake, write(at(f"{i}.jsonl"), lines), at(f"{i}.out.jsonl"), code=1)
+        assert words in text and f"{i}.jsonl" in text, text
+        assert not os.path.exists(at(f"{i}.out.jsonl.job"))
+    for text, words in {"prompt\n\"x": "line 2: a quote that begins", "prompt\na,b\n": "2 fields under 1 names", "": "must name the columns",
+                        "prompt,key\nx,a\ny,a\n": "the key 'a' of line 3 is that of line 2", "promt\n": "no column 'prompt'"}.items():
+        write(at("in.csv"), [])
+        with open(at("in.csv"), "w") as out:
+            out.write(text)
+        assert words in run(fake, at("in.csv"), at("out.csv"), code=1)
+    assert "column 'id', which --key names" in run(fake, write(at("k.csv"), ["prompt"]), at("out.csv"), "--key", "id", code=1)
+    assert "an input is" in run(fake, at("in.txt"), at("out.csv"), code=1)
+    assert "an output is" in run(fake, at("in.csv"), at("out.txt"), code=1)
+    assert fake.requests == 0
+
+
+def test_usage(at, fake):
+    source = write(at("in.jsonl"), [{"prompt": "x"}])
+    for flags, words in {("--mode", "again"): "--mode takes", ("--param", "x"): "KEY=VALUE", ("--param", "model=x"): "set by the rows", ("--raw", "--system", "s"): "--raw",
+                         ("--window", "0"): "--window takes 1 to 1024", ("--retries", "9"): "--retries takes", ("--timeout", "0"): "--timeout takes",
+                         ("--token", "a", "--token-file", "b"): "exclude"}.items():
+        assert words in run(fake, source, at("out.jsonl"), *flags, code=2)
+    assert "--in is missing" in batch("run", "m", "--out", "x.csv", code=2)
+    assert "there is no such batch" in batch("status", at("none.jsonl"), code=1)
+    assert "there is no such batch" in batch("retry-failed", at("none.jsonl"), code=1)
+    for name in ("run", "status", "list", "cancel", "errors", "retry-failed"):
+        assert "usage: tenon batch " + name in batch(name, "--help")
+        assert name in batch("--help")
+    only(at.path, "in.jsonl")
+
+
+def test_tokens(at, fake):
+    source = write(at("in.jsonl"), [{"prompt": "x"}])
+    write(at("token"), ["from-file"])
+    for i, (flags, key) in enumerate({("--token", "here"): "here", ("--token-file", at("token")): "from-file"}.items()):
+        run(fake, source, at(f"{i}.csv"), *flags)
+        assert fake.keys[-1] == "Bearer " + key
+    batch("run", "m", "--in", source, "--out", at("e.csv"), "--server", fake.address, env={**os.environ, "TENON_API_KEY": "variable"})
+    assert fake.keys[-1] == "Bearer variable"
+    local = Fake(socket_path=at("s"))
+    run(local, source, at("u.csv"))
+    local.close()
+
+
+# ---- rows that fail ----
+
+def test_retries_and_errors(at, fake):
+    rows = [{"key": "fine", "prompt": "x"}, {"key": "429", "prompt": order(status=429, times=2, retry_after=0)},
+            {"key": "503", "prompt": order(status=503, times=1, retry_after=0)}, {"key": "cut", "prompt": order(cut=True)},
+            {"key": "500", "prompt": order(status=500, times=1)}, {"key": "slow", "prompt": order(hang=True)}, {"key": "body", "prompt": order(body="{")},
+            {"key": "zero", "prompt": "a\0b"}]
+    source, out = write(at("in.jsonl"), rows), at("out.jsonl")
+    assert "some rows failed" in run(fake, source, out, "--timeout", "1", "--retries", "3", code=3)
+    got = {row["key"]: row for row in read(out)}
+    assert list(got) == [row["key"] for row in rows]
+    assert {key: row["error_code"] for key, row in got.items()} == {
+        "fine": None, "429": None, "503": None, "cut": "connection_lost", "500": "http_500", "slow": "timeout", "body": "bad_answer", "zero": None}
+    assert got["429"]["attempts"] == 3 and got["503"]["attempts"] == 2 and got["cut"]["attempts"] == 4
+    errors = [json.loads(line) for line in batch("errors", out).splitlines()]
+    assert [row["key"] for row in errors] == ["cut", "500", "slow", "body"] and all(row["error"] for row in errors)
+    assert "8 of 8 rows: 4 answered, 0 without a prompt, 4 failed" in batch("status", out)
+    assert got["zero"]["value"] == "re: a\0b"
+    run(fake, write(at("zero.jsonl"), rows[-1:]), at("zero.csv"), code=3)
+    assert "zero byte" in batch("errors", at("zero.csv"))
+    asked = fake.requests
+    batch("retry-failed", out, "--server", fake.address, "--timeout", "1", "--retries", "0", "--window", "2", code=3)
+    assert fake.requests == asked + 4
+    got = {row["key"]: row for row in read(out)}
+    assert list(got) == [row["key"] for row in rows] and got["500"]["status"] == "ok"
+    assert json.load(open(out + ".success"))["error"] == 3
+    write(source, rows[:-1])
+    assert "the input has changed" in batch("retry-failed", out, "--server", fake.address, code=1)
+
+
+def test_what_no_row_gets_by(at, fake):
+    """The job stops, and goes on when the cause is gone."""
+    source, out = write(at("in.jsonl"), [{"key": str(i), "prompt": f"p{i}"} for i in range(200)]), at("out.jsonl")
+    assert "no server answers" in batch("run", "m", "--in", source, "--out", out, "--server", "unix:" + at("nobody"), "--retries", "0", code=1)
+    assert "stopped  0 of 200 rows" in batch("status", out)
+    assert "does not exist" in batch("run", "other", "--in", source, "--out", out, "--server", fake.address, "--mode", "overwrite", code=1)
+    assert "another 'service'" in run(fake, source, out, "--mode", "resume", code=1)
+    assert "rows are left" in batch("retry-failed", out, "--server", fake.address, code=1)
+    assert "unknown field 'bad'" in run(fake, source, out, "--mode", "overwrite", "--param", "bad=1", code=1)
+    assert "another 'params'" in run(fake, source, out, "--mode", "resume", code=1)
+    run(fake, source, out, "--mode", "overwrite")
+    assert [row[:2] for row in answers(out)] == [[str(i), f"re: p{i}"] for i in range(200)]
+
+
+def test_modes(at, fake):
+    source, out = write(at("in.jsonl"), [{"key": "a", "prompt": "x"}]), at("out.jsonl")
+    write(out, ["mine"])
+    for mode in ("error", "resume"):
+        assert "is there already" in run(fake, source, out, "--mode", mode, code=1)
+    assert open(out).read() == "mine\n"
+    run(fake, source, out, "--mode", "overwrite")
+    assert "use --mode resume" in run(fake, source, out, code=1)
+    before, asked = open(out).read(), fake.requests
+    run(fake, source, out, "--mode", "resume")
+    assert open(out).read() == before and fake.requests == asked
+    write(source, [{"key": "a", "prompt": "y"}])
+    assert "the input has changed" in run(fake, source, out, "--mode", "resume", code=1)
+    run(fake, source, out, "--mode", "overwrite")
+    assert answers(out)[0][1] == "re: y"
+    with open(out + ".job", "a") as log:
+        log.write('{"row": 9, "status": "ok"}\n')
+    assert "line 3: no record" in run(fake, source, out, "--mode", "resume", code=1)
+    assert "line 3" in batch("status", out, code=1)
+    run(fake, source, out, "--mode", "overwrite")
+
+
+def wait_until(what, true, seconds=30):
+    end = time.time() + seconds
+    while not true():
+        assert time.time() < end, what
+        time.sleep(0.01)
+
+
+def test_cancel_status_list(at, fake):
+    rows = [{"key": str(i), "prompt": order(gate=True, key=i) if i >= 8 else f"p{i}"} for i in range(40)]
+    source, out = write(at("in.jsonl"), rows), at("out.jsonl")
+    fake.gate.clear()
+    process = start("run", "m", "--in", source, "--out", out, "--server", fake.address, "--window", "4")
+    wait_until("rows wait at the gate", lambda: fake.in_flight == 4)
+    state = json.loads(batch("status", out, "--json"))
+    assert state["state"] == "running" and state["rows"] == 40 and state["done"] == 8 and state["service"] == "m", state
+    assert f"process {process.pid} is running this batch" in run(fake, source, out, "--mode", "resume", code=1)
+    assert "running" in batch("list", at.path)
+    assert f"process {process.pid} has been told" in batch("cancel", out)
+    time.sleep(0.3)
+    fake.gate.set()
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 1 and "`--mode resume` goes on" in words, words
+    state = json.loads(batch("list", at.path, "--json"))
+    assert state["state"] == "stopped" and 8 < state["done"] < 40 and state["job"] == out, state
+    assert "no process is running" in batch("cancel", out, code=1)
+    asked = fake.requests
+    run(fake, source, out, "--mode", "resume")
+    assert fake.requests == asked + 40 - state["done"]
+    assert [row[0] for row in answers(out)] == [str(i) for i in range(40)]
+    assert "done" in batch("status", out)
+    write(at("bad.jsonl.job"), ["x"])
+    assert "line 1" in batch("list", at.path, code=1)
+
+
+# ---- kills ----
+
+def test_client_killed(at, server, draw):
+    """SIGKILL at any moment, again and again, over `tenon serve`; each output kind in turn."""
+    rows = [{"key": f"k{i}", "prompt": f"Tell me of number {i}.", "seed": i} for i in range(300)]
+    source, flags = write(at("in.jsonl"), rows), ["--server", server.base, "--param", "temperature=0", "--max-tokens", "6"]
+    begin = time.time()
+    batch("run", "smollm2", "--in", source, "--out", at("whole.jsonl"), *flags)
+    took = time.time() - begin
+    expected = answers(at("whole.jsonl"))
+    assert [row[0] for row in expected] == [row["key"] for row in rows] and all(row[2] == "ok" for row in expected)
+    killed = kills = jobs = 0
+    while kills < KILLS:
+        jobs += 1
+        out = at(f"out{jobs}.jsonl")
+        while kills < KILLS:
+            process = start("run", "smollm2", "--in", source, "--out", out, "--mode", "resume", *flags)
+            time.sleep(draw.uniform(0, took * 0.5))
+            process.kill()
+            process.communicate()
+            kills += 1
+            killed += process.returncode == -signal.SIGKILL
+            if process.returncode == 0:
+                break
+        batch("run", "smollm2", "--in", source, "--out", out, "--mode", "resume", *flags)
+        assert answers(out) == expected
+        assert len(read(out + ".job")) == 301
+    print(f"client: {killed} of {kills} runs were killed over {jobs} jobs of {took:.2f} s")
+    assert killed > kills // 2
+
+
+def test_server_killed(at):
+    """The server dies in the middle of a batch and comes back on the same port."""
+    rows = [{"key": f"k{i}", "prompt": f"Tell me of number {i}."} for i in range(400)]
+    source, flags = write(at("in.jsonl"), rows), ["--param", "temperature=0", "--max-tokens", "6", "--window", "16"]
+    with Server() as server:
+        batch("run", "smollm2", "--in", source, "--out", at("whole.jsonl"), "--server", server.base, *flags)
+        address = server.base
+        process = start("run", "smollm2", "--in", source, "--out", at("out.jsonl"), "--server", address, "--retries", "1", *flags)
+        wait_until("rows are answered", lambda: os.path.exists(at("out.jsonl.job")) and open(at("out.jsonl.job")).read().count("\n") > 40)
+        server.process.kill()
+        server.process.wait()
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 1 and "no server answers" in words, words
+    done = json.loads(batch("status", at("out.jsonl"), "--json"))
+    assert 40 <= done["done"] < 400 and done["error"] == 0, done
+    with Server() as server:
+        batch("run", "smollm2", "--in", source, "--out", at("out.jsonl"), "--server", server.base, "--mode", "resume", *flags)
+    assert answers(at("out.jsonl")) == answers(at("whole.jsonl"))
+
+
+def test_oversize_row(at, server):
+    """999 answers and one error; asked again, it stays one."""
+    rows = [{"key": str(i), "prompt": "word " * 30000 if i == 637 else f"Count to {i}."} for i in range(1000)]
+    source, out = write(at("in.jsonl"), rows), at("out.jsonl")
+    flags = ["--server", server.base]
+    batch("run", "smollm2", "--in", source, "--out", out, "--max-tokens", "2", "--param", "temperature=0", *flags, code=3)
+    got = read(out)
+    assert [row["key"] for row in got] == [str(i) for i in range(1000)]
+    assert [row["key"] for row in got if row["status"] == "error"] == ["637"]
+    assert sum(row["status"] == "ok" for row in got) == 999
+    assert "context_length_exceeded" in batch("errors", out)
+    batch("retry-failed", out, *flags, code=3)
+    assert [row["key"] for row in read(out) if row["status"] == "error"] == ["637"]
+
+
+def test_table_of_a_real_server(at, server):
+    db = sqlite3.connect(at("t.db"))
+    db.execute("CREATE TABLE t (key INTEGER, prompt TEXT)")
+    db.executemany("INSERT INTO t VALUES (?, ?)", [(i, f"Say {i}.") for i in range(50)])
+    db.commit()
+    source, flags = f"sqlite:{at('t.db')}?SELECT * FROM t", ["--server", server.base, "--max-tokens", "3", "--param", "temperature=0"]
+    batch("run", "smollm2", "--in", source, "--out", at("out.jsonl"), *flags)
+    expected = [(row[0], None if "\0" in row[1] else row[1], "error" if "\0" in row[1] else "ok") for row in answers(at("out.jsonl"))]
+    failed = any(row[2] == "error" for row in expected)  # a text of SQL ends at a zero byte
+    batch("run", "smollm2", "--in", source, "--out", f"sqlite:{at('t.db')}?a", *flags, code=3 if failed else 0)
+    assert db.execute("SELECT key, value, status FROM a ORDER BY rowid").fetchall() == expected
+    assert db.execute("SELECT count(*) FROM a JOIN t ON a.key = t.key").fetchone() == (50,)
+
+
+def main():
+    draw = random.Random(11)
+    with tempfile.TemporaryDirectory() as folder:
+        fake = Fake()
+        for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors,
+                     test_what_no_row_gets_by, test_modes, test_cancel_status_list]:
+            begin = time.time()
+            fake.forget()
+            case(Folder(folder, case.__name__), fake)
+            print(f"{case.__name__}: {time.time() - begin:.1f} s", flush=True)
+        with Server() as server:
+            test_client_killed(Folder(folder, "client"), server, draw)
+            test_oversize_row(Folder(folder, "oversize"), server)
+            test_table_of_a_real_server(Folder(folder, "table"), server)
+        test_server_killed(Folder(folder, "server"))
+        print("a real server: done")
+
+
+main()
