@@ -140,7 +140,7 @@ def test_progress(path):
 
 def test_machine(path):
     assert "tn.backend/1" in tenon("plugins") and "cpu.threads" in tenon("plugins", "--options")
-    assert "from the core, for plugins: tn.rendezvous/0:" in tenon("plugins")
+    assert "from the core, for plugins: tn.rendezvous/1" in tenon("plugins")
     plan = json.loads(tenon("plan", path, "--json", "--max-model-len", "2K"))
     assert plan["max_model_len"] == 2048 and plan["peak"] > plan["resident"] > plan["bytes"]["weights"] > (50e6 if is_real(path) else 1e6)
     assert "does not fit" in tenon("plan", path, "--util", "0.001", code=2)
