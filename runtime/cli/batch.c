@@ -13,24 +13,9 @@ static const command *const commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static void print_usage(FILE *out, const command *command)
-{
-    fprintf(out, "usage: tenon batch COMMAND ...\n\n%s\n\n", command->help);
-    command_list(out, "batch ", commands, COMMANDS);
-    fprintf(out, "\n`tenon batch COMMAND --help` explains one.\n");
-}
-
 static int run_batch(const command *command, int argc, char **argv)
 {
-    if (argc < 1) {
-        print_usage(stderr, command);
-        return EXIT_USAGE;
-    }
-    if (strcmp(argv[0], "--help") == 0) {
-        print_usage(stdout, command);
-        return 0;
-    }
-    return command_dispatch("batch ", commands, COMMANDS, argv[0], argc - 1, argv + 1);
+    return command_family(command, commands, COMMANDS, argc, argv);
 }
 
 /* ---- the server ---- */

@@ -90,6 +90,8 @@ void session_close(session *session);
 /* Runs the one of `commands` that `name` names, or says which there are. prefix: "" or "registry ". */
 int command_dispatch(const char *prefix, const command *const *commands, uint32_t count, const char *name, int argc,
                      char **argv);
+/* A command that has commands of its own: runs the one that argv[0] names; its usage, to stderr without one. */
+int command_family(const command *family, const command *const *commands, uint32_t count, int argc, char **argv);
 /* Lists them, one line each. */
 void command_list(FILE *out, const char *prefix, const command *const *commands, uint32_t count);
 /* model_path_find for an argument of a command that needs no plugins: settings are read for the registry's folder only.

@@ -36,3 +36,27 @@ int command_dispatch(const char *prefix, const command *const *commands, uint32_
     fprintf(stderr, " (`tenon %s--help` lists them)\n", prefix);
     return EXIT_USAGE;
 }
+
+static void print_family(FILE *out, const command *family, const char *prefix, const command *const *commands,
+                         uint32_t count)
+{
+    fprintf(out, "usage: tenon %sCOMMAND ...\n\n%s\n\n", prefix, family->help);
+    command_list(out, prefix, commands, count);
+    fprintf(out, "\n`tenon %sCOMMAND --help` explains one.\n", prefix);
+}
+
+int command_family(const command *family, const command *const *commands, uint32_t count, int argc, char **argv)
+{
+    char prefix[32];
+
+    snprintf(prefix, sizeof prefix, "%s ", family->name);
+    if (argc < 1) {
+        print_family(stderr, family, prefix, commands, count);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[0], "--help") == 0) {
+        print_family(stdout, family, prefix, commands, count);
+        return 0;
+    }
+    return command_dispatch(prefix, commands, count, argv[0], argc - 1, argv + 1);
+}

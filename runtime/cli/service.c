@@ -12,24 +12,9 @@ static const command *const commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static void print_usage(FILE *out, const command *command)
-{
-    fprintf(out, "usage: tenon service COMMAND ...\n\n%s\n\n", command->help);
-    command_list(out, "service ", commands, COMMANDS);
-    fprintf(out, "\n`tenon service COMMAND --help` explains one.\n");
-}
-
 static int run_service(const command *command, int argc, char **argv)
 {
-    if (argc < 1) {
-        print_usage(stderr, command);
-        return EXIT_USAGE;
-    }
-    if (strcmp(argv[0], "--help") == 0) {
-        print_usage(stdout, command);
-        return 0;
-    }
-    return command_dispatch("service ", commands, COMMANDS, argv[0], argc - 1, argv + 1);
+    return command_family(command, commands, COMMANDS, argc, argv);
 }
 
 /* ---- what is asked ---- */

@@ -129,3 +129,17 @@ void whole_file_abandon(whole_file *file)
     unlink(file->partial);
     close_file(file);
 }
+
+tn_status whole_file_put(const char *directory, const char *name, const void *data, uint64_t bytes, tn_error *err)
+{
+    whole_file file;
+    tn_status status = whole_file_begin(&file, directory, name, err);
+
+    if (status != TN_OK)
+        return status;
+    status = whole_file_write(&file, data, bytes, err);
+    if (status == TN_OK)
+        return whole_file_end(&file, err);
+    whole_file_abandon(&file);
+    return status;
+}

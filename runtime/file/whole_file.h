@@ -23,5 +23,7 @@ tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, t
 tn_status whole_file_end(whole_file *file, tn_error *err);
 /* Closes and removes an unfinished file. */
 void whole_file_abandon(whole_file *file);
+/* All of that at once. */
+tn_status whole_file_put(const char *directory, const char *name, const void *data, uint64_t bytes, tn_error *err);
 
 #endif

@@ -212,18 +212,12 @@ static tn_status calibrate(quantizer *q, tn_error *err)
 
 static tn_status write_index(const quantizer *q, tn_error *err)
 {
-    whole_file file;
     char *text = shard_plan_index(&q->plan);
 
     if (!text)
         return q->plan.shard_count < 2 ? TN_OK : tn_fail(err, TN_E_MEMORY, "index of shards");
-    tn_status status = whole_file_begin(&file, q->request->destination, "model.safetensors.index.json", err);
-    if (status == TN_OK)
-        status = whole_file_write(&file, text, strlen(text), err);
-    if (status == TN_OK)
-        status = whole_file_end(&file, err);
-    else
-        whole_file_abandon(&file);
+    tn_status status =
+        whole_file_put(q->request->destination, "model.safetensors.index.json", text, strlen(text), err);
     free(text);
     return status;
 }

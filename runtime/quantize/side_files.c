@@ -104,19 +104,6 @@ static json_t *compressed_config(const quantize_request *request, const shard_pl
                      "config_groups", "group_0", group);
 }
 
-static tn_status write_text(const char *directory, const char *name, const char *text, tn_error *err)
-{
-    whole_file file;
-    tn_status status = whole_file_begin(&file, directory, name, err);
-
-    if (status == TN_OK)
-        status = whole_file_write(&file, text, strlen(text), err);
-    if (status == TN_OK)
-        return whole_file_end(&file, err);
-    whole_file_abandon(&file);
-    return status;
-}
-
 tn_status side_files_write_config(const quantize_request *request, const tn_source *source, const shard_plan *plan,
                                   tn_error *err)
 {
@@ -129,7 +116,7 @@ tn_status side_files_write_config(const quantize_request *request, const tn_sour
     int set = json_object_set_new(config, "quantization_config", settings);
     char *text = set == 0 ? json_dumps(config, JSON_INDENT(2)) : NULL;
     status =
-        text ? write_text(request->destination, "config.json", text, err) : tn_fail(err, TN_E_MEMORY, "config.json");
+        text ? whole_file_put(request->destination, "config.json", text, strlen(text), err) : tn_fail(err, TN_E_MEMORY, "config.json");
     free(text);
     json_decref(config);
     return status;

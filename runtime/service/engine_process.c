@@ -74,7 +74,6 @@ static tn_status write_record(const engine_process *process, tn_error *err)
 {
     const engine_record *record = &process->record;
     const ledger_claim *claim = &record->claim;
-    whole_file file;
     json_t *ordinals = json_array();
     for (uint32_t i = 0; i < claim->device_count; i++)
         json_array_append_new(ordinals, json_integer(claim->ordinals[i]));
@@ -86,14 +85,7 @@ static tn_status write_record(const engine_process *process, tn_error *err)
     json_decref(object);
     if (!text)
         return tn_fail(err, TN_E_MEMORY, "an instance's record");
-    tn_status status = whole_file_begin(&file, process->folder, "instance.json", err);
-    if (status == TN_OK) {
-        status = whole_file_write(&file, text, strlen(text), err);
-        if (status == TN_OK)
-            status = whole_file_end(&file, err);
-        else
-            whole_file_abandon(&file);
-    }
+    tn_status status = whole_file_put(process->folder, "instance.json", text, strlen(text), err);
     free(text);
     return status;
 }

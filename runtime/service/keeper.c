@@ -143,17 +143,9 @@ static int watch_engine(keeper *keeper)
 
 static tn_status write_exit(const keeper *keeper, int code, tn_error *err)
 {
-    whole_file file;
     char text[64];
     int bytes = snprintf(text, sizeof text, "{\"exit_code\": %d}\n", code);
-    tn_status status = whole_file_begin(&file, keeper->folder, "exit.json", err);
-    if (status != TN_OK)
-        return status;
-    status = whole_file_write(&file, text, (uint64_t)bytes, err);
-    if (status == TN_OK)
-        return whole_file_end(&file, err);
-    whole_file_abandon(&file);
-    return status;
+    return whole_file_put(keeper->folder, "exit.json", text, (uint64_t)bytes, err);
 }
 
 static void keeper_finish(keeper *keeper)

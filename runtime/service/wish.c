@@ -294,21 +294,13 @@ static json_t *wish_json(const wish *wish)
 tn_status wish_write(const wish *wish, const char *folder, tn_error *err)
 {
     char name[SERVICE_NAME_BYTES_MAX + 8];
-    whole_file file;
     json_t *object = wish_json(wish);
     char *text = json_dumps(object, JSON_INDENT(1));
     json_decref(object);
     if (!text)
         return tn_fail(err, TN_E_ARGUMENT, "service %s: a field is not valid UTF-8", wish->name);
     snprintf(name, sizeof name, "%s.json", wish->name);
-    tn_status status = whole_file_begin(&file, folder, name, err);
-    if (status == TN_OK) {
-        status = whole_file_write(&file, text, strlen(text), err);
-        if (status == TN_OK)
-            status = whole_file_end(&file, err);
-        else
-            whole_file_abandon(&file);
-    }
+    tn_status status = whole_file_put(folder, name, text, strlen(text), err);
     free(text);
     return status;
 }
