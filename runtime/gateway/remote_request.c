@@ -3,6 +3,8 @@
  */
 #include "gateway/state.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 enum { SLOTS_MIN = 64 };
@@ -129,9 +131,27 @@ static void push(remote_request *request, remote_event *event)
     client_push_event(request->client, event);
 }
 
+/* A sentence that an instance had a hand in, or that was cut, as whole UTF-8: '?' for what is none. */
+static void keep_sentence(char *to, size_t capacity, const char *text)
+{
+    size_t used = 0, length = strlen(text), bytes;
+
+    for (size_t at = 0; at < length; at += bytes) {
+        uint32_t codepoint;
+        bool valid;
+        bytes = utf8_decode(text + at, length - at, &codepoint, &valid);
+        size_t kept = valid ? bytes : 1;
+        if (used + kept >= capacity)
+            break;
+        memcpy(to + used, valid ? text + at : "?", kept);
+        used += kept;
+    }
+    to[used] = '\0';
+}
+
 void request_end(remote_request *request, uint32_t finish, tn_status status, const char *text)
 {
-    snprintf(request->error, sizeof request->error, "%s", text);
+    keep_sentence(request->error, sizeof request->error, text);
     for (uint32_t i = 0; i < request->choice_count; i++) {
         remote_choice *choice = &request->choice[i];
         if (choice->ended)
