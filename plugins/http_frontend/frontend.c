@@ -3,6 +3,7 @@
 #include "frontend.h"
 
 #include "admin_call.h"
+#include "base/clock.h"
 #include "exchange.h"
 #include "model.h"
 #include "poller.h"
@@ -256,17 +257,10 @@ static const char *address(const tn_front *front)
 
 static tn_status drain(tn_front *front, uint32_t ms, tn_error *err)
 {
-    struct timespec until;
+    const struct timespec until = clock_after_ms(ms);
     int code = 0;
 
     atomic_store(&front->draining, true);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     front_lock(front);
     while (front->call_count > 0 && code == 0)
         code = pthread_cond_timedwait(&front->idle, &front->lock, &until);

@@ -1,4 +1,5 @@
 /* frontend.c: start, drain, stop, and the rounds of the thread: whatever is ready, then each peer sends what it has. */
+#include "base/clock.h"
 #include "base/unix_socket.h"
 #include "peer.h"
 
@@ -237,17 +238,10 @@ static const char *address(const tn_front *front)
 
 static tn_status drain(tn_front *front, uint32_t ms, tn_error *err)
 {
-    struct timespec until;
+    const struct timespec until = clock_after_ms(ms);
     int code = 0;
 
     atomic_store(&front->draining, true);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&front->lock);
     while (front->live_count > 0 && code == 0)
         code = pthread_cond_timedwait(&front->idle, &front->lock, &until);

@@ -1,7 +1,7 @@
 /* answer_cache.c: a hash table of chains over entries that also form a list, most recently used first. */
 #include "answer_cache.h"
 
-#include "client/clock.h"
+#include "base/clock.h"
 
 #include <stdint.h>
 #include <stdlib.h>

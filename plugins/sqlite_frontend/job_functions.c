@@ -1,7 +1,7 @@
 /* job_functions.c: see job_functions.h. */
 #include "job_functions.h"
 
-#include "client/clock.h"
+#include "base/clock.h"
 #include "inner_query.h"
 #include "job_runner.h"
 

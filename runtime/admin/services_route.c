@@ -1,6 +1,8 @@
 /* services_route.c: wishes in, states out. A wish is made at once; ?wait=SECONDS waits for what becomes of it. */
 #include "admin/route.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -96,22 +98,15 @@ static bool read_body(const request *request, bool fresh, service_body *body, an
 
 /* ---- waiting ---- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Until the state, FAILED, the time or the daemon's end, in slices, since nothing else ends a wait. At least one look.
  */
 static tn_status wait_for(request *request, const char *name, service_state state, double seconds, json_t **ret_service,
                           tn_error *err)
 {
-    const uint64_t end = now_ms() + (uint64_t)(seconds * 1000);
+    const uint64_t end = clock_ms() + (uint64_t)(seconds * 1000);
 
     for (;;) {
-        uint64_t now = now_ms(), left = end > now ? end - now : 0;
+        uint64_t now = clock_ms(), left = end > now ? end - now : 0;
         *ret_service = NULL;
         tn_status status = services_wait(request->admin->options.services, name, state,
                                          (uint32_t)(left < WAIT_SLICE_MS ? left : WAIT_SLICE_MS), ret_service, err);

@@ -1,4 +1,5 @@
 /* logs.c: what engines have printed, read from their files by the thread that asks. */
+#include "base/clock.h"
 #include "service/engine_log.h"
 #include "service/state.h"
 
@@ -85,7 +86,7 @@ static void read_all_followed(log_call *call)
 
 static void follow(log_call *call)
 {
-    uint64_t tick = clock_now_ms() + TICK_MS;
+    uint64_t tick = clock_ms() + TICK_MS;
     const struct timespec pause = {0, FOLLOW_MS * 1000000L};
     while (!call->enough) {
         nanosleep(&pause, NULL);
@@ -94,7 +95,7 @@ static void follow(log_call *call)
         read_all_followed(call);
         if (!there)
             return;
-        uint64_t now = clock_now_ms();
+        uint64_t now = clock_ms();
         if (call->told)
             tick = now + TICK_MS;
         if (!call->enough && now >= tick) {

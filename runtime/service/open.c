@@ -2,6 +2,7 @@
  * to nobody ended and removed. */
 #include "service/state.h"
 
+#include "base/clock.h"
 #include "file/directory.h"
 #include "service/engine_log.h"
 
@@ -158,7 +159,7 @@ static tn_status adopt(services *s, const char *id, tn_error *err)
     }
     if (process.record.restart_count > service->restart_count)
         service->restart_count = process.record.restart_count;
-    uint64_t now = clock_now_ms();
+    uint64_t now = clock_ms();
     engine_instance *instance = &service->instances[service->count++];
     *instance = (engine_instance){.process = process, .phase = INSTANCE_LOADING, .since_ms = now, .heard_ms = now};
     engine_process_status(&process, &instance->status);
@@ -294,13 +295,13 @@ static bool has_engines(const services *s)
 void services_stop_engines(services *s, uint32_t drain_s)
 {
     struct timespec pause = {0, 50 * 1000000L};
-    uint64_t deadline = clock_now_ms() + (uint64_t)drain_s * 1000 + s->limits.stop_ms + END_SLACK_MS;
+    uint64_t deadline = clock_ms() + (uint64_t)drain_s * 1000 + s->limits.stop_ms + END_SLACK_MS;
     pthread_mutex_lock(&s->mutex);
     s->ending = true;
     for (uint32_t i = 0; i < s->count; i++)
         s->all[i]->wish.drain_s = drain_s;
     services_signal(s);
-    while (has_engines(s) && clock_now_ms() < deadline) {
+    while (has_engines(s) && clock_ms() < deadline) {
         pthread_mutex_unlock(&s->mutex);
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&s->mutex);

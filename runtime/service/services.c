@@ -1,6 +1,7 @@
 /* services.c: wishes taken: checked, planned, reserved, written down. The supervisor brings them about. */
 #include "service/services.h"
 
+#include "base/clock.h"
 #include "service/planner.h"
 #include "service/state.h"
 
@@ -502,17 +503,6 @@ tn_status services_do(services *s, const char *name, service_verb verb, uint32_t
 
 /* ---- looking ---- */
 
-static struct timespec deadline_after(uint32_t ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    at.tv_sec += at.tv_nsec / 1000000000;
-    at.tv_nsec %= 1000000000;
-    return at;
-}
-
 /* Whether a state that is waited for is there, or will not come. READY means an update too. */
 static bool has_come(const service *service, service_state state)
 {
@@ -527,7 +517,7 @@ static bool has_come(const service *service, service_state state)
 tn_status services_wait(services *s, const char *name, service_state state, uint32_t timeout_ms, json_t **ret_service,
                         tn_error *err)
 {
-    struct timespec deadline = deadline_after(timeout_ms);
+    struct timespec deadline = clock_after_ms(timeout_ms);
     json_t *json = NULL;
     pthread_mutex_lock(&s->mutex);
     const service *service = services_find(s, name, err);

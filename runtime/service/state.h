@@ -84,8 +84,7 @@ struct services {
 
 /* ---- time ---- */
 
-uint64_t clock_now_ms(void); /* monotonic */
-uint64_t calendar_ms(void);  /* since 1970 */
+uint64_t calendar_ms(void); /* since 1970 */
 
 /* ---- finding: the caller holds the mutex ---- */
 

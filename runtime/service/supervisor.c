@@ -2,6 +2,8 @@
  * second it looks at load and health. */
 #include "service/state.h"
 
+#include "base/clock.h"
+
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,13 +19,6 @@ enum {
     RETRY_MS = 2000, /* of what failed and nobody tells when it will not */
     POLLED_MAX = 1 + SERVICES_MAX * 4
 };
-
-uint64_t clock_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 uint64_t calendar_ms(void)
 {
@@ -107,7 +102,7 @@ static void see_instance(service *service, engine_instance *instance, uint64_t n
 static void see(services *s, service *service, machine_instance *seen, machine_view *ret_view)
 {
     const wish *wish = &service->wish;
-    uint64_t now = clock_now_ms();
+    uint64_t now = clock_ms();
 
     for (uint32_t i = 0; i < service->count; i++) {
         engine_instance *instance = &service->instances[i];
@@ -457,7 +452,7 @@ static bool look_after(services *s, service *service)
     machine_instance seen[SERVICE_INSTANCES_MAX + 1];
     machine_view view;
     machine_answer answer = {.state = service->state};
-    routes_open(s, service, clock_now_ms());
+    routes_open(s, service, clock_ms());
     for (int round = 0; round < ROUNDS_MAX; round++) {
         uint32_t wish = service->wish.generation;
         see(s, service, seen, &view);

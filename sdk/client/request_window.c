@@ -6,7 +6,7 @@
  */
 #include "client/request_window.h"
 
-#include "client/clock.h"
+#include "base/clock.h"
 
 #include <curl/curl.h>
 #include <errno.h>
