@@ -8,6 +8,7 @@
 #include "base/unix_socket.h"
 #include "chat_completions.h"
 #include "completions.h"
+#include "console.h"
 #include "json_body.h"
 #include "model.h"
 #include "poller.h"
@@ -371,6 +372,8 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection
     mark_received(front, connection, 0);
     if (exchange->route->id == ROUTE_ADMIN)
         return answer_admin(exchange, connection, url, method);
+    if (exchange->route->id == ROUTE_CONSOLE)
+        return console_answer(front, connection, exchange->route, url);
     return exchange->route->post ? answer_post(exchange, connection) : answer_get(exchange, connection, url);
 }
 

@@ -33,6 +33,18 @@ enum MHD_Result reply_bytes(const tn_front *front, struct MHD_Connection *connec
     return response ? send_response(front, connection, http_status, type, response) : MHD_NO;
 }
 
+enum MHD_Result reply_constant(const tn_front *front, struct MHD_Connection *connection, uint32_t http_status,
+                               const char *type, const void *bytes, size_t n_bytes, const reply_header *headers)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(n_bytes, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    for (; headers->name; headers++)
+        MHD_add_response_header(response, headers->name, headers->value);
+    return send_response(front, connection, http_status, type, response);
+}
+
 enum MHD_Result reply_error(const tn_front *front, struct MHD_Connection *connection, const http_route *route,
                             const api_error *error)
 {

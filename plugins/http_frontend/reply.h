@@ -12,6 +12,13 @@
 /* body is moved. */
 enum MHD_Result reply_bytes(const tn_front *front, struct MHD_Connection *connection, uint32_t http_status,
                             const char *type, byte_buffer *body);
+typedef struct reply_header {
+    const char *name, *value;
+} reply_header;
+
+/* bytes outlive the answer. headers: more of them, the last without a name. */
+enum MHD_Result reply_constant(const tn_front *front, struct MHD_Connection *connection, uint32_t http_status,
+                               const char *type, const void *bytes, size_t n_bytes, const reply_header *headers);
 /* route: for the Allow header of 405; NULL is fine. */
 enum MHD_Result reply_error(const tn_front *front, struct MHD_Connection *connection, const http_route *route,
                             const api_error *error);

@@ -1,7 +1,6 @@
 /* route.c: all routes in one table, searched in order. */
 #include "route.h"
 
-#include <stddef.h>
 #include <string.h>
 
 static const http_route routes[] = {
@@ -16,6 +15,7 @@ static const http_route routes[] = {
     {ROUTE_VERSION, "/version", false, false, false},
     {ROUTE_MODEL, "/v1/models/", false, false, false},
     {ROUTE_ADMIN, "/admin/v1", false, false, false},
+    {ROUTE_CONSOLE, "/admin", false, true, false},
 };
 
 const http_route *route_find(const char *path)
@@ -25,7 +25,8 @@ const http_route *route_find(const char *path)
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         size_t known = strlen(routes[i].path);
-        if (routes[i].id == ROUTE_ADMIN && strncmp(path, routes[i].path, known) == 0 && path[known] == '/')
+        bool below = routes[i].id == ROUTE_ADMIN || routes[i].id == ROUTE_CONSOLE;
+        if (below && strncmp(path, routes[i].path, known) == 0 && path[known] == '/')
             return &routes[i];
         if (routes[i].id == ROUTE_MODEL && bytes > known && memcmp(path, routes[i].path, known) == 0)
             return &routes[i];
@@ -33,6 +34,11 @@ const http_route *route_find(const char *path)
             return &routes[i];
     }
     return NULL;
+}
+
+const http_route *route_at(size_t index)
+{
+    return index < sizeof routes / sizeof *routes ? &routes[index] : NULL;
 }
 
 bool route_allows(const http_route *route, const char *method)

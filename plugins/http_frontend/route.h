@@ -3,6 +3,7 @@
 #define HTTP_ROUTE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef enum route_id {
     ROUTE_HEALTH,
@@ -15,19 +16,23 @@ typedef enum route_id {
     ROUTE_COMPLETIONS,
     ROUTE_TOKENIZE,
     ROUTE_DETOKENIZE,
-    ROUTE_ADMIN
+    ROUTE_ADMIN,
+    ROUTE_CONSOLE
 } route_id;
 
 typedef struct http_route {
     route_id id;
-    const char *path; /* ROUTE_MODEL, ROUTE_ADMIN: a prefix; what follows is the model's name, a path of tn.admin */
-    bool post;        /* POST with a JSON body; otherwise GET or HEAD */
-    bool open;        /* served without a key; scopes of tokens are tn.auth's to know */
-    bool works;       /* occupies the engine or the processor: refused while draining */
+    const char
+        *path;  /* ROUTE_MODEL, ROUTE_ADMIN, ROUTE_CONSOLE: a prefix, of a model's name, of tn.admin's, of files */
+    bool post;  /* POST with a JSON body; otherwise GET or HEAD */
+    bool open;  /* served without a key; scopes of tokens are tn.auth's to know */
+    bool works; /* occupies the engine or the processor: refused while draining */
 } http_route;
 
 /* NULL: no such path. A trailing slash is not a different path. */
 const http_route *route_find(const char *path);
+/* All of them, for who walks the table: NULL past the last. */
+const http_route *route_at(size_t index);
 bool route_allows(const http_route *route, const char *method);
 
 #endif

@@ -1,0 +1,150 @@
+"""A headless Chromium, driven by the W3C's WebDriver protocol over chromedriver: JSON over HTTP, standard library only."""
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from server import free_port
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " ", "right": "\ue014", "shift": "\ue008"}
+
+
+def found():
+    """Whether there is a browser on this machine."""
+    return bool(shutil.which("chromium") and shutil.which("chromedriver"))
+
+
+class Refused(Exception):
+    """What the protocol calls an error; its code comes first."""
+
+
+class Browser:
+    """One window, a profile of its own, and a log of what went wrong in it and what it asked for."""
+
+    def __init__(self, width=1280, height=860):
+        self.folder = tempfile.mkdtemp(prefix="tenon-browser-")
+        self.port = free_port()
+        self.process = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        env=dict(os.environ, HOME=self.folder, TMPDIR=self.folder))
+        self.session = ""
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
+                     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+                     f"--user-data-dir={self.folder}/profile", f"--window-size={width},{height}"]
+        capabilities = {"browserName": "chrome", "goog:chromeOptions": {"binary": shutil.which("chromium"), "args": arguments},
+                        "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        self.wait(lambda: self.is_up(), "chromedriver")
+        self.session = "/session/" + self.send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
+
+    def is_up(self):
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            return self.send("GET", "/status")["ready"]
+        return False
+
+    def send(self, method, path, body=None):
+        data = json.dumps(body if body is not None else {}).encode() if method == "POST" else None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{self.session}{path}", data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return json.load(reply)["value"]
+        except urllib.error.HTTPError as error:
+            value = json.load(error)["value"]
+            raise Refused(f"{value['error']}: {value['message'][:400]}") from None
+
+    def wait(self, condition, what, seconds=20):
+        """The first true value of `condition`."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(Refused):
+                value = condition()
+                if value:
+                    return value
+            assert time.monotonic() < end, f"there was no {what} within {seconds} s"
+            time.sleep(0.02)
+
+    def go(self, url):
+        self.send("POST", "/url", {"url": url})
+
+    def script(self, text, *arguments):
+        return self.send("POST", "/execute/sync", {"script": text, "args": list(arguments)})
+
+    def chrome(self, command, **parameters):
+        """Of Chromium's own protocol, what WebDriver has no word for."""
+        return self.send("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def all(self, selector):
+        return [value[ELEMENT] for value in self.send("POST", "/elements", {"using": "css selector", "value": selector})]
+
+    def find(self, selector):
+        return self.wait(lambda: self.all(selector), selector)[0]
+
+    def labelled(self, tag, words):
+        """The first of the elements `tag` with this text, or with this aria-label."""
+        return self.wait(lambda: self.script(
+            "return [...document.querySelectorAll(arguments[0])].find(e => (e.textContent.trim() === arguments[1]"
+            " || e.getAttribute('aria-label') === arguments[1]) && e.checkVisibility())", tag, words), f"{tag} '{words}'")[ELEMENT]
+
+    def click(self, element):
+        self.script("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
+        self.send("POST", f"/element/{element}/click")
+
+    def press(self, tag, words):
+        self.click(self.labelled(tag, words))
+
+    def type(self, selector, text):
+        """Instead of what the field holds."""
+        element = self.find(selector)
+        self.send("POST", f"/element/{element}/clear")
+        self.send("POST", f"/element/{element}/value", {"text": text})
+
+    def keys(self, *names):
+        """Pressed one by one on whatever has the focus; "shift+tab" holds the first."""
+        actions = []
+        for name in names:
+            held = [KEYS.get(part, part) for part in name.split("+")] if name != "+" else [name]
+            actions += [{"type": "keyDown", "value": key} for key in held] + [{"type": "keyUp", "value": key} for key in reversed(held)]
+        self.send("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+    def write(self, text):
+        self.keys(*text)
+
+    def text(self, selector="main"):
+        return self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+    def sees(self, words, selector="main", seconds=20):
+        with_context = lambda: words in self.text(selector)
+        try:
+            self.wait(with_context, words, seconds)
+        except AssertionError:
+            raise AssertionError(f"'{words}' is not in: {self.text('body')[:3000]}") from None
+
+    def name_of(self, element):
+        """What a screen reader calls it."""
+        return self.send("GET", f"/element/{element}/computedlabel")
+
+    def picture(self, path):
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(self.send("GET", "/screenshot")))
+
+    def log(self, kind):
+        """What came since the last call: of "browser", or of "performance"."""
+        return self.send("POST", "/se/log", {"type": kind})
+
+    def close(self):
+        with contextlib.suppress(Refused, OSError):
+            self.send("DELETE", "")
+        self.process.terminate()
+        self.process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
