@@ -57,6 +57,7 @@ export function address(path) {
     return new URL(path, root);
 }
 
+/* body: an object, or JSON as text. */
 async function send(method, path, body, signal) {
     const headers = {}, token = sessionStorage.getItem(KEY);
     if (token)
@@ -64,7 +65,7 @@ async function send(method, path, body, signal) {
     if (body !== undefined || method === "POST")
         headers["Content-Type"] = "application/json";
     try {
-        return await fetch(address(path), {method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+        return await fetch(address(path), {method, headers, signal, body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
             cache: "no-store", redirect: "error", credentials: "same-origin"});
     } catch (error) {
         if (error.name === "AbortError")

@@ -110,9 +110,10 @@ export function table(caption, columns, rows, empty) {
                 i === 0 ? el("th", {scope: "row", class: kind(i)}, cell) : el("td", {class: kind(i)}, cell)))))));
 }
 
+/* [[name, value, class]]; those without a value are left out. */
 export function facts(pairs) {
     return el("dl", {class: "facts"}, pairs.filter(pair => pair[1] !== null && pair[1] !== undefined && pair[1] !== "")
-        .map(([name, value]) => el("div", {"data-key": name}, el("dt", null, name), el("dd", null, value))));
+        .map(([name, value, kind]) => el("div", {"data-key": name, class: kind}, el("dt", null, name), el("dd", null, value))));
 }
 
 export function section(title, ...children) {

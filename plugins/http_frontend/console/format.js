@@ -25,7 +25,11 @@ export function bytes(n) {
 }
 
 export function percent(share) {
-    return Number.isFinite(share) ? `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %` : NONE;
+    if (!Number.isFinite(share))
+        return NONE;
+    if (share > 0 && share < 0.001)
+        return "< 0.1 %";
+    return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 }
 
 /* Of seconds, with the unit that suits. */

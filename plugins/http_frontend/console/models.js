@@ -30,18 +30,18 @@ function users(services, version) {
 /* ---- the list ---- */
 
 const COLUMNS = [{title: "Model"}, {title: "Version"}, {title: "Aliases"}, {title: "Tags and metrics", class: "wide"}, {title: "Size", class: "number"}, {title: "Digest", class: "wide"},
-    {title: "Created", class: "wide"}, {title: "Used by"}, {title: "Actions", class: "last"}];
+    {title: "Created", class: "wide"}, {title: "Used by"}, {title: "Actions", class: "last roomy"}];
 
 function row(model, version, services) {
     const reference = `${model.name}@${version.version}`, query = encodeURIComponent(reference);
     return {key: reference, cells: [
         el("a", {href: versionHash(model.name, version.version)}, model.name),
-        [version.version, version.version === model.default ? el("span", {class: "chip good"}, "default") : null],
+        el("span", {class: "whole"}, version.version, " ", version.version === model.default ? el("span", {class: "chip good"}, "default") : null),
         chips(version.aliases),
         [chips(pairs(version.tags)), chips(pairs(version.metrics), "code")],
         bytes(version.bytes),
         el("code", {title: version.digest}, version.digest.slice(0, 12)),
-        moment(version.created),
+        el("span", {class: "whole"}, moment(version.created)),
         users(services, version).map((name, i) => [i ? ", " : "", el("a", {href: `#/services/${encodeURIComponent(name)}`}, name)]),
         el("div", {class: "actions"},
             el("a", {class: "button plain", href: `#/plan?model=${query}`, "aria-label": `Plan ${reference}`}, "Plan"),
@@ -96,10 +96,10 @@ function versionPage(model, shown, isDefault, usedBy, act) {
                 press("Set an alias…", () => setAlias(model, version)),
                 isDefault ? null : press("Make default", async () => { await admin("PUT", path("models", model) + "/default", {body: {version}}); return `${model} is ${version} now.`; }),
                 press("Remove…", () => remove(model, version, shown.bytes), {class: "danger"}))),
-        section("Facts", facts([["Size", bytes(shown.bytes)], ["Digest", el("code", {class: "break"}, shown.digest)], ["Created", moment(shown.created)], ["Task", shown.task],
+        section("Facts", facts([["Size", bytes(shown.bytes)], ["Digest", el("code", {class: "break"}, shown.digest), "broad"], ["Created", moment(shown.created)], ["Task", shown.task],
             ["Comment", shown.comment], ["Architecture", made.architecture], ["Container", made.container], ["Tensors", made.tensors ? `${count(made.tensors)}, ${bytes(made.tensor_bytes)}` : null],
-            ["Types", dtypes], ["Licence", made.license], ["Source", manifest?.source?.path ?? manifest?.source?.repository ?? manifest?.source?.kind],
-            ["Path", shown.path ? el("code", {class: "break"}, shown.path) : null],
+            ["Types", dtypes], ["Licence", made.license], ["Source", manifest?.source?.path ?? manifest?.source?.repository ?? manifest?.source?.kind, "broad"],
+            ["Path", shown.path ? el("code", {class: "break"}, shown.path) : null, "broad"],
             ["Tags", shown.tags && Object.keys(shown.tags).length ? chips(pairs(shown.tags)) : null], ["Metrics", shown.metrics && Object.keys(shown.metrics).length ? chips(pairs(shown.metrics), "code") : null],
             ["Used by", usedBy.length ? usedBy.map((name, i) => [i ? ", " : "", el("a", {href: `#/services/${encodeURIComponent(name)}`}, name)]).flat() : "no service"]])),
         shown.aliases.length ? section("Aliases", el("ul", {class: "bare rows"}, shown.aliases.map(alias => el("li", {class: "row"}, el("code", null, `${model}:${alias}`),

@@ -35,7 +35,7 @@ class Scale {
         this.number = el("input", {type: "number", name, min: String(low), placeholder: "auto"});
         this.node = field(label, this.number, hint);
         this.node.classList.add("scale");
-        this.node.insertBefore(this.slider, this.number.nextSibling);
+        this.node.insertBefore(this.slider, this.number);
         this.slider.addEventListener("input", () => { this.number.value = String(this.at(Number(this.slider.value))); this.speak(); });
         this.number.addEventListener("input", () => this.follow());
     }
@@ -108,6 +108,18 @@ function serviceAddress(value, plan) {
     return `#/services/new?${query}`;
 }
 
+/* [plan, error of the costs]: where costs cannot be told, the plan still can. */
+async function planOf(value, signal) {
+    try {
+        return [await admin("POST", "/plan", {body: value, signal}), null];
+    } catch (error) {
+        if (!value.roi || error.status !== 422)
+            throw error;
+        const bare = Object.fromEntries(Object.entries(value).filter(([name]) => name !== "roi" && !ROI.some(([cost]) => cost === name)));
+        return [await admin("POST", "/plan", {body: bare, signal}), error];
+    }
+}
+
 /* ---- the view ---- */
 
 export async function openPlan(main, {query}, signal) {
@@ -120,13 +132,13 @@ export async function openPlan(main, {query}, signal) {
     const context = new Scale("Context, tokens", "max_model_len", CONTEXT_MIN, 8192, 256, "Prompt and answer of one sequence together.");
     const concurrency = new Scale("Concurrency, sequences", "concurrency", 1, 256, 1, "That must fit at once.");
     const roi = el("input", {type: "checkbox", name: "roi", checked: query.has("roi")});
-    const costs = el("div", {class: "fields", hidden: !query.has("roi")}, ROI.map(([name, label]) =>
+    const costs = el("div", {class: "fields small", hidden: !query.has("roi")}, ROI.map(([name, label]) =>
         field(label, el("input", {type: "number", name, min: "0", step: "any", value: query.get(name) ?? ""}))));
     const form = el("form", {class: "panel form", "aria-label": "What to plan for"},
         field("Model", text("model", knownModels, names[0]), "Of the registry, or an absolute path on the server."),
         field("Pool", text("pool", knownPools, here[0]), "Hardware that is here, or only described."),
         context.node, concurrency.node,
-        el("div", {class: "fields"},
+        el("div", {class: "fields small"},
             field("KV cache type", el("select", {name: "kv_dtype", value: query.get("kv_dtype") ?? "auto"}, options(["auto", "float16", "bfloat16", "float32"]))),
             field("Strategy", el("select", {name: "strategy", value: query.get("strategy") ?? "auto"}, options([["auto", "auto"], ["one", "one device"], ["tp", "a node's devices"], ["nodes", "nodes"]]))),
             field("Tensor parallel", el("input", {type: "number", name: "tp", min: "1", placeholder: "auto", value: query.get("tp") ?? ""})),
@@ -158,7 +170,7 @@ export async function openPlan(main, {query}, signal) {
         ask();
     }
 
-    function show(value, plan) {
+    function show(value, plan, costError) {
         if (value.model !== lastModel && !value.max_model_len)
             context.learn(plan.max_model_len, Math.max(plan.max_model_len, plan.largest_context));
         if (!value.concurrency)
@@ -167,7 +179,7 @@ export async function openPlan(main, {query}, signal) {
         const link = el("a", {class: "button primary", href: serviceAddress(value, plan)}, "Create a service with these");
         result.replaceChildren(...[el("div", {class: "panel"}, el("div", {class: "toolbar"}, verdict(plan), el("span", {class: "grow"}), plan.fits && here.includes(value.pool) ? link : null),
             plan.warnings?.length ? el("ul", {class: "warnings"}, plan.warnings.map(warning => el("li", null, warning))) : null,
-            planPicture(plan)), fixList(plan, apply), plan.roi ? roiTable(plan.roi) : null,
+            planPicture(plan)), fixList(plan, apply), plan.roi ? roiTable(plan.roi) : null, costError ? failure(costError) : null,
         plan.launch ? section("By hand", el("pre", {class: "log"}, plan.launch)) : null].filter(Boolean));
         said.textContent = plan.fits ? "It fits." : "It does not fit.";
     }
@@ -185,7 +197,7 @@ export async function openPlan(main, {query}, signal) {
         result.setAttribute("aria-busy", "true");
         const mine = asked;
         try {
-            show(value, await admin("POST", "/plan", {body: value, signal: mine.signal}));
+            show(value, ...await planOf(value, mine.signal));
         } catch (error) {
             if (error.name === "AbortError")
                 return;

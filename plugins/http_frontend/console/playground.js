@@ -4,10 +4,13 @@ import {button, el, failure, field, heading, options, tell} from "./element.js";
 import {count, figure, span} from "./format.js";
 
 const SETTINGS = [["temperature", "Temperature", {min: "0", max: "2", step: "0.1"}], ["top_p", "Top p", {min: "0", max: "1", step: "0.05"}],
-    ["max_tokens", "Most tokens", {min: "1", step: "1"}], ["seed", "Seed", {min: "0", step: "1"}]];
+    ["max_tokens", "Most tokens", {min: "1", step: "1"}], ["seed", "Seed", {step: "1"}]];
 
 /* Kept while the page is open. */
 const kept = {messages: [], system: "", settings: {}};
+
+const STREAMED = {stream: true, stream_options: {include_usage: true}};
+const SEED = /"seed":(-?\d+)/;
 
 /* The objects of a stream, until "[DONE]". */
 async function* events(response) {
@@ -19,6 +22,7 @@ async function* events(response) {
             if (data === "[DONE]")
                 return;
             const event = JSON.parse(data);
+            event.seed = SEED.exec(data)?.[1]; /* more digits than a number of JavaScript's has */
             if (event.error)
                 throw new Error(event.error.message);
             yield event;
@@ -37,11 +41,11 @@ class Measure {
         this.last = performance.now();
     }
 
-    words(finish, usage, stopped) {
+    words({finish, usage, seed, stopped}) {
         const took = (this.last - this.first) / 1000, n = usage?.completion_tokens;
         return [stopped ? "stopped" : finish ? `finish: ${finish}` : null, usage ? `${count(usage.prompt_tokens)} + ${count(n)} tokens` : null,
             this.first ? `first token after ${span((this.first - this.begun) / 1000)}` : null,
-            n > 1 && took > 0 ? `${figure((n - 1) / took)} tokens/s` : null].filter(Boolean).join(" · ");
+            n > 1 && took > 0 ? `${figure((n - 1) / took)} tokens/s` : null, seed === null ? null : `seed ${seed}`].filter(Boolean).join(" · ");
     }
 }
 
@@ -51,14 +55,15 @@ function bubble(message) {
         el("p", {class: "role"}, message.role === "user" ? "You" : "Model"), text, note)};
 }
 
-function bodyOf(model, system, settings, messages) {
-    const numbers = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== "").map(([name, value]) => [name, Number(value)]));
-    return {model, messages: [...system.trim() ? [{role: "system", content: system}] : [], ...messages.map(({role, content}) => ({role, content}))], ...numbers,
-        stream: true, stream_options: {include_usage: true}};
+/* As text, since a seed may have more digits than a number of JavaScript's; the fields let only numbers through. */
+function bodyOf(model, system, settings, messages, more) {
+    const body = {model, messages: [...system.trim() ? [{role: "system", content: system}] : [], ...messages.map(({role, content}) => ({role, content}))], ...more};
+    const numbers = Object.entries(settings).filter(([, value]) => value !== "").map(([name, value]) => `,${JSON.stringify(name)}:${value}`);
+    return JSON.stringify(body).slice(0, -1) + numbers.join("") + "}";
 }
 
 function asCurl(body) {
-    const quoted = JSON.stringify({...body, stream: undefined, stream_options: undefined}).replaceAll("'", "'\\''");
+    const quoted = body.replaceAll("'", "'\\''");
     return `curl ${address("v1/chat/completions")} -H 'Content-Type: application/json' -H "Authorization: Bearer $TENON_TOKEN" -d '${quoted}'`;
 }
 
@@ -113,12 +118,13 @@ export async function openPlayground(main, {query}, signal) {
     /* Text appended as it comes; the view stays at the end if it was there. */
     async function stream(body, message, shown, mine) {
         const measure = new Measure();
-        let finish = null, usage = null, stopped = false;
+        const end = {finish: null, usage: null, seed: null, stopped: false};
         try {
             for await (const event of events(await request("POST", "v1/chat/completions", {body, signal: mine.signal}))) {
                 const choice = event.choices[0];
-                usage = event.usage ?? usage;
-                finish = choice?.finish_reason ?? finish;
+                end.usage = event.usage ?? end.usage;
+                end.finish = choice?.finish_reason ?? end.finish;
+                end.seed = event.seed ?? end.seed;
                 if (!choice?.delta?.content)
                     continue;
                 const atEnd = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 60;
@@ -131,9 +137,9 @@ export async function openPlayground(main, {query}, signal) {
         } catch (error) {
             if (!mine.signal.aborted)
                 throw error;
-            stopped = true;
+            end.stopped = true;
         } finally {
-            message.note = measure.words(finish, usage, stopped);
+            message.note = measure.words(end);
             shown.note.textContent = message.note;
         }
     }
@@ -143,7 +149,7 @@ export async function openPlayground(main, {query}, signal) {
         if (!content || running)
             return;
         const mine = running = new AbortController(), question = {role: "user", content}, answer = {role: "assistant", content: ""};
-        const body = bodyOf(choose.value, system.value, read(), [...kept.messages, question]), shown = bubble(answer);
+        const body = bodyOf(choose.value, system.value, read(), [...kept.messages, question], STREAMED), shown = bubble(answer);
         kept.messages.push(question, answer);
         empty.remove();
         talk.append(bubble(question).node, shown.node);

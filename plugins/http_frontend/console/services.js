@@ -111,13 +111,12 @@ function listRow(service) {
         el("span", {class: "message"}, service.state === "READY" ? "" : service.message),
         el("div", {class: "actions"},
             el("a", {class: "button plain", href: `#/playground?service=${encodeURIComponent(service.name)}`, "aria-label": `Chat with ${service.name}`}, "Chat"),
-            AT_REST.includes(service.state) ? actButton("resume", service) : actButton("suspend", service, service.state === "DELETING"),
-            actButton("remove", service, service.state === "DELETING")),
+            AT_REST.includes(service.state) ? actButton("resume", service) : actButton("suspend", service, service.state === "DELETING")),
     ]};
 }
 
-const COLUMNS = [{title: "Service"}, {title: "State"}, {title: "Model"}, {title: "Pool", class: "wide"}, {title: "Ready", class: "number"},
-    {title: "Running / waiting", class: "number wide"}, {title: "Memory", class: "number wide"}, {title: "Message", class: "wide"}, {title: "Actions", class: "last"}];
+const COLUMNS = [{title: "Service"}, {title: "State"}, {title: "Model", class: "roomy"}, {title: "Pool", class: "wide"}, {title: "Ready", class: "number"},
+    {title: "Running / waiting", class: "number wide"}, {title: "Memory", class: "number wide"}, {title: "Message", class: "wide"}, {title: "Actions", class: "last roomy"}];
 
 function openList(main, signal) {
     const list = el("div"), pools = el("ul", {class: "cards", "aria-label": "Pools"}), error = el("div"), bell = new Bell();
@@ -151,9 +150,10 @@ function instanceRow(instance) {
 }
 
 function why(service) {
-    const numbers = service.had_bytes ? ` It needs ${bytes(service.needed_bytes)} and had ${bytes(service.had_bytes)}.` : "";
-    const code = service.exit_code === null ? "" : service.exit_code < 0 ? ` Its engine was ended by signal ${-service.exit_code}.` : ` Its engine ended with code ${service.exit_code}.`;
-    return el("div", {class: service.state === "FAILED" ? "failure" : "notice", "data-key": "why"}, el("p", null, service.message, numbers, code));
+    const numbers = service.had_bytes ? `It needs ${bytes(service.needed_bytes)} and had ${bytes(service.had_bytes)}.` : null;
+    const code = service.exit_code === null ? null : service.exit_code < 0 ? `Its engine was ended by signal ${-service.exit_code}.` : `Its engine ended with code ${service.exit_code}.`;
+    const more = [code, numbers].filter(Boolean).join(" ");
+    return el("div", {class: service.state === "FAILED" ? "failure" : "notice", "data-key": "why"}, el("p", null, service.message), more ? el("p", null, more) : null);
 }
 
 function detail(service) {

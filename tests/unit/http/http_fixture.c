@@ -42,10 +42,12 @@ static void fake_log(const tn_host *host, uint32_t level, const char *component,
     snprintf(fixture->log + used, sizeof fixture->log - used, "%s: %s\n", component, text);
 }
 
+const tn_auth_table *http_fixture_auth = &fake_auth_table;
+
 static const void *fake_interface(const tn_host *host, const char *id)
 {
     (void)host;
-    return strcmp(id, TN_AUTH_ID) == 0 ? &fake_auth_table : NULL;
+    return strcmp(id, TN_AUTH_ID) == 0 ? http_fixture_auth : NULL;
 }
 
 /* Two engines in place of one. */
