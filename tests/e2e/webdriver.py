@@ -1,14 +1,13 @@
 """A headless Chromium, driven by the W3C's WebDriver protocol over chromedriver: JSON over HTTP, standard library only."""
 import base64
 import contextlib
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
 from server import free_port
 
@@ -33,29 +32,30 @@ class Browser:
         self.port = free_port()
         self.process = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         env=dict(os.environ, HOME=self.folder, TMPDIR=self.folder))
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self.session = ""
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
                      "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
                      f"--user-data-dir={self.folder}/profile", f"--window-size={width},{height}"]
         capabilities = {"browserName": "chrome", "goog:chromeOptions": {"binary": shutil.which("chromium"), "args": arguments},
                         "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-        self.wait(lambda: self.is_up(), "chromedriver")
+        self.wait(self.is_up, "chromedriver")
         self.session = "/session/" + self.send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
 
     def is_up(self):
-        with contextlib.suppress(OSError, urllib.error.URLError):
+        with contextlib.suppress(OSError, http.client.HTTPException):
             return self.send("GET", "/status")["ready"]
+        self.connection.close()
         return False
 
     def send(self, method, path, body=None):
         data = json.dumps(body if body is not None else {}).encode() if method == "POST" else None
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{self.session}{path}", data, {"Content-Type": "application/json"}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as reply:
-                return json.load(reply)["value"]
-        except urllib.error.HTTPError as error:
-            value = json.load(error)["value"]
-            raise Refused(f"{value['error']}: {value['message'][:400]}") from None
+        self.connection.request(method, self.session + path, data, {"Content-Type": "application/json"})
+        reply = self.connection.getresponse()
+        value = json.loads(reply.read())["value"]
+        if reply.status != 200:
+            raise Refused(f"{value['error']}: {value['message'][:400]}")
+        return value
 
     def wait(self, condition, what, seconds=20):
         """The first true value of `condition`."""
@@ -137,8 +137,9 @@ class Browser:
         return self.send("POST", "/se/log", {"type": kind})
 
     def close(self):
-        with contextlib.suppress(Refused, OSError):
+        with contextlib.suppress(Refused, OSError, http.client.HTTPException):
             self.send("DELETE", "")
+        self.connection.close()
         self.process.terminate()
         self.process.wait(20)
         shutil.rmtree(self.folder, ignore_errors=True)

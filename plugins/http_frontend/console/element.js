@@ -80,12 +80,12 @@ export function button(text, attributes) {
 }
 
 /* A label, its control and a sentence below. */
-export function field(label, control, hint) {
+export function field(label, control, hint, kind = "") {
     control.id ||= freshId("field");
     const below = hint ? el("p", {class: "hint", id: control.id + "-hint"}, hint) : null;
     if (below)
         control.setAttribute("aria-describedby", below.id);
-    return el("div", {class: "field"}, el("label", {for: control.id}, label), control, below);
+    return el("div", {class: `field ${kind}`}, el("label", {for: control.id}, label), control, below);
 }
 
 export function check(label, control) {

@@ -7,7 +7,7 @@ import {Plot} from "./plot.js";
 import {poll} from "./poll.js";
 import {quantile, readMetrics, sampleOf} from "./prometheus.js";
 
-const EVERY_MS = 2000, SPAN_S = 300, GAP_MS = 4 * EVERY_MS;
+const EVERY_MS = 2000, KEPT_S = 300, GAP_MS = 4 * EVERY_MS;
 
 /* By model: {last, at, samples}. */
 const history = new Map();
@@ -20,7 +20,7 @@ function remember(models, at) {
             kept.samples.push({time: at, ...sampleOf(kept.last, now, (at - kept.at) / 1000)});
         else if (late)
             kept.samples.push({time: at});
-        kept.samples = kept.samples.filter(sample => at - sample.time <= SPAN_S * 1000);
+        kept.samples = kept.samples.filter(sample => at - sample.time <= KEPT_S * 1000);
         Object.assign(kept, {last: now, at});
         history.set(name, kept);
     }
@@ -29,10 +29,10 @@ function remember(models, at) {
 function makePlots() {
     const rate = n => figure(n);
     return [
-        new Plot({title: "Tokens a second", span_s: SPAN_S, format: rate, lines: [{name: "generated", read: s => s.generated ?? NaN}, {name: "prompt", read: s => s.prompt ?? NaN}]}),
-        new Plot({title: "Requests", span_s: SPAN_S, format: rate, lines: [{name: "running", read: s => s.running ?? NaN}, {name: "waiting", read: s => s.waiting ?? NaN}]}),
-        new Plot({title: "KV cache in use", span_s: SPAN_S, format: percent, top: 1, lines: [{name: "share", read: s => s.cache ?? NaN}]}),
-        new Plot({title: "Time to first token, mean", span_s: SPAN_S, format: span, lines: [{name: "mean", read: s => s.first ?? NaN}]}),
+        new Plot({title: "Tokens a second", format: rate, lines: [{name: "generated", read: s => s.generated ?? NaN}, {name: "prompt", read: s => s.prompt ?? NaN}]}),
+        new Plot({title: "Requests", format: rate, lines: [{name: "running", read: s => s.running ?? NaN}, {name: "waiting", read: s => s.waiting ?? NaN}]}),
+        new Plot({title: "KV cache in use", format: percent, top: 1, lines: [{name: "share", read: s => s.cache ?? NaN}]}),
+        new Plot({title: "Time to first token, mean", format: span, lines: [{name: "mean", read: s => s.first ?? NaN}]}),
     ];
 }
 

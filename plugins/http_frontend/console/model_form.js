@@ -39,7 +39,7 @@ function readBody(form) {
 export function openModelForm(main) {
     const text = (name, more) => el("input", {type: "text", name, spellcheck: "false", autocomplete: "off", ...more});
     const area = (name, placeholder) => el("textarea", {name, rows: "3", placeholder, spellcheck: "false"});
-    const disk = el("div", {class: "fields"}, field("Path", text("path", {required: true, placeholder: "/data/models/llama"}), "Absolute, on the server: a GGUF file, or a directory as downloaded from a hub."));
+    const disk = el("div", {class: "fields"}, field("Path", text("path", {required: true, placeholder: "/data/models/llama"}), "Absolute, on the server: a GGUF file, or a directory as downloaded from a hub.", "broad"));
     const hub = el("div", {class: "fields", hidden: true}, field("Repository", text("pull", {placeholder: "org/name"}), "Only where [registry] allow_pull lets the daemon fetch."),
         field("Revision", text("revision", {placeholder: "main"})), field("Only these files", area("include", "*.safetensors"), "Patterns, one a line."),
         field("Not these files", area("exclude", "*.bin"), "Patterns, one a line."));

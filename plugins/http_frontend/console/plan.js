@@ -1,7 +1,7 @@
 /* plan.js: does it fit, and what would make it fit? The same question as `tenon plan`, asked again whenever something was moved. */
 import {admin} from "./api.js";
 import {button, check, el, failure, field, freshId, heading, options, section} from "./element.js";
-import {count, figure, span} from "./format.js";
+import {count, figure, plural, span} from "./format.js";
 import {planPicture} from "./plan_picture.js";
 import {references} from "./service_form.js";
 
@@ -89,7 +89,7 @@ function roiTable(roi) {
     const rows = [["A month of a pool", money(roi, roi.pool_cost)], ["Answer tokens a second of a replica", `${figure(roi.tokens_per_second)}${roi.measured ? ", measured" : ", estimated"}`],
         ["Replicas in a pool", count(roi.replicas_in_pool)], ["A million tokens elsewhere", money(roi, roi.price)],
         ["Breaks even at", roi.break_even === null ? "never" : `${figure(roi.break_even)} million tokens a month${roi.reachable ? "" : ", more than it can do"}`],
-        ["Your volume", `${figure(roi.volume)} million tokens a month, ${figure(roi.replicas)} replicas, ${figure(roi.pools)} pools`],
+        ["Your volume", `${figure(roi.volume)} million tokens a month, ${plural(roi.replicas, "replica")}, ${plural(roi.pools, "pool")}`],
         ["A month here", money(roi, roi.cost_here)], ["A month elsewhere", money(roi, roi.cost_elsewhere)]];
     if (roi.step_seconds)
         rows.push(["A step, estimated", `${span(roi.step_seconds)} for ${count(roi.batch)} sequences`]);

@@ -90,8 +90,9 @@ export async function openPlayground(main, {query}, signal) {
         control.addEventListener("input", keep);
     choose.addEventListener("change", () => history.replaceState(null, "", `#/playground?service=${encodeURIComponent(choose.value)}`));
 
-    const side = el("div", {class: "panel form", role: "group", "aria-label": "How it answers"}, field("Service", choose), field("System prompt", system),
-        el("div", {class: "fields"}, SETTINGS.map(([name, label]) => field(label, inputs[name]))),
+    const side = el("div", {class: "panel form", role: "group", "aria-label": "How it answers"}, field("Service", choose), 
+        el("details", {open: matchMedia("(min-width: 821px)").matches}, el("summary", null, "System prompt and sampling"), field("System prompt", system),
+            el("div", {class: "fields small"}, SETTINGS.map(([name, label]) => field(label, inputs[name])))),
         el("div", {class: "actions"}, button("New conversation", {class: "plain", on: {click: clear}}),
             navigator.clipboard ? button("Copy as curl", {class: "plain", on: {click: copy}}) : null));
     main.append(el("div", {class: "split"}, side, el("div", {class: "chat"}, talk, problem, said, form)));

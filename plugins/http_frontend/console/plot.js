@@ -1,4 +1,4 @@
-/* plot.js: small line plots over the last minutes. A picture for the eye; its label says the same in words, and a table below holds the
+/* plot.js: small line plots over whole minutes, as many as there is something of. A picture for the eye; its label says the same in words, and a table below holds the
  * numbers. Gaps stay gaps. */
 import {el, morph, svg, table} from "./element.js";
 
@@ -25,8 +25,8 @@ function pathOf(points) {
 
 /* lines: [{name, read(sample)}]; format(value); top: the scale's end where it is known. */
 export class Plot {
-    constructor({title, lines, format, top, span_s}) {
-        Object.assign(this, {title, lines, format, top, span_s, samples: []});
+    constructor({title, lines, format, top}) {
+        Object.assign(this, {title, lines, format, top, samples: [], span_s: 60});
         this.picture = svg("svg", {class: "plot", role: "img", height: String(HEIGHT), width: "100%"});
         this.now = el("p", {class: "plot-now"});
         this.numbers = el("div");
@@ -40,6 +40,7 @@ export class Plot {
     /* samples: [{time (ms), ...}], the last is now. */
     show(samples) {
         this.samples = samples;
+        this.span_s = samples.length ? Math.max(1, Math.ceil((samples.at(-1).time - samples[0].time) / 60000)) * 60 : 60;
         this.draw();
     }
 
@@ -69,9 +70,9 @@ export class Plot {
             return svg("g", null, svg("path", {class: `line line-${i}`, d: pathOf(points)}), alone);
         });
         const cursor = this.pointed ? svg("line", {class: "cursor", x1: x(shown.time), x2: x(shown.time), y1: TOP, y2: TOP + high}) : null;
-        morph(this.picture, svg("svg", null, grid, svg("text", {x: LEFT, y: HEIGHT - 4}, `${Math.round(this.span_s / 60)} min ago`),
+        morph(this.picture, svg("svg", null, grid, svg("text", {x: LEFT, y: HEIGHT - 4}, `${this.span_s / 60} min ago`),
             svg("text", {x: LEFT + wide, y: HEIGHT - 4, "text-anchor": "end"}, this.pointed ? new Date(shown.time).toLocaleTimeString("en-GB") : "now"), paths, cursor));
-        this.picture.setAttribute("aria-label", `${this.title}: now ${this.words(this.samples.at(-1)).join(", ")}; at most ${this.format(most)} in the last ${Math.round(this.span_s / 60)} minutes`);
+        this.picture.setAttribute("aria-label", `${this.title}: now ${this.words(this.samples.at(-1)).join(", ")}; at most ${this.format(most)} in ${this.span_s} s`);
         morph(this.now, el("p", null, this.lines.map((line, i) => el("span", {class: "reading"}, svg("svg", {class: "swatch", width: "12", height: "4", "aria-hidden": "true"},
             svg("rect", {class: `fill-${i}`, width: "12", height: "4", rx: "2"})), el("span", null, `${line.name} `, el("strong", null, shown ? this.format(line.read(shown)) : "–"))))));
         if (this.details.open)

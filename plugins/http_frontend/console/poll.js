@@ -7,30 +7,32 @@ function wait(ms, signal) {
     });
 }
 
-function seen(signal) {
-    return new Promise(resolve => {
-        const look = () => {
-            if (document.hidden && !signal.aborted)
-                return;
-            document.removeEventListener("visibilitychange", look);
-            resolve();
-        };
-        document.addEventListener("visibilitychange", look);
-        signal.addEventListener("abort", look, {once: true});
-        look();
-    });
+async function seen(signal) {
+    const over = new AbortController();
+    while (document.hidden && !signal.aborted)
+        await new Promise(resolve => {
+            document.addEventListener("visibilitychange", resolve, {once: true, signal: over.signal});
+            signal.addEventListener("abort", resolve, {once: true, signal: over.signal});
+        });
+    over.abort();
 }
 
 /* A bell cuts the pause short: something was done, so that something has changed. */
 export class Bell {
-    #waiters = [];
-
     ring() {
-        this.#waiters.splice(0).forEach(resolve => resolve());
+        this.rung = true;
+        this.cut?.abort();
     }
 
-    heard() {
-        return new Promise(resolve => this.#waiters.push(resolve));
+    /* One pause; each leaves nothing behind, as there may be many thousands. */
+    async pause(ms, signal) {
+        if (!this.rung) {
+            const over = this.cut = new AbortController();
+            signal.addEventListener("abort", () => over.abort(), {once: true, signal: over.signal});
+            await wait(ms, over.signal);
+            over.abort();
+        }
+        this.rung = false;
     }
 }
 
@@ -49,10 +51,7 @@ export async function poll(signal, {ask, show, fail, pause = () => 2000, bell = 
                 return;
             fail(error);
         }
-        const over = new AbortController();
-        signal.addEventListener("abort", () => over.abort(), {once: true});
-        await Promise.race([wait(ms, over.signal), bell.heard()]);
-        over.abort();
+        await bell.pause(ms, signal);
         await seen(signal);
     }
 }
