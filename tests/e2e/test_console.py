@@ -140,6 +140,13 @@ def check_create(browser, base):
     browser.press("button", "Create")
     browser.sees("READY", ".toolbar")
     browser.sees("is ready after")
+    browser.press("a", "Update…")
+    browser.press("button", "Update")
+    browser.sees("Nothing has been changed", "#told")
+    browser.type(".rows input[aria-label='Value of the setting']", "640")
+    browser.press("button", "Update")
+    browser.sees("model.max_model_len=640")
+    browser.sees("READY", ".toolbar")
     browser.go(base + "#/services/new?model=tiny&pool=here&name=chat")
     browser.press("button", "Create")
     browser.sees("already")
@@ -166,12 +173,14 @@ def check_chat(browser, daemon):
     browser.send("POST", f"/element/{tokens}/clear")
     browser.press("button", "New conversation")
     browser.type("textarea[aria-label=Message]", "Hello")
-    # So slow a client that the engine is in the middle of it when it is told to stop.
+    # The answer's next bytes come when the test lets them, however fast the engine is.
     browser.script("""
         const genuine = ReadableStreamDefaultReader.prototype.read;
-        ReadableStreamDefaultReader.prototype.read = async function () { await new Promise(r => { window.go = r; setTimeout(r, 400); }); return genuine.call(this); };""")
+        ReadableStreamDefaultReader.prototype.read = async function () { await new Promise(go => { window.go = go; }); return genuine.call(this); };""")
     browser.press("button", "Send")
+    browser.wait(lambda: browser.script("return Boolean(window.go)"), "answer that begins")
     browser.press("button", "Stop")
+    browser.script("window.go()")
     browser.sees("stopped")
     browser.wait(lambda: 'num_requests_running{model_name="chat"} 0' in daemon.request("GET", "/metrics")[1], "end of the request")
     browser.script("location.reload()")

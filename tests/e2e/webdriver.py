@@ -57,7 +57,7 @@ class Browser:
             raise Refused(f"{value['error']}: {value['message'][:400]}")
         return value
 
-    def wait(self, condition, what, seconds=20):
+    def wait(self, condition, what, seconds=30):
         """The first true value of `condition`."""
         end = time.monotonic() + seconds
         while True:
@@ -117,10 +117,9 @@ class Browser:
     def text(self, selector="main"):
         return self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
-    def sees(self, words, selector="main", seconds=20):
-        with_context = lambda: words in self.text(selector)
+    def sees(self, words, selector="main", seconds=30):
         try:
-            self.wait(with_context, words, seconds)
+            self.wait(lambda: words in self.text(selector), words, seconds)
         except AssertionError:
             raise AssertionError(f"'{words}' is not in: {self.text('body')[:3000]}") from None
 

@@ -122,6 +122,10 @@ export async function openPlayground(main, {query}, signal) {
         const end = {finish: null, usage: null, seed: null, stopped: false};
         try {
             for await (const event of events(await request("POST", "v1/chat/completions", {body, signal: mine.signal}))) {
+                if (mine.signal.aborted) { /* what has come already is not shown either */
+                    end.stopped = true;
+                    break;
+                }
                 const choice = event.choices[0];
                 end.usage = event.usage ?? end.usage;
                 end.finish = choice?.finish_reason ?? end.finish;

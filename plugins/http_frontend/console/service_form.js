@@ -52,6 +52,13 @@ function showRefusal(place, form, error) {
     at?.focus();
 }
 
+/* What differs from the service as it is: "tiny" sent again would mean today's default version, and so a new model. */
+function changes(body, service) {
+    const settings = Object.fromEntries(given(new URLSearchParams(), service).settings);
+    return Object.fromEntries(Object.entries(body).filter(([name, value]) =>
+        name === "settings" ? JSON.stringify(value) !== JSON.stringify(settings) : value !== service[name]));
+}
+
 export async function openServiceForm(main, name, query, signal) {
     const title = name ? `Update ${name}` : "New service";
     main.append(el("p", {class: "crumbs"}, el("a", {href: "#/services"}, "Services"),
@@ -90,8 +97,10 @@ export async function openServiceForm(main, name, query, signal) {
             return;
         form.setAttribute("aria-busy", "true");
         try {
+            if (name && Object.keys(changes(body, service)).length === 0)
+                return tell("Nothing has been changed.");
             if (name)
-                await admin("PATCH", path("services", name), {body});
+                await admin("PATCH", path("services", name), {body: changes(body, service)});
             else if (dryRun)
                 result.replaceChildren(section("It fits", planPicture(await admin("POST", "/services", {body: {...body, name: value.name.trim(), dry_run: true}}))));
             else
