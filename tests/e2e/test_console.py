@@ -85,7 +85,13 @@ def check_tokens(browser, base, tokens):
 def check_models(browser, base):
     browser.press("a", "Models")
     browser.press("a", "Add a model")
-    for name, value in [("name", "sharded"), ("path", "/nowhere/at/all"), ("comment", COMMENT), ("alias", "prod"), ("tags", "team=search"), ("metrics", "acc=0.5")]:
+    browser.type("[name=name]", "sharded")
+    browser.press("label", "A hub")
+    browser.type("[name=pull]", "org/name")
+    browser.press("button", "Add")
+    browser.sees("allow_pull lets it")
+    browser.press("label", "The server's disk")
+    for name, value in [("path", "/nowhere/at/all"), ("comment", COMMENT), ("alias", "prod"), ("tags", "team=search"), ("metrics", "acc=0.5")]:
         browser.type(f"[name={name}]", value)
     browser.press("button", "Add")
     browser.sees("/nowhere/at/all")
@@ -117,9 +123,10 @@ def check_plan(browser, base):
     browser.type("[name=concurrency]", "4")
     slider = browser.all(".scale input[type=range]")[0]
     browser.script("arguments[0].focus()", {ELEMENT: slider})
-    browser.keys("right", "right")
-    moved = browser.script("return document.querySelector('[name=max_model_len]').value")
-    assert moved != "512" and int(moved) % 256 == 0 or int(moved) >= 512, moved
+    browser.keys("right")
+    assert browser.script("return [document.querySelector('[name=max_model_len]').value, arguments[0].ariaValueText]", {ELEMENT: slider}) == ["768", "768"]
+    browser.keys("right")
+    assert browser.script("return document.querySelector('[name=max_model_len]').value") == "1024"
     browser.type("[name=max_model_len]", "768")
     browser.wait(lambda: "max_model_len=768" in browser.script("return location.hash"), "address of the plan")
     browser.wait(lambda: "max_model_len%3D768" in browser.script("return document.querySelector('main a.primary')?.href ?? ''"), "plan of 768")

@@ -12,7 +12,7 @@ import time
 from server import free_port
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " ", "right": "\ue014", "shift": "\ue008"}
+KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " ", "right": "\ue014"}
 
 
 def found():
@@ -104,15 +104,9 @@ class Browser:
         self.send("POST", f"/element/{element}/value", {"text": text})
 
     def keys(self, *names):
-        """Pressed one by one on whatever has the focus; "shift+tab" holds the first."""
-        actions = []
-        for name in names:
-            held = [KEYS.get(part, part) for part in name.split("+")] if name != "+" else [name]
-            actions += [{"type": "keyDown", "value": key} for key in held] + [{"type": "keyUp", "value": key} for key in reversed(held)]
+        """Pressed one by one on whatever has the focus."""
+        actions = [{"type": kind, "value": KEYS[name]} for name in names for kind in ("keyDown", "keyUp")]
         self.send("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
-
-    def write(self, text):
-        self.keys(*text)
 
     def text(self, selector="main"):
         return self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)

@@ -25,42 +25,53 @@ export function parseFix(flags) {
     return set;
 }
 
-/* A slider whose positions are powers, and the number beside it: each moves the other. Empty: the model's own. */
+/* Values of a slider, eight to an octave, each another multiple of `step`: so that one press of a key always changes something. */
+function stops(low, high, step) {
+    const values = new Set();
+    for (let value = low; value < high; value *= 2 ** (1 / 8))
+        values.add(Math.max(low, Math.round(value / step) * step));
+    return [...values.add(high)].filter(value => value <= high);
+}
+
+/* A slider, and the number beside it: each moves the other. Empty: the model's own. */
 class Scale {
     constructor(label, name, low, high, step, hint) {
-        this.low = low;
-        this.high = high;
-        this.step = step;
-        this.slider = el("input", {type: "range", min: "0", max: "1000", value: "0", "aria-label": `${label}, slider`});
+        Object.assign(this, {low, step});
+        this.slider = el("input", {type: "range", min: "0", value: "0", "aria-label": `${label}, slider`});
         this.number = el("input", {type: "number", name, min: String(low), placeholder: "auto"});
         this.node = field(label, this.number, hint);
         this.node.classList.add("scale");
         this.node.insertBefore(this.slider, this.number);
-        this.slider.addEventListener("input", () => { this.number.value = String(this.at(Number(this.slider.value))); this.speak(); });
+        this.slider.addEventListener("input", () => { this.number.value = String(this.stops[Number(this.slider.value)]); this.speak(); });
         this.number.addEventListener("input", () => this.follow());
+        this.reach(high);
     }
 
-    at(position) {
-        const value = this.low * (this.high / this.low) ** (position / 1000);
-        return position >= 1000 ? this.high : Math.max(this.low, Math.round(value / this.step) * this.step);
+    reach(high) {
+        this.stops = stops(this.low, high, this.step);
+        this.slider.max = String(this.stops.length - 1);
+        this.follow();
+    }
+
+    value() {
+        return Number(this.number.value) || this.told || this.low;
     }
 
     follow() {
-        const value = Number(this.number.value) || this.told || this.low;
-        this.slider.value = String(Math.round(1000 * Math.log(Math.max(value, this.low) / this.low) / Math.log(this.high / this.low || 2)));
+        const next = this.stops.findIndex(stop => stop >= this.value());
+        this.slider.value = String(next < 0 ? this.stops.length - 1 : next);
         this.speak();
     }
 
     speak() {
-        this.slider.setAttribute("aria-valuetext", count(Number(this.number.value) || this.told || this.at(Number(this.slider.value))));
+        this.slider.setAttribute("aria-valuetext", count(this.value()));
     }
 
     /* What the plan says: `value` is used while the number is empty; the slider ends at `high`. */
     learn(value, high) {
         this.told = value;
         this.number.placeholder = `auto: ${value}`;
-        this.high = Math.max(high, this.low * 2);
-        this.follow();
+        this.reach(Math.max(high, this.low * 2));
     }
 }
 
