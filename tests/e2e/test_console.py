@@ -279,6 +279,8 @@ def check_names(browser, view):
         if (new Set(ids).size !== ids.length) faults.push("an id twice");
         if (document.querySelectorAll("main").length !== 1 || document.querySelectorAll("main h1").length !== 1) faults.push("one main, one h1");
         for (const cell of document.querySelectorAll("th")) if (!cell.scope) faults.push("th without scope: " + cell.textContent);
+        for (const e of document.querySelectorAll("main :is(input, select, textarea)"))
+            if (!e.labels.length && !e.ariaLabel) faults.push("a placeholder is no label: " + e.outerHTML);
         for (const e of document.querySelectorAll("[tabindex]")) if (e.tabIndex > 0) faults.push("a focus order of its own");
         return faults;""")
     assert not faults, (view, faults)
