@@ -35,7 +35,7 @@ async function ask(reason) {
     const answer = await askDialog({
         title: "Token",
         text: reason,
-        fields: [field("Token", input, "`tenon token create NAME --scope admin,infer` makes one. It is kept in this tab only, until it is closed.")],
+        fields: [field("Token", input, [el("code", null, "tenon token create NAME --scope admin,infer"), " makes one. It is kept in this tab only, until it is closed."])],
         action: "Use token",
     });
     declined = answer === null;

@@ -7,6 +7,12 @@ const KEPT = 5000, RETRY_MS = 2000;
 /* "TIME INSTANCE LINE" */
 const LINE = /^(\S+) (\S+) (.*)$/;
 
+/* Of the day, where the reader is: as the other views have it. */
+function clock(text) {
+    const time = new Date(text), two = n => String(n).padStart(2, "0");
+    return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
 class Log {
     constructor() {
         this.kept = [];
@@ -25,7 +31,7 @@ class Log {
         if (!found)
             return el("div", null, text);
         const grave = /\b(error|fatal|failed)\b/i.test(found[3]) ? "grave" : /\bwarn/i.test(found[3]) ? "warned" : null;
-        return el("div", {class: grave}, el("time", {datetime: found[1], title: `${found[1]} ${found[2]}`}, found[1].slice(11, 23)), el("span", {class: "who"}, found[2]), el("span", null, found[3]));
+        return el("div", {class: grave}, el("time", {datetime: found[1], title: `${found[1]} ${found[2]}`}, clock(found[1])), el("span", {class: "who"}, found[2]), el("span", null, found[3]));
     }
 
     /* All that came since the last frame is put in at once. */

@@ -49,7 +49,8 @@ function showRefusal(place, form, error) {
     place.replaceChildren(failure(error), ...error.body?.plan ? [section("The plan", planPicture(error.body.plan),
         reserved.length ? el("p", {class: "muted"}, "Reserved: ", reserved.map(r => `${r.service} ${bytes(r.bytes)}`).join(", ")) : null)] : []);
     at?.setAttribute("aria-invalid", "true");
-    at?.focus();
+    at?.focus({preventScroll: true});
+    (at ?? place).scrollIntoView({block: "nearest"});
 }
 
 /* What differs from the service as it is: "tiny" sent again would mean today's default version, and so a new model. */
@@ -68,7 +69,7 @@ export async function openServiceForm(main, name, query, signal) {
     const have = given(query, service), known = el("datalist", {id: freshId("models")}, options(references(models.models)));
     const text = (key, more) => el("input", {type: "text", name: key, value: have[key], required: true, spellcheck: "false", autocomplete: "off", ...more});
     const number = (key, max) => el("input", {type: "number", name: key, value: have[key], min: key === "max" ? "1" : "0", max, required: true});
-    const settings = settingRows(have.settings), result = el("div");
+    const settings = settingRows(have.settings), result = el("div", {class: "result"});
     const replace = el("input", {type: "checkbox"});
     const form = el("form", {class: "panel form", novalidate: true},
         el("div", {class: "fields"},

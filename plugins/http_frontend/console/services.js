@@ -38,10 +38,20 @@ async function scale(service) {
     return answer && admin("POST", path("services", service.name) + ":scale", {body: {min: Number(answer.min), max: Number(answer.max)}});
 }
 
+function drainField() {
+    return field("Seconds that running requests get", el("input", {type: "number", name: "drain", min: "0", max: "86400", required: true, value: "30"}));
+}
+
+/* Asks only where somebody would notice. */
+async function suspend(service) {
+    const answer = service.running === 0 ? {drain: "30"} : await askDialog({title: `Suspend ${service.name}?`,
+        text: `${plural(service.running, "request")} ${service.running === 1 ? "runs" : "run"}. The first request after it resumes the service.`, fields: [drainField()], action: "Suspend"});
+    return answer && admin("POST", `${path("services", service.name)}:suspend?drain=${encodeURIComponent(answer.drain)}`, {body: {}});
+}
+
 async function remove(service) {
-    const drain = el("input", {type: "number", name: "drain", min: "0", max: "86400", required: true, value: "30"});
     const answer = await askDialog({title: `Delete ${service.name}?`, text: "Its engines end, and its logs go with them. The model stays in the registry.",
-        fields: [field("Seconds that running requests get", drain)], action: "Delete", danger: true});
+        fields: [drainField()], action: "Delete", danger: true});
     if (!answer)
         return null;
     await admin("DELETE", `${path("services", service.name)}?drain=${encodeURIComponent(answer.drain)}`);
@@ -49,7 +59,7 @@ async function remove(service) {
 }
 
 const acts = {
-    suspend: {text: "Suspend", said: "will be suspended", does: s => admin("POST", path("services", s.name) + ":suspend", {body: {}})},
+    suspend: {text: "Suspend", said: "will be suspended", does: suspend},
     resume: {text: "Resume", said: "will be resumed", does: s => admin("POST", path("services", s.name) + ":resume", {body: {}})},
     scale: {text: "Scale…", said: "will be scaled", does: scale},
     remove: {text: "Delete…", said: "will be deleted", does: remove},
