@@ -29,8 +29,8 @@ function users(services, version) {
 
 /* ---- the list ---- */
 
-const COLUMNS = [{title: "Model"}, {title: "Version"}, {title: "Aliases"}, {title: "Tags and metrics", class: "wide"}, {title: "Size", class: "number"}, {title: "Digest", class: "wide"},
-    {title: "Created", class: "wide"}, {title: "Used by"}, {title: "Actions", class: "last roomy"}];
+const COLUMNS = [{title: "Model"}, {title: "Version"}, {title: "Aliases", class: "roomy"}, {title: "Tags and metrics", class: "wide"}, {title: "Size", class: "number"}, {title: "Digest", class: "wide"},
+    {title: "Created", class: "wide"}, {title: "Used by", class: "roomy"}, {title: "Actions", class: "last roomy"}];
 
 function row(model, version, services) {
     const reference = `${model.name}@${version.version}`, query = encodeURIComponent(reference);
