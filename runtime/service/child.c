@@ -100,10 +100,12 @@ tn_status child_start(const char *program, char *const argv[], const child_envir
         if (!bad)
             bad = set_descriptors(&actions, out, error);
         if (!bad)
-            bad = posix_spawn(ret_pid, program, &actions, &attributes, argv, environment->at);
+            bad = posix_spawnp(ret_pid, program, &actions, &attributes, argv, environment ? environment->at : environ);
         posix_spawn_file_actions_destroy(&actions);
     }
     posix_spawnattr_destroy(&attributes);
+    if (bad && err)
+        err->native_code = bad;
     return bad ? tn_fail(err, TN_E_IO, "%.300s cannot be started: %s", program, strerror(bad)) : TN_OK;
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { VALUE_BYTES_MAX = 4000 }; /* INI_FILE_LINE_MAX less what stands around it */
+
 static size_t key_bytes(const char *setting)
 {
     return (size_t)(strchr(setting, '=') - setting) + 1;
@@ -83,6 +85,8 @@ static bool is_shared(const settings *base, const pool *pool, engine_purpose pur
     for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
         if (strcmp(section, shared[i]) == 0)
             return true;
+    if (purpose == ENGINE_TARGET && (strcmp(section, "auth") == 0 || strcmp(section, "http_frontend") == 0))
+        return true;
     if (settings_is_core_section(section))
         return purpose == ENGINE_PLAN && strncmp(section, "pool ", 5) == 0 && strcmp(section + 5, pool->name) == 0;
     if (purpose == ENGINE_ROUTE)
@@ -136,7 +140,9 @@ tn_status engine_settings_make(const settings *base, const wish *wish, const poo
                                const char *socket, engine_settings *ret_list, tn_error *err)
 {
     engine_settings list = {0};
-    tn_status status = put(&list, "plugins.path", settings_string(base, "plugins", "path"), err);
+    tn_status status = TN_OK;
+    if (purpose != ENGINE_TARGET) /* other machines have a folder of their own, unless told otherwise */
+        status = put(&list, "plugins.path", settings_string(base, "plugins", "path"), err);
     if (status == TN_OK)
         status = put_base(&list, base, pool, purpose, err);
     for (char **set = wish->sets; status == TN_OK && *set; set++)
@@ -156,6 +162,8 @@ tn_status engine_settings_make(const settings *base, const wish *wish, const poo
         status = put(&list, "frontend.plugins", "socket_frontend", err);
     if (status == TN_OK && purpose == ENGINE_SERVE)
         status = put(&list, "socket_frontend.path", socket, err);
+    if (status == TN_OK && purpose == ENGINE_TARGET)
+        status = put(&list, "frontend.plugins", "http_frontend", err);
     if (status != TN_OK) {
         engine_settings_finish(&list);
         return status;
@@ -172,17 +180,69 @@ void engine_settings_finish(engine_settings *list)
     *list = (engine_settings){0};
 }
 
-tn_status engine_settings_write(const engine_settings *list, const char *path, tn_error *err)
+tn_status engine_settings_copy(const engine_settings *list, engine_settings *ret_list, tn_error *err)
 {
-    FILE *file = fopen(path, "we");
+    engine_settings copy = {0};
+    tn_status status = TN_OK;
+    for (uint32_t i = 0; status == TN_OK && i < list->count; i++)
+        status = put_text(&copy, strdup(list->at[i]), err);
+    if (status != TN_OK) {
+        engine_settings_finish(&copy);
+        return status;
+    }
+    *ret_list = copy;
+    return TN_OK;
+}
+
+tn_status engine_settings_put(engine_settings *list, const char *key, const char *value, tn_error *err)
+{
+    if (!wish_fits_a_line(value) || strlen(key) + strlen(value) > VALUE_BYTES_MAX)
+        return tn_fail(err, TN_E_ARGUMENT, "%.80s: \"%.80s\" is not a line of a settings file", key, value);
+    return put(list, key, value, err);
+}
+
+const char *engine_settings_value(const engine_settings *list, const char *key)
+{
+    size_t bytes = strlen(key);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (strncmp(list->at[i], key, bytes) == 0 && list->at[i][bytes] == '=')
+            return list->at[i] + bytes + 1;
+    return NULL;
+}
+
+char *engine_settings_text(const engine_settings *list)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *file = open_memstream(&text, &bytes);
     if (!file)
-        return tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+        return NULL;
     for (uint32_t i = 0; i < list->count; i++) {
-        const char *dot = strchr(list->at[i], '.'), *equals = strchr(list->at[i], '=');
-        fprintf(file, "[%.*s]\n%.*s = %s\n", (int)(dot - list->at[i]), list->at[i], (int)(equals - dot - 1), dot + 1,
-                equals + 1);
+        const char *at = list->at[i], *dot = strchr(at, '.'), *equals = strchr(at, '=');
+        bool again = i && strncmp(list->at[i - 1], at, (size_t)(dot - at) + 1) == 0;
+        fprintf(file, again ? "" : "[%.*s]\n", (int)(dot - at), at);
+        fprintf(file, "%.*s = %s\n", (int)(equals - dot - 1), dot + 1, equals + 1);
     }
     bool failed = ferror(file);
+    if (fclose(file) != 0 || failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+tn_status engine_settings_write(const engine_settings *list, const char *path, tn_error *err)
+{
+    char *text = engine_settings_text(list);
+    FILE *file = text ? fopen(path, "we") : NULL;
+    if (!file) {
+        bool memory = !text;
+        free(text);
+        return memory ? tn_fail(err, TN_E_MEMORY, "an engine's settings")
+                      : tn_fail(err, TN_E_IO, "%.400s: %s", path, strerror(errno));
+    }
+    bool failed = fputs(text, file) < 0;
+    free(text);
     if (fclose(file) != 0 || failed)
         return tn_fail(err, TN_E_IO, "%.400s: it could not be written: %s", path, strerror(errno));
     return TN_OK;

@@ -69,8 +69,8 @@ static tn_status find_section(const char *key, const char **ret_section, tn_erro
         "settings: there is no \"%.80s\"; keys of [model] and [engine] go by themselves, others as section.key", key);
 }
 
-/* What an .ini file would take for a comment, or trim. */
-static bool fits_a_line(const char *value)
+/* Else an .ini file would take something for a comment, or trim. */
+bool wish_fits_a_line(const char *value)
 {
     size_t bytes = strlen(value);
     if (bytes == 0 || value[0] == ' ' || value[0] == '\t' || value[bytes - 1] == ' ' || value[bytes - 1] == '\t')
@@ -87,7 +87,7 @@ tn_status wish_setting(const char *text, char **ret_text, tn_error *err)
     const char *equals = strchr(text, '='), *section;
     size_t bytes = equals ? (size_t)(equals - text) : 0;
 
-    if (bytes == 0 || bytes >= sizeof key || strlen(text) > SET_BYTES_MAX || !fits_a_line(equals + 1))
+    if (bytes == 0 || bytes >= sizeof key || strlen(text) > SET_BYTES_MAX || !wish_fits_a_line(equals + 1))
         return tn_fail(err, TN_E_ARGUMENT, "settings: \"%.80s\" is not key=value of one line", text);
     memcpy(key, text, bytes);
     key[bytes] = '\0';
@@ -169,7 +169,7 @@ static tn_status take_pool(wish *wish, const char *pool, tn_error *err)
 
 static tn_status take_model(wish *wish, const char *model, tn_error *err)
 {
-    if (!fits_a_line(model) || strlen(model) >= PATH_MAX)
+    if (!wish_fits_a_line(model) || strlen(model) >= PATH_MAX)
         return tn_fail(err, TN_E_ARGUMENT, "model: \"%.80s\" is neither a name of the registry nor a path", model);
     char *copy = strdup(model);
     if (!copy)
