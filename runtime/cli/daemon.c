@@ -38,6 +38,8 @@ static void apply_sections(control *c)
     const char *section;
     for (uint32_t i = 0; (section = settings_named_section(c->settings, "service", i)); i++) {
         tn_error err = TN_ERROR_INIT;
+        if (settings_string(c->settings, section, "target")) /* a cluster's, by `tenon up` */
+            continue;
         if (apply_section(c, section, &err) != TN_OK)
             report(&err);
     }

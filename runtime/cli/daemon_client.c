@@ -282,7 +282,7 @@ bool daemon_path(char path[DAEMON_PATH_BYTES], const char *prefix, const char *n
     return true;
 }
 
-static int report_misfit(const json_t *plan)
+int report_misfit(const json_t *plan)
 {
     const json_t *fixes = json_object_get(plan, "fixes");
     size_t i;

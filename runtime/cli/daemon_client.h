@@ -44,5 +44,7 @@ bool daemon_path(char path[DAEMON_PATH_BYTES], const char *prefix, const char *n
 /* A refusal's message, printed; returns EXIT_FAILURE. Of a model that does not fit, changes that help, too, and then
  * EXIT_FITS_CHANGED, or EXIT_MISFIT where there are none. */
 int daemon_report(const daemon_answer *answer);
+/* Those changes, of what `tenon plan --json` says; returns EXIT_FITS_CHANGED or EXIT_MISFIT. */
+int report_misfit(const json_t *plan);
 
 #endif

@@ -1,6 +1,7 @@
 /* serve.c: `tenon serve FILE.ini`: loads a model, opens the front ends, and drains on SIGTERM. */
 #include "auth/auth.h"
 #include "base/one_model.h"
+#include "cli/address_file.h"
 #include "cli/command.h"
 #include "cli/status_file.h"
 #include "model/generation.h"
@@ -88,7 +89,7 @@ static tn_status load(session *session, tn_error *err)
 }
 
 /* Rank 0, or a server of one process. */
-static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
+static tn_status serve(session *session, const sigset_t *signals, const char *address_path, tn_error *err)
 {
     instance *in = &session->instance;
     doors doors = {.count = 0};
@@ -114,12 +115,15 @@ static tn_status serve(session *session, const sigset_t *signals, tn_error *err)
                                    .models_api = &one_model_table};
     if (status == TN_OK)
         status = open_doors(&in->frontends, &args, &doors, err);
+    if (status == TN_OK)
+        status = address_file_write(address_path, &doors, err);
     if (status == TN_OK) {
         clock_gettime(CLOCK_MONOTONIC, &end);
         fprintf(stderr, "tenon %s: %s is ready after %.2f s; stop with Ctrl-C\n", TENON_VERSION, in->served_names[0],
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
         status_file_stage("ready");
         status = await_stop(in, group_fd, signals, drain_ms, err);
+        address_file_remove(address_path);
     }
     if (in->engine) {
         drain_doors(&doors, drain_ms);
@@ -147,7 +151,8 @@ static tn_status work(session *session, tn_error *err)
     return status;
 }
 
-static tn_status serve_or_work(session *session, const sigset_t *signals, tn_error *err)
+/* Of a group, rank 0 alone writes files. */
+static tn_status serve_or_work(session *session, const sigset_t *signals, const char *address_path, tn_error *err)
 {
     workers *workers = NULL;
     tn_error why = TN_ERROR_INIT;
@@ -157,7 +162,9 @@ static tn_status serve_or_work(session *session, const sigset_t *signals, tn_err
         return status;
     session->instance.workers = workers;
     bool first = !workers || workers_group(workers)->rank == 0;
-    status = first ? serve(session, signals, &why) : work(session, &why);
+    if (!first)
+        status_file_start(NULL);
+    status = first ? serve(session, signals, address_path, &why) : work(session, &why);
     if (status != TN_OK && workers)
         status = workers_fail(workers, status, why.msg, err);
     else if (status != TN_OK)
@@ -169,12 +176,13 @@ static tn_status serve_or_work(session *session, const sigset_t *signals, tn_err
 
 static int run_serve(const command *command, int argc, char **argv)
 {
-    const char *status_path = NULL;
+    const char *status_path = NULL, *address_path = NULL;
     const flag flags[] = {
         {"model", "PATH", FLAG_SETTING, NULL, "model.path", "GGUF file or model directory"},
         {"listen", "ADDRESS", FLAG_SETTING, NULL, "http_frontend.listen", "address and port, 127.0.0.1:8000"},
         {"max-model-len", "N", FLAG_SETTING, NULL, "model.max_model_len", "tokens of one sequence"},
         {"status", "FILE", FLAG_STRING, &status_path, NULL, "keep how far it is there, as JSON"},
+        {"address", "FILE", FLAG_STRING, &address_path, NULL, "keep where it answers there, as long as it is ready"},
     };
     args a;
     session session = {0};
@@ -193,7 +201,7 @@ static int run_serve(const command *command, int argc, char **argv)
     if (status == TN_OK)
         status = instance_load_plugins(&session.instance, true, &err);
     if (status == TN_OK)
-        status = serve_or_work(&session, &signals, &err);
+        status = serve_or_work(&session, &signals, address_path, &err);
     if (status != TN_OK)
         status_file_fail(status, err.msg);
     session_close(&session);

@@ -199,23 +199,17 @@ static int judge(const json_t *service, const char *name, const char *wanted)
     return EXIT_FAILURE;
 }
 
-int service_follow(daemon_client *client, const char *name, const char *state, double seconds, json_t **ret_json)
+int service_watch(service_asker ask, void *ctx, const char *name, const char *state, double seconds, json_t **ret_json)
 {
     watch w = {.terminal = isatty(STDERR_FILENO)};
     const double end = now() + seconds;
-    char path[DAEMON_PATH_BYTES], suffix[64];
     int code = -1;
 
-    snprintf(suffix, sizeof suffix, "?wait=%d&state=%.40s", WAIT_SECONDS, state);
     *ret_json = NULL;
-    if (!daemon_path(path, "/services", name, suffix)) {
-        fprintf(stderr, "tenon: the name is too long\n");
-        return EXIT_FAILURE;
-    }
     while (code < 0) {
         json_decref(*ret_json);
         *ret_json = NULL;
-        code = service_ask(client, "GET", path, NULL, ret_json);
+        code = ask(ctx, ret_json);
         if (code >= 0)
             break;
         if (!*ret_json) /* gone */
@@ -232,6 +226,32 @@ int service_follow(daemon_client *client, const char *name, const char *state, d
     }
     clear_line(&w);
     return code;
+}
+
+typedef struct daemon_question {
+    daemon_client *client;
+    char path[DAEMON_PATH_BYTES];
+} daemon_question;
+
+/* The daemon itself waits a moment for the state. */
+static int ask_daemon(void *ctx, json_t **ret_json)
+{
+    daemon_question *question = ctx;
+    return service_ask(question->client, "GET", question->path, NULL, ret_json);
+}
+
+int service_follow(daemon_client *client, const char *name, const char *state, double seconds, json_t **ret_json)
+{
+    daemon_question question = {.client = client};
+    char suffix[64];
+
+    snprintf(suffix, sizeof suffix, "?wait=%d&state=%.40s", WAIT_SECONDS, state);
+    *ret_json = NULL;
+    if (!daemon_path(question.path, "/services", name, suffix)) {
+        fprintf(stderr, "tenon: the name is too long\n");
+        return EXIT_FAILURE;
+    }
+    return service_watch(ask_daemon, &question, name, state, seconds, ret_json);
 }
 
 const command command_service = {

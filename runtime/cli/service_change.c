@@ -1,8 +1,9 @@
 /* service_change.c: `tenon service suspend|resume|scale|delete`. */
-#include "cli/service.h"
+#include "cli/service_target.h"
 
 typedef struct change_flags {
     daemon_flags daemon;
+    target_flags target;
     int64_t drain, min, max;
     bool no_wait, json;
 } change_flags;
@@ -15,10 +16,13 @@ typedef struct change_flags {
 typedef struct change {
     const char *method, *verb; /* "POST", ":suspend" */
     const char *state;         /* that it comes to */
+    target_verb on_target;
 } change;
 
-static const change suspending = {"POST", ":suspend", "SUSPENDED"}, resuming = {"POST", ":resume", "READY"},
-                    scaling = {"POST", ":scale", "READY"}, deleting = {"DELETE", "", "DELETING"};
+static const change suspending = {"POST", ":suspend", "SUSPENDED", TARGET_SUSPEND},
+                    resuming = {"POST", ":resume", "READY", TARGET_RESUME},
+                    scaling = {"POST", ":scale", "READY", TARGET_SCALE},
+                    deleting = {"DELETE", "", "DELETING", TARGET_DELETE};
 
 static json_t *scale_body(const change_flags *f)
 {
@@ -61,11 +65,25 @@ static int change_service(daemon_client *client, const change *change, const cha
     return code;
 }
 
+/* A cluster drains as the service was made to. */
+static int change_on_target(const change *change, const change_flags *f, args *a)
+{
+    if (f->drain < 0)
+        return service_target_change(&f->target, a, change->on_target, f->min, f->max, f->no_wait, f->json);
+    fprintf(stderr, "tenon: --drain does not go with --target: --set engine.drain_timeout of create says it there\n");
+    return EXIT_USAGE;
+}
+
 static int run_with(const change *change, const change_flags *f, args *a)
 {
     daemon_client *client = NULL;
     tn_error err = TN_ERROR_INIT;
 
+    if (f->target.name) {
+        int code = change_on_target(change, f, a);
+        args_finish(a);
+        return code;
+    }
     int code = daemon_client_open(&f->daemon, a, &client, &err) == TN_OK
                    ? change_service(client, change, f, a->positional[0])
                    : report(&err);
@@ -90,7 +108,7 @@ static int run_with(const change *change, const change_flags *f, args *a)
 static int run_suspend(const command *command, int argc, char **argv)
 {
     change_flags f = CHANGE_FLAGS_INIT;
-    const flag flags[] = {DRAIN_FLAG(f), NO_WAIT_FLAG(f), JSON_FLAG(f), DAEMON_FLAGS(f.daemon)};
+    const flag flags[] = {DRAIN_FLAG(f), NO_WAIT_FLAG(f), JSON_FLAG(f), TARGET_FLAGS(f.target), DAEMON_FLAGS(f.daemon)};
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
@@ -100,7 +118,7 @@ static int run_suspend(const command *command, int argc, char **argv)
 static int run_resume(const command *command, int argc, char **argv)
 {
     change_flags f = CHANGE_FLAGS_INIT;
-    const flag flags[] = {NO_WAIT_FLAG(f), JSON_FLAG(f), DAEMON_FLAGS(f.daemon)};
+    const flag flags[] = {NO_WAIT_FLAG(f), JSON_FLAG(f), TARGET_FLAGS(f.target), DAEMON_FLAGS(f.daemon)};
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
@@ -114,7 +132,7 @@ static int run_scale(const command *command, int argc, char **argv)
                           {"max", "N", FLAG_INTEGER, &f.max, NULL, "instances at most"},
                           NO_WAIT_FLAG(f),
                           JSON_FLAG(f),
-                          DAEMON_FLAGS(f.daemon)};
+                          TARGET_FLAGS(f.target), DAEMON_FLAGS(f.daemon)};
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
@@ -130,7 +148,7 @@ static int run_scale(const command *command, int argc, char **argv)
 static int run_delete(const command *command, int argc, char **argv)
 {
     change_flags f = CHANGE_FLAGS_INIT;
-    const flag flags[] = {DRAIN_FLAG(f), NO_WAIT_FLAG(f), JSON_FLAG(f), DAEMON_FLAGS(f.daemon)};
+    const flag flags[] = {DRAIN_FLAG(f), NO_WAIT_FLAG(f), JSON_FLAG(f), TARGET_FLAGS(f.target), DAEMON_FLAGS(f.daemon)};
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 

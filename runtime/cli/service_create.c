@@ -1,5 +1,5 @@
 /* service_create.c: `tenon service create|update`. */
-#include "cli/service.h"
+#include "cli/service_target.h"
 
 #include <string.h>
 
@@ -28,6 +28,8 @@ static void print_plan(const json_t *plan)
 typedef struct create_flags {
     daemon_flags daemon;
     service_flags service;
+    target_flags target;
+    const char *output;
     bool no_wait, dry_run, replace, json;
 } create_flags;
 
@@ -99,15 +101,28 @@ static int run_change(const command *command, const create_flags *f, const args 
     return code;
 }
 
+static int create_on_target(const command *command, const create_flags *f, args *a)
+{
+    const target_create what = {.service = &f->service,
+                                .no_wait = f->no_wait,
+                                .dry_run = f->dry_run,
+                                .replace = f->replace,
+                                .json = f->json,
+                                .output = f->output};
+    return service_target_create(command, &f->target, a, &what);
+}
+
 static int run_create(const command *command, int argc, char **argv)
 {
     create_flags f = {.service = SERVICE_FLAGS_INIT};
     const flag flags[] = {
         SERVICE_FLAGS(f.service),
         {"no-wait", NULL, FLAG_SWITCH, &f.no_wait, NULL, "do not wait until it is READY"},
-        {"dry-run", NULL, FLAG_SWITCH, &f.dry_run, NULL, "only plan: does it fit there now?"},
+        {"dry-run", NULL, FLAG_SWITCH, &f.dry_run, NULL, "only plan: does it fit there now? with --target: print files"},
         {"replace", NULL, FLAG_SWITCH, &f.replace, NULL, "update it where there is one of that name"},
         {"json", NULL, FLAG_SWITCH, &f.json, NULL, "print what it has become, or the plan, as JSON"},
+        TARGET_FLAGS(f.target),
+        {"output", "DIR", FLAG_STRING, &f.output, NULL, "with --target: write its files there, and submit nothing"},
         DAEMON_FLAGS(f.daemon),
     };
     args a;
@@ -119,6 +134,11 @@ static int run_create(const command *command, int argc, char **argv)
         fprintf(stderr,
                 "tenon service create: --model and --pool are needed; `tenon service create --help` explains it\n");
         code = EXIT_USAGE;
+    } else if (!f.target.name && (f.output || f.target.sets.count)) {
+        fprintf(stderr, "tenon service create: --output and --target-set go with --target\n");
+        code = EXIT_USAGE;
+    } else if (f.target.name) {
+        code = create_on_target(command, &f, &a);
     } else {
         code = run_change(command, &f, &a, create);
     }
@@ -151,7 +171,8 @@ const command command_service_create = {
     .summary = "a model under a name, on a pool; waits until it is ready",
     .help = "Memory is reserved before anything is loaded. Exit code 0: it is ready; 1: it has failed; 2: it does not "
             "fit,\n"
-            "but each of the changes that are printed makes it fit; 3: none that is known does.\n" DAEMON_HELP,
+            "but each of the changes that are printed makes it fit; 3: none that is known does.\n"
+            "--target puts it on a cluster instead, planned for the pool as it is described, here or not.\n" DAEMON_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_create,

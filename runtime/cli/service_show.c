@@ -1,5 +1,5 @@
 /* service_show.c: `tenon service list|status|logs`. */
-#include "cli/service.h"
+#include "cli/service_target.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static long long number(const json_t *object, const char *key)
 
 /* ---- list ---- */
 
-static void print_list(const json_t *list)
+void service_print_list(const json_t *list)
 {
     size_t i;
     json_t *service;
@@ -33,8 +33,9 @@ static void print_list(const json_t *list)
 static int run_list(const command *command, int argc, char **argv)
 {
     daemon_flags daemon = {0};
+    target_flags target = {0};
     bool json = false;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}, DAEMON_FLAGS(daemon)};
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}, TARGET_FLAGS(target), DAEMON_FLAGS(daemon)};
     args a;
     daemon_client *client = NULL;
     json_t *list = NULL;
@@ -43,11 +44,16 @@ static int run_list(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
+    if (target.name) {
+        code = service_target_list(&target, &a, json);
+        args_finish(&a);
+        return code;
+    }
     code = daemon_client_open(&daemon, &a, &client, &err) == TN_OK
                ? service_ask(client, "GET", "/services", NULL, &list)
                : report(&err);
     if (code < 0) {
-        (json ? service_print_json : print_list)(list);
+        (json ? service_print_json : service_print_list)(list);
         code = 0;
     }
     json_decref(list);
@@ -72,9 +78,28 @@ static void print_member(const json_t *service, const char *key)
     putchar('\n');
 }
 
+/* Of a cluster: where it answers. */
+static void print_remote(const json_t *instance)
+{
+    const char *address = service_text(instance, "address");
+
+    printf("  %-14s %-10s ", service_text(instance, "id"), service_text(instance, "state"));
+    print_plain(stdout, *address ? address : "no address yet");
+    printf(" on ");
+    print_plain(stdout, *service_text(instance, "node") ? service_text(instance, "node") : "no node yet");
+    printf(", %lld restarts  ", number(instance, "restart_count"));
+    print_plain(stdout, service_text(instance, "message"));
+    putchar('\n');
+}
+
 static void print_instance(const json_t *instance)
 {
     char memory[16];
+
+    if (json_object_get(instance, "address")) {
+        print_remote(instance);
+        return;
+    }
 
     printf("  %-14s %-10s pid %lld, %s, %lld restarts  ", service_text(instance, "id"), service_text(instance, "state"),
            number(instance, "pid"), plan_format_bytes((uint64_t)number(instance, "memory_bytes"), memory),
@@ -83,10 +108,10 @@ static void print_instance(const json_t *instance)
     putchar('\n');
 }
 
-static void print_status(const json_t *service)
+void service_print_status(const json_t *service)
 {
     static const char *const members[] = {"message",       "progress",     "exit_code", "model",   "digest",
-                                          "pool",          "gpus",         "min",       "max",     "autosuspend",
+                                          "target",        "pool",         "gpus",         "min",       "max",     "autosuspend",
                                           "restart_count", "needed_bytes", "had_bytes", "running", "waiting"};
     size_t i;
     json_t *item;
@@ -129,6 +154,7 @@ static int ask_status(daemon_client *client, const char *name, const char *state
 static int run_status(const command *command, int argc, char **argv)
 {
     daemon_flags daemon = {0};
+    target_flags target = {0};
     bool json = false;
     const char *state = NULL;
     double timeout = -1;
@@ -136,7 +162,7 @@ static int run_status(const command *command, int argc, char **argv)
         {"wait", "STATE", FLAG_STRING, &state, NULL, "until it is in that state, such as READY"},
         {"timeout", "SECONDS", FLAG_NUMBER, &timeout, NULL, "that --wait takes at most (default: no end)"},
         {"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"},
-        DAEMON_FLAGS(daemon),
+        TARGET_FLAGS(target), DAEMON_FLAGS(daemon),
     };
     args a;
     daemon_client *client = NULL;
@@ -146,11 +172,16 @@ static int run_status(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
+    if (target.name) {
+        code = service_target_status(&target, &a, state, timeout, json);
+        args_finish(&a);
+        return code;
+    }
     code = daemon_client_open(&daemon, &a, &client, &err) == TN_OK
                ? ask_status(client, a.positional[0], state, timeout, &service)
                : report(&err);
     if (service)
-        (json ? service_print_json : print_status)(service);
+        (json ? service_print_json : service_print_status)(service);
     json_decref(service);
     daemon_client_close(client);
     args_finish(&a);
@@ -202,6 +233,7 @@ static int print_logs(daemon_client *client, const char *path)
 static int run_logs(const command *command, int argc, char **argv)
 {
     daemon_flags daemon = {0};
+    target_flags target = {0};
     bool follow = false;
     const char *instance = NULL, *since_text = NULL;
     double since = 0;
@@ -209,7 +241,7 @@ static int run_logs(const command *command, int argc, char **argv)
         {"f", NULL, FLAG_SWITCH, &follow, NULL, "go on with what comes, until Ctrl-C"},
         {"instance", "ID", FLAG_STRING, &instance, NULL, "of this instance only, as `tenon service status` names it"},
         {"since", "AGO", FLAG_STRING, &since_text, NULL, "from so long ago on: 90s, 10m, 2h, 1d"},
-        DAEMON_FLAGS(daemon),
+        TARGET_FLAGS(target), DAEMON_FLAGS(daemon),
     };
     args a;
     char path[DAEMON_PATH_BYTES];
@@ -222,6 +254,8 @@ static int run_logs(const command *command, int argc, char **argv)
     if (since_text && !read_since(since_text, &since)) {
         fprintf(stderr, "tenon service logs: --since takes 90s, 10m, 2h or 1d, not '%s'\n", since_text);
         code = EXIT_USAGE;
+    } else if (target.name) {
+        code = service_target_logs(&target, &a, instance, since, follow);
     } else if (!make_log_path(path, a.positional[0], follow, instance, since)) {
         fprintf(stderr, "tenon service logs: the name is too long\n");
         code = EXIT_USAGE;

@@ -227,6 +227,19 @@ uint64_t plan_device_bytes(const memory_plan *plan)
     return plan_fixed_bytes(plan) + plan->kv + plan->load_peak;
 }
 
+bool plan_is_on_host(const memory_plan *plan)
+{
+    return is_host(&plan->device);
+}
+
+/* While weights are loaded, they pass through RAM: load_peak bounds what is staged of them. */
+uint64_t plan_host_bytes(const memory_plan *plan, uint32_t ranks)
+{
+    if (is_host(&plan->device))
+        return plan_device_bytes(plan) * ranks;
+    return plan->engine + plan->tokenizer + plan->requests + plan->load_peak * ranks;
+}
+
 /* The longest context, in whole KiB-ish steps of 256 tokens, whose one sequence fits into `left`. */
 static uint32_t longest_context(const plan_input *input, const memory_plan *plan, uint64_t left)
 {

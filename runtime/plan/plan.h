@@ -74,6 +74,10 @@ uint64_t plan_peak_bytes(const memory_plan *plan);
 uint64_t plan_fixed_bytes(const memory_plan *plan);
 /* All that a device must have for it, at any time. */
 uint64_t plan_device_bytes(const memory_plan *plan);
+/* Whether the device's memory is the machine's RAM. */
+bool plan_is_on_host(const memory_plan *plan);
+/* RAM of a process with `ranks` of the ranks, at any time, without what drivers take for themselves. */
+uint64_t plan_host_bytes(const memory_plan *plan, uint32_t ranks);
 /* The compile request that the plan was made for; borrows its buckets. */
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
 /* "1.50 GiB"; text holds 16 bytes. Returns text. */

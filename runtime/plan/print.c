@@ -137,6 +137,11 @@ static json_t *pool_of(const pool *pool)
                      (int)pool->count, "nodes", (int)pool->nodes, "link", device_link_name(pool->link));
 }
 
+static uint32_t ranks_of_node(const placement *p)
+{
+    return p->nodes > 1 ? (p->plan.world + p->nodes - 1) / p->nodes : p->plan.world;
+}
+
 json_t *placement_json(const placement *p, const pool *pool, const model_config *config)
 {
     json_t *root = json_pack("{s:s, s:s, s:b}", "architecture", config->architecture, "device", pool->device.name,
@@ -152,6 +157,8 @@ json_t *placement_json(const placement *p, const pool *pool, const model_config 
         add_plan(root, &p->plan);
         json_object_set_new(root, "strategy", json_string(placement_strategy_name(p->strategy)));
         json_object_set_new(root, "nodes", json_integer(p->nodes));
+        json_object_set_new(root, "on_host", json_boolean(plan_is_on_host(&p->plan)));
+        json_object_set_new(root, "host", json_integer((json_int_t)plan_host_bytes(&p->plan, ranks_of_node(p))));
         json_object_set_new(root, "largest_context", json_integer(p->largest_context));
         json_object_set_new(root, "largest_concurrency", json_integer(p->largest_concurrency));
     }

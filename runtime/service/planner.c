@@ -44,8 +44,6 @@ tn_status planner_pool(const settings *settings, const char *name, pool *ret_poo
     if (status != TN_OK)
         return status;
     snprintf(section, sizeof section, "pool %s", name);
-    if (ret_pool->nodes > 1)
-        return tn_fail(err, TN_E_UNSUPPORTED, "pool: %s has %u nodes; a service runs on one", name, ret_pool->nodes);
     status = read_ordinals(settings, section, ordinals, &listed, err);
     if (status != TN_OK)
         return status;
@@ -120,7 +118,10 @@ static tn_status read_answer(json_t *json, const wish *wish, engine_plan *ret_pl
         .device_bytes = number_of(json, "needed"),
         .kv_bytes = number_of(json_object_get(json, "bytes"), "kv"),
         .total_bytes = number_of(json, "device_total"),
+        .host_bytes = number_of(json, "host"),
         .world = (uint32_t)number_of(json, "tensor_parallel_size"),
+        .nodes = (uint32_t)number_of(json, "nodes"),
+        .on_host = json_is_true(json_object_get(json, "on_host")),
         .pool_devices = (uint32_t)number_of(json_object_get(json, "pool"), "count"),
         .max_model_len = (uint32_t)number_of(json, "max_model_len"),
         .max_num_seqs = (uint32_t)number_of(json, "max_num_seqs"),

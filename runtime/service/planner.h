@@ -8,7 +8,7 @@
 
 #include "service/wish.h"
 
-/* Whether the pool can have services: it is of one node, and its gpus are ordinals. *ret_devices: how many it says it
+/* Whether the pool can have services: its gpus are ordinals. *ret_devices: how many it says it
  * has; 0: what is here. ordinals: PLANNER_DEVICES_MAX. */
 enum { PLANNER_DEVICES_MAX = 64 };
 tn_status planner_pool(const settings *settings, const char *name, pool *ret_pool, uint32_t *ordinals,

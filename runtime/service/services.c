@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "service/planner.h"
 #include "service/state.h"
+#include "service/wish_model.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,10 +112,13 @@ static tn_status prepare(const services *s, wish *wish, bool find_model, json_t 
     uint32_t ordinals[PLANNER_DEVICES_MAX], count;
     pool pool;
     tn_status status = planner_pool(s->settings, wish->pool, &pool, ordinals, &count, err);
+    if (status == TN_OK && pool.nodes > 1)
+        status = tn_fail(err, TN_E_UNSUPPORTED, "pool: %s has %u nodes; a service of a daemon runs on one", wish->pool,
+                         pool.nodes);
     wish->plan = (engine_plan){
         .world = 1, .max_model_len = 1, .max_num_seqs = 1, .max_num_batched_tokens = 1, .kv_bytes = 1 << 20};
     if (status == TN_OK && find_model)
-        status = admission_find_model(s, wish, err);
+        status = wish_find_model(s->settings, wish, err);
     if (status == TN_OK)
         status = check_settings(s, wish, &pool, err);
     if (status != TN_OK)
@@ -392,7 +396,7 @@ static tn_status update(services *s, const char *name, const service_spec *chang
         status = wish_take(&fresh, changes, err);
     /* A name of the registry may mean another version by now: that is asked anew only if it was given anew. */
     if (status == TN_OK && changes->model)
-        status = admission_find_model(s, &fresh, err);
+        status = wish_find_model(s->settings, &fresh, err);
     if (status == TN_OK && (!same_engine(&fresh, &old) || old.failure.failed))
         status = prepare(s, &fresh, false, &plan, err);
     if (status == TN_OK) {
@@ -566,7 +570,7 @@ json_t *services_list(services *s)
 
 static bool is_own_key(const char *key)
 {
-    static const char *const own[] = {"model", "pool", "gpus", "min", "max", "autosuspend"};
+    static const char *const own[] = {"model", "pool", "gpus", "min", "max", "autosuspend", "target"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(own[i], key) == 0)
             return true;

@@ -103,8 +103,6 @@ tn_status services_write(services *s, const service *service, tn_error *err);
 
 /* ---- admission.c ---- */
 
-/* Where the model lies, and its digest if it is the registry's. No lock is held. */
-tn_status admission_find_model(const services *s, wish *wish, tn_error *err);
 /* The devices of a plan's pool, for the ledger. */
 tn_status admission_pool(const services *s, const wish *wish, pool *ret_pool, ledger_pool *ret_devices, tn_error *err);
 /* Reserves an instance's place, under the name of `instance`. TN_E_MEMORY: *ret_plan (may be NULL) gets the numbers,

@@ -14,6 +14,9 @@ typedef struct engine_plan {
     uint64_t device_bytes; /* of each device, at any time */
     uint64_t kv_bytes;     /* of each device */
     uint64_t total_bytes;  /* that the planned device has */
+    uint64_t host_bytes;   /* RAM of a process; this and the next two are not kept in files */
+    uint32_t nodes;        /* processes, each on a node of its own */
+    bool on_host;          /* the device's memory is RAM */
     uint32_t world, pool_devices;
     uint32_t max_model_len, max_num_seqs, max_num_batched_tokens;
 } engine_plan;

@@ -214,7 +214,8 @@ static tn_status fail_section(const settings *settings, uint32_t line, const cha
     const char *at = place_of(settings, line, place), *text = shown(section, name);
     if (nearest)
         return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s NAME]?", at, text, nearest);
-    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools, prices and services have names", at, text);
+    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools, prices, services and targets have names", at,
+                   text);
 }
 
 /* "pool a": a kind that options.c knows, and a name that can be typed anywhere. */
@@ -223,6 +224,8 @@ static tn_status check_section_name(const settings *settings, uint32_t line, con
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
     char place[PLACE_BYTES], name[64];
     const char *row = named_kind(section);
+    if (!row && settings_is_core_section(section))
+        return TN_OK;
     if (!row)
         return strchr(section, ' ') ? fail_section(settings, line, section, err) : TN_OK;
     size_t kind = kind_bytes(row), n = strlen(section) < kind ? 0 : strlen(section + kind);

@@ -1,6 +1,7 @@
 /* target.c: the table of targets, and what they share: see target.h. */
 #include "target/target.h"
 
+#include "service/wish_model.h"
 #include "target/slurm.h"
 
 #include <string.h>
@@ -27,6 +28,18 @@ tn_status target_find(const char *name, const target **ret_target, tn_error *err
 uint32_t target_cpus(uint32_t gpus)
 {
     return gpus ? 4 + 2 * gpus : 8;
+}
+
+tn_status target_keep_model(const settings *settings, const target *target, const char *name, const char *digest,
+                            bool keep, tn_error *err)
+{
+    wish wish = {.model = NULL};
+    char holder[160];
+
+    if (!digest || !digest_parse(digest, &wish.digest))
+        return TN_OK;
+    snprintf(holder, sizeof holder, "service %.80s on %.40s", name, target->name);
+    return wish_lease(settings, &wish, holder, keep, err);
 }
 
 /* ---- what is told of a service ---- */

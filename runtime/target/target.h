@@ -20,7 +20,7 @@ typedef struct target_service {
     const char *path;   /* where it lies for the cluster's nodes: absolute, one line of UTF-8, otherwise hostile */
     const char *digest; /* of the registry's version, hexadecimal; NULL: a path was asked for */
     const char *pool;
-    uint32_t min, max;       /* instances; 0 <= min <= max, 1 <= max */
+    uint32_t min, max;       /* instances, 1 <= min <= max; as many as min run where nothing scales them */
     const char *const *sets; /* "section.key=value" as asked for, NULL-terminated */
     uint32_t drain_s;        /* that running requests get at SIGTERM ([engine] drain_timeout), rounded up */
 
@@ -104,6 +104,11 @@ tn_status target_find(const char *name, const target **ret_target, tn_error *err
 /* Members of show() that the wish determines, in the order of services_show; state, message and instances are for the
  * target to set. A target keeps it with the cluster (a file, an annotation) and completes it at each show(). Owned. */
 json_t *target_service_json(const target *target, const target_service *service);
+
+/* keep: the registry keeps the version of that digest for the service, as create does before submit(); else it is let
+ * go, as a target does when it forgets a service. digest NULL: a path, which is nobody's to keep. */
+tn_status target_keep_model(const settings *settings, const target *target, const char *name, const char *digest,
+                            bool keep, tn_error *err);
 
 /* Runs a program of the cluster, found on PATH, with this process's environment and nothing to read; words: NULL-
  * terminated, words[0] the program. *ret_out (may be NULL): owned, terminated, at most 1 MiB. An exit code other than 0

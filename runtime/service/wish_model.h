@@ -1,0 +1,12 @@
+/* runtime/service/wish_model.h: where the model of a wish lies, pinned, and kept as long as it is wished for. */
+#ifndef SERVICE_WISH_MODEL_H
+#define SERVICE_WISH_MODEL_H
+
+#include "service/wish.h"
+
+/* From wish->model: path and digest (empty: it is a path). TN_E_NOT_FOUND, TN_E_ARGUMENT: there is no such model. */
+tn_status wish_find_model(const settings *settings, wish *wish, tn_error *err);
+/* take: the registry keeps what the digest names for this holder, until it is released. A path needs none. */
+tn_status wish_lease(const settings *settings, const wish *wish, const char *holder, bool take, tn_error *err);
+
+#endif
