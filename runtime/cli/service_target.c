@@ -152,6 +152,15 @@ static int misfit_code(tn_status status, const target_prepared *prepared)
     return status == TN_E_MEMORY && prepared->plan ? report_misfit(prepared->plan) : EXIT_FAILURE;
 }
 
+static void warn_open(const target_service *service)
+{
+    if (!service->token_file && !engine_settings_value(service->settings, "http_frontend.api_key_file"))
+        fprintf(stderr,
+                "warning: %s asks for no token: whoever reaches it may use it; [auth] token_file is a file of "
+                "`tenon token` that its nodes see\n",
+                service->name);
+}
+
 /* The registry keeps the model first: a job may start at once. */
 static tn_status submit(const settings *settings, const target *target, const target_service *service,
                         const target_files *files, bool replace, tn_error *err)
@@ -172,6 +181,7 @@ tn_status service_target_submit(const settings *settings, const target *target, 
         report(err);
         *ret_code = misfit_code(status, &prepared);
     } else {
+        warn_open(&prepared.service);
         status = target->render(settings, &prepared.service, &files, err);
         if (status == TN_OK)
             status = submit(settings, target, &prepared.service, &files, replace, err);

@@ -1,7 +1,7 @@
 /* up.c: `tenon up FILE.ini`: the services of a settings file as they are to be: made where they are missing, changed
  * where they differ, left alone where they do not.
  */
-#include "cli/service.h"
+#include "cli/service_target.h"
 #include "service/services.h"
 
 #include <stdlib.h>
@@ -167,6 +167,63 @@ static void bring_about(daemon_client *client, const char *name, json_t *wanted,
     json_decref(answer.json);
 }
 
+/* ---- on a cluster ---- */
+
+/* What a cluster knows of: no instance is none while nobody asks, and nothing suspends. */
+static json_t *wanted_on_target(json_t *wanted)
+{
+    json_t *fit = json_deep_copy(wanted);
+
+    if (json_integer_value(json_object_get(fit, "min")) == 0)
+        json_object_set_new(fit, "min", json_integer(1));
+    json_object_del(fit, "autosuspend");
+    return fit;
+}
+
+static bool only_counts(const json_t *changes)
+{
+    size_t counts = (json_object_get(changes, "min") != NULL) + (json_object_get(changes, "max") != NULL);
+    return json_object_size(changes) == counts;
+}
+
+static void change_on_target(const settings *settings, const target *target, const service_spec *spec,
+                             const json_t *changes, outcome *o)
+{
+    tn_error err = TN_ERROR_INIT;
+
+    o->change = json_object_size(changes) ? "updated" : "unchanged";
+    if (json_object_size(changes) == 0)
+        return;
+    if (!only_counts(changes))
+        service_target_submit(settings, target, spec, true, &o->code, &err);
+    else if (target->scale(settings, spec->name, spec->min_instances ? spec->min_instances : 1, spec->max_instances,
+                           &err) != TN_OK)
+        o->code = report(&err);
+}
+
+static void bring_about_on_target(const settings *settings, const target *target, const service_spec *spec,
+                                  json_t *wanted, outcome *o)
+{
+    tn_error err = TN_ERROR_INIT;
+    json_t *service = NULL, *fit = wanted_on_target(wanted);
+
+    tn_status status = target->show(settings, spec->name, &service, &err);
+    if (status == TN_E_NOT_FOUND) {
+        o->change = "created";
+        service_target_submit(settings, target, spec, false, &o->code, &err);
+    } else if (status != TN_OK) {
+        o->code = report(&err);
+    } else {
+        json_t *changes = find_changes(service, fit, o);
+        change_on_target(settings, target, spec, changes, o);
+        json_decref(changes);
+    }
+    if (o->code >= 0)
+        o->change = "refused";
+    json_decref(service);
+    json_decref(fit);
+}
+
 static void print_outcome(const char *name, const outcome *o, json_t *list)
 {
     if (list) {
@@ -211,6 +268,31 @@ static tn_status read_sections(const settings *settings, json_t *all, tn_error *
     return status;
 }
 
+/* Of a section with a target. */
+static int bring_up_on_target(const up_flags *f, const settings *settings, const char *section, json_t *wanted,
+                              json_t *list)
+{
+    service_spec spec;
+    const char **sets = NULL;
+    const target *target = NULL;
+    outcome o = {.code = -1, .change = "refused"};
+    tn_error err = TN_ERROR_INIT;
+
+    tn_status status = target_find(settings_string(settings, section, "target"), &target, &err);
+    if (status == TN_OK)
+        status = service_spec_of_section(settings, section, &spec, &sets, &err);
+    if (status != TN_OK)
+        o.code = report(&err);
+    else
+        bring_about_on_target(settings, target, &spec, wanted, &o);
+    if (o.code < 0)
+        o.code = f->no_wait ? 0 : service_target_follow(settings, target, spec.name, "READY", -1, &o.service);
+    print_outcome(section + strlen("service "), &o, list);
+    json_decref(o.service);
+    free(sets);
+    return o.code;
+}
+
 /* All are read before the first is brought about; then every one is tried, and the exit code is the largest. */
 static int bring_all_up(daemon_client *client, const up_flags *f, const settings *settings, json_t *list)
 {
@@ -225,7 +307,8 @@ static int bring_all_up(daemon_client *client, const up_flags *f, const settings
     }
     json_object_foreach(all, section, wanted)
     {
-        int one = bring_up(client, f, section, wanted, list);
+        int one = settings_string(settings, section, "target") ? bring_up_on_target(f, settings, section, wanted, list)
+                                                               : bring_up(client, f, section, wanted, list);
         code = one > code ? one : code;
     }
     json_decref(all);
@@ -276,7 +359,7 @@ const command command_up = {
         "Prints for each [service NAME] what has changed; a second time that is nothing. Services that the file does\n"
         "not name are left alone. Exit codes as of `tenon service create`; of several services, the "
         "largest.\n"
-        "FILE.ini is what --config is below.\n" DAEMON_HELP,
+        "FILE.ini is what --config is below. A section with target = NAME is put on that cluster.\n" DAEMON_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_up,

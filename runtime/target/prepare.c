@@ -42,6 +42,25 @@ static tn_status check_settings(const engine_settings *list, uint32_t *ret_drain
     return TN_OK;
 }
 
+/* A key is not to lie about in folders that others read; files are named as they lie here. */
+static tn_status check_secrets(const settings *settings, engine_settings *list, tn_error *err)
+{
+    static const char *const files[] = {"api_key_file", "tls_cert", "tls_key"};
+    tn_status status = TN_OK;
+    char key[64];
+
+    if (engine_settings_value(list, "http_frontend.api_key"))
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "[http_frontend] api_key would stand in a file of the cluster: use [auth] token_file or "
+                       "[http_frontend] api_key_file, a path that its nodes see");
+    for (size_t i = 0; status == TN_OK && i < sizeof files / sizeof *files; i++) {
+        snprintf(key, sizeof key, "http_frontend.%s", files[i]);
+        if (engine_settings_value(list, key))
+            status = engine_settings_put(list, key, settings_plugin_path(settings, "http_frontend", files[i]), err);
+    }
+    return status;
+}
+
 static uint32_t cpus_of(const engine_settings *list, uint32_t gpus)
 {
     const char *threads = engine_settings_value(list, "cpu.threads");
@@ -102,6 +121,8 @@ tn_status target_prepare(const settings *settings, const service_spec *spec, tar
                          p->wish.name, p->wish.plan.world, p->wish.plan.nodes);
     if (status == TN_OK)
         status = engine_settings_make(settings, &p->wish, &pool, ENGINE_TARGET, NULL, &p->settings, err);
+    if (status == TN_OK)
+        status = check_secrets(settings, &p->settings, err);
     if (status == TN_OK)
         status = check_settings(&p->settings, &drain_s, err);
     if (status == TN_OK)

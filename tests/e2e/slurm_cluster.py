@@ -76,7 +76,7 @@ SlurmdPort={node}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={munge_socket}
+AuthInfo=socket={munge_socket},cred_expire=5
 CredType=cred/munge
 StateSaveLocation={self.folder}/state
 SlurmdSpoolDir={self.folder}/spool
@@ -93,7 +93,7 @@ SelectTypeParameters=CR_CPU_Memory
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 SlurmdParameters=config_overrides
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,requeue_delay=0
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1
 SchedulerType=sched/backfill
 MinJobAge=2
 KillWait=5
@@ -112,6 +112,10 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=self.environment)
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
+
+    def jobs(self):
+        """Ids of those that wait or run."""
+        return self.run("squeue", "-h", "-o", "%i").split()
 
     def wait(self, condition, what, seconds=60):
         end = time.time() + seconds

@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""`tenon service ... --target slurm` on a real cluster of one machine (slurm_cluster.py): a service's life, from files that are only
+printed to a cluster without its jobs. Skipped where Slurm is not installed.
+
+    test_target_slurm.py RULER.so
+
+RULER.so plans for devices that are not here; what it renders is compared with the golden files beside this one.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from registry_program import TINY
+from slurm_cluster import SlurmCluster
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden_slurm")
+SMALL = ["--set", "max_num_seqs=4", "--set", "max_model_len=256", "--set", "kv_cache_memory_bytes=4MiB", "--set", "cpu.threads=2"]
+
+
+class Program:
+    """`tenon` with a settings file; without a cluster it is only to render."""
+
+    def __init__(self, folder, settings, environment=None):
+        self.ini = os.path.join(folder, "tenon.ini")
+        self.environment = environment
+        with open(self.ini, "w") as file:
+            file.write(f"[plugins]\npath = {os.environ['TENON_PLUGINS']}\n[registry]\npath = {folder}/registry\n"
+                       "[pool here]\nhost_memory = true\n" + settings)
+
+    def __call__(self, *arguments, code=0):
+        done = subprocess.run([os.environ["TENON"], *arguments, "--config", self.ini], capture_output=True, text=True, timeout=120,
+                              env=self.environment)
+        assert done.returncode == code, (arguments, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
+        return done.stdout if code == 0 else done.stderr
+
+    def service(self, verb, *arguments, code=0):
+        return self("service", verb, *arguments, "--target", "slurm", code=code)
+
+    def status(self, name="chat"):
+        return json.loads(self.service("status", name, "--json"))
+
+
+# ---- what needs no cluster ----
+
+def dry(program, *arguments, name="chat", model=TINY, code=0):
+    return program.service("create", name, "--model", model, "--dry-run", *arguments, code=code)
+
+
+def compare(name, text, replaced):
+    """With what differs from machine to machine taken out. TENON_GOLDEN_WRITE=1 writes the file instead."""
+    for what, instead in replaced.items():
+        text = text.replace(what, instead)
+    memory = int(re.search(r"--mem=(\d+)M", text)[1])
+    assert 6144 < memory < 6400, memory  # drivers' share, and what the loader's threads of this machine hold
+    text = text.replace(f"--mem={memory}M", "--mem=6NNNM")
+    path = os.path.join(GOLDEN, name)
+    if os.environ.get("TENON_GOLDEN_WRITE"):
+        with open(path, "w") as file:
+            file.write(text)
+    with open(path) as file:
+        assert file.read() == text, f"{path}:\n{text}"
+
+
+def test_rendered(program, ruler):
+    """Devices that are not here: of one node, and of two, which are a group with a secret that is not shown."""
+    replaced = {os.environ["TENON"]: "TENON", os.environ["TENON_PLUGINS"]: "PLUGINS", TINY: "MODEL", ruler: "RULER",
+                os.path.realpath(os.environ["TENON"]): "TENON"}
+    model = ["--set", "max_model_len=256", "--set", "max_num_seqs=4"]
+    settings = ["--target-set", "partition=gpu", "--target-set", "gres=gpu:a100", "--target-set", "time=2-00:00:00",
+                "--target-set", "account=lab", "--target-set", "qos=high", "--target-set", "constraint=a100&ib"]
+    compare("one_node", dry(program, "--pool", "four", "--gpus", "2", *model, *settings), replaced)
+    text = dry(program, "--pool", "nodes", "--gpus", "4", *model, "--target-set", "cpus=48", "--target-set", "port=9000")
+    compare("two_nodes", text, replaced)
+    assert "secret, of mode 0600" in text and not re.search("[0-9a-f]{64}", text)
+
+
+def test_output(program, folder):
+    target = os.path.join(folder, "out")
+    told = program.service("create", "chat", "--model", TINY, "--pool", "nodes", "--gpus", "4", "--set", "max_model_len=256", "--output",
+                           target)
+    assert told.split() == [os.path.join(target, name) for name in ("job.sbatch", "service.ini", "group.secret")], told
+    assert os.stat(os.path.join(target, "group.secret")).st_mode & 0o777 == 0o600
+    with open(os.path.join(target, "group.secret")) as file:
+        secret = file.read()
+    assert re.fullmatch("[0-9a-f]{64}\n", secret)
+    for name in ("job.sbatch", "service.ini"):
+        with open(os.path.join(target, name)) as file:
+            assert secret.strip() not in file.read()
+    assert subprocess.run(["bash", "-n", os.path.join(target, "job.sbatch")]).returncode == 0
+
+
+def test_quoting(program, folder):
+    """A program's path that a shell would obey is run as it is; no line of Slurm's takes what is not a word."""
+    place = os.path.join(folder, "it's $(touch bad) `touch bad` \"; touch bad; é")
+    os.mkdir(place)
+    program_path = os.path.join(place, "tenon")
+    with open(program_path, "w") as file:
+        file.write("#!/bin/sh\necho \"ran $*\" >&2\n")
+    os.chmod(program_path, 0o755)
+    text = json.loads(dry(program, "--pool", "here", *SMALL, "--target-set", "program=" + program_path, "--json"))
+    stand_ins = os.path.join(folder, "bin")
+    os.mkdir(stand_ins)
+    with open(os.path.join(stand_ins, "srun"), "w") as file:
+        file.write("#!/bin/sh\nwhile case $1 in --*) ;; *) false ;; esac; do shift; done\nexec \"$@\"\n")
+    os.chmod(os.path.join(stand_ins, "srun"), 0o755)
+    done = subprocess.run(["bash", "-c", text["files"]["job.sbatch"]], capture_output=True, text=True, timeout=30, cwd=folder,
+                          env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+    assert done.returncode == 0 and done.stderr == "ran serve service.ini --status 7.status --address 7.address\n", done
+    assert "bad" not in os.listdir(folder)
+    for key, value in [("partition", "a b"), ("account", "a;b"), ("qos", "$(id)"), ("gres", "gpu\n#SBATCH --uid=0"), ("time", "-1"),
+                       ("reservation", "'x'"), ("constraint", "a#b")]:
+        text = dry(program, "--pool", "here", "--target-set", f"{key}={value}", code=1)
+        assert f"[target slurm] {key}" in text and len(text.strip().splitlines()) == 1, text
+
+
+def test_gives_up(program, folder):
+    """The script on its own, with stand-ins for Slurm's programs: five failures in a row are enough, and being ready ends a row."""
+    text = json.loads(dry(program, "--pool", "here", *SMALL, "--json"))["files"]["job.sbatch"]
+    place, stand_ins = os.path.join(folder, "job"), os.path.join(folder, "bin2")
+    for path in (place, stand_ins):
+        os.mkdir(path)
+    for name, body in {"srun": "[ ! -e ready ] || touch 7.address\nexit 9\n", "scontrol": "echo \"$*\"\n"}.items():
+        with open(os.path.join(stand_ins, name), "w") as file:
+            file.write("#!/bin/sh\n" + body)
+        os.chmod(os.path.join(stand_ins, name), 0o755)
+
+    def run():
+        return subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=30, cwd=place,
+                              env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+    again = "job 7: exit code 9; it is put into the queue again\nrequeue 7\n"
+    for _ in range(3):
+        assert run().stdout == again
+    open(os.path.join(place, "ready"), "w").close()
+    assert run().stdout == again
+    os.unlink(os.path.join(place, "ready"))
+    for _ in range(3):
+        assert run().stdout == again
+    done = run()
+    assert done.returncode == 1 and done.stdout == "" and done.stderr == "", done
+    with open(os.path.join(place, "7.failed")) as file:
+        assert file.read() == "exit code 9, 5 times in a row\n"
+    open(os.path.join(place, "7.stop"), "w").close()
+    done = run()
+    assert done.returncode == 0 and done.stdout == "", done
+
+
+def test_refusals(program, folder):
+    for arguments, code, words in [
+            (["--pool", "here", "--target-set", "partiton=x"], 1, 'did you mean "partition"'),
+            (["--pool", "here", "--target-set", "cpus=many"], 1, "[target slurm] cpus"),
+            (["--pool", "here", "--target-set", "cpus"], 1, "--target-set takes KEY=VALUE"),
+            (["--pool", "here", "--autosuspend", "60"], 1, "--autosuspend"),
+            (["--pool", "here", "--min", "3", "--max", "2"], 1, "min_instances"),
+            (["--pool", "nowhere"], 1, "nowhere"),
+            (["--pool", "here", "--set", "max_model_len=x"], 1, "max_model_len"),
+            (["--pool", "here", "--set", "http_frontend.listen=0.0.0.0:1"], 1, "not a service's to set"),
+            (["--pool", "small", "--set", "max_num_seqs=200"], 2, "each of these makes it fit"),
+            (["--pool", "tiny"], 3, "does not fit pool tiny"),
+    ]:
+        text = dry(program, *arguments, code=code)
+        assert words in text, (arguments, text)
+    assert "name:" in dry(program, "--pool", "here", name="a/../b", code=1)
+    assert "model:" in dry(program, "--pool", "here", model="relative/path", code=1)
+    text = program("service", "create", "chat", "--model", TINY, "--pool", "here", "--target", "slrum", code=1)
+    assert 'there is no "slrum"; known are' in text and "slurm" in text
+    assert "go with --target" in program("service", "create", "chat", "--model", TINY, "--pool", "here", "--output", folder, code=2)
+    assert "there is no service" in program.service("delete", "nobody", code=1)
+    keyed = Program(tempfile.mkdtemp(dir=folder), "[http_frontend]\napi_key = sesame\n")
+    text = dry(keyed, "--pool", "here", code=1)
+    assert "token_file" in text and "sesame" not in text, text
+    wrong = Program(tempfile.mkdtemp(dir=folder), "[target slurm]\npartiton = x\n")
+    assert "tenon.ini:8: [target slurm]" in dry(wrong, "--pool", "here", code=1)
+    wrong = Program(tempfile.mkdtemp(dir=folder), "[target slrum]\npartition = x\n")
+    assert "tenon.ini:7: there is no section [target slrum]" in dry(wrong, "--pool", "here", code=1)
+
+
+def test_no_slurm(folder):
+    program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/none\n", {"PATH": folder, "HOME": folder})
+    text = program.service("create", "chat", "--model", TINY, "--pool", "here", *SMALL, code=1)
+    assert "sbatch is not on the PATH" in text and "slurm-client" in text, text
+    assert program.service("list").count("\n") == 1
+
+
+# ---- on a cluster ----
+
+def ask(address, token=None):
+    body = json.dumps({"model": "chat", "prompt": "hello", "max_tokens": 4, "temperature": 0}).encode()
+    headers = {"Content-Type": "application/json", **({"Authorization": "Bearer " + token} if token else {})}
+    with urllib.request.urlopen(urllib.request.Request(address + "/v1/completions", body, headers), timeout=30) as reply:
+        return json.load(reply)["choices"][0]["text"]
+
+
+def addresses(status):
+    return [instance["address"] for instance in status["instances"] if instance["state"] == "READY"]
+
+
+def pid_of(cluster, service, job):
+    with open(os.path.join(cluster.share, "it's $HOME", service, job + ".status")) as file:
+        return json.load(file)["pid"]
+
+
+def wait_for(condition, seconds=60):
+    end = time.time() + seconds
+    while True:
+        seen = condition()
+        if seen:
+            return seen
+        assert time.time() < end
+        time.sleep(0.2)
+
+
+def test_life(cluster, program, folder):
+    """A model of the registry, pinned; tokens from a file; two instances; one that dies; none; gone."""
+    program("registry", "log", "tiny", TINY)
+    token = json.loads(program("token", "create", "user", "--scope", "infer", "--file", f"{folder}/tokens", "--json"))["token"]
+    told = program.service("create", "chat", "--model", "tiny", "--pool", "here", *SMALL, "--set", "engine.drain_timeout=5")
+    assert told == "chat is READY on pool here, 1 of 1 instances ready\n", told
+    status = program.status()
+    instance = status["instances"][0]
+    assert status["target"] == "slurm" and status["digest"] and status["path"].startswith(folder), status
+    assert instance["node"] and re.fullmatch(r"http://[^:/]+:\d+", instance["address"]) and status["last_log"], instance
+    answer = ask(instance["address"], token)
+    assert answer
+    try:
+        ask(instance["address"])
+        raise AssertionError("answered without a token")
+    except urllib.error.HTTPError as error:
+        assert error.code == 401
+    place = os.path.join(cluster.share, "it's $HOME", "chat")
+    for name in os.listdir(place):
+        with open(os.path.join(place, name)) as file:
+            assert token not in file.read(), name
+    with open(os.path.join(place, instance["id"] + ".address")) as file:
+        assert file.read() == instance["address"] + "\n"
+    assert "is ready after" in program.service("logs", "chat") and "is ready after" in program.service(
+        "logs", "chat", "--instance", instance["id"])
+    assert "already" in program.service("create", "chat", "--model", "tiny", "--pool", "here", *SMALL, code=1)
+    assert instance["address"] in program.service("status", "chat")
+
+    program.service("scale", "chat", "--min", "2", "--max", "2")
+    assert len({ask(address, token) for address in addresses(program.status())}) == 1 and len(addresses(program.status())) == 2
+    requeue(cluster, program, instance["id"])
+    program.service("scale", "chat", "--min", "1", "--max", "1")
+    wait_for(lambda: len(program.status()["instances"]) == 1)
+
+    assert "SUSPENDED" in program.service("suspend", "chat") and cluster.jobs() == [] and program.status()["instances"] == []
+    program.service("resume", "chat")
+    assert ask(addresses(program.status())[0], token) == answer
+    assert [one["name"] for one in json.loads(program.service("list", "--json"))["services"]] == ["chat"]
+    assert program.service("delete", "chat") == "chat is gone\n"
+    assert cluster.jobs() == [] and not os.path.exists(place)
+    assert "there is no service" in program.service("status", "chat", code=1)
+
+
+def requeue(cluster, program, job):
+    """What is killed comes back, as the same job."""
+    first = pid_of(cluster, "chat", job)
+    os.kill(first, signal.SIGKILL)
+    program.service("status", "chat", "--wait", "DEGRADED", "--timeout", "30")
+    program.service("status", "chat", "--wait", "READY", "--timeout", "60")
+    assert job in [one["id"] for one in program.status()["instances"]] and pid_of(cluster, "chat", job) != first
+    assert "it is put into the queue again" in program.service("logs", "chat", "--instance", job)
+
+
+def test_failures(cluster, program, folder):
+    """What Slurm refuses is told in its words, and leaves nothing; what cannot start gives up."""
+    text = program.service("create", "lost", "--model", TINY, "--pool", "here", *SMALL, "--target-set", "partition=nosuch", code=1)
+    assert "sbatch: " in text and "nvalid partition" in text, text
+    assert "lost" not in program.service("list") and not os.path.exists(os.path.join(cluster.share, "it's $HOME", "lost"))
+    program.service("create", "ended", "--model", TINY, "--pool", "here", *SMALL)
+    cluster.run("scancel", *cluster.jobs())
+    text = program.service("status", "ended", "--wait", "SUSPENDED", "--timeout", "30", code=1)
+    assert re.search(r"ended has failed: 0 of 1 jobs of ended are left: job \d+ has ended: CANCELLED", text), text
+    program.service("resume", "ended")
+    assert program.service("delete", "ended") == "ended is gone\n"
+    waiting = program.service("create", "huge", "--model", TINY, "--pool", "here", *SMALL, "--target-set", "constraint=none", "--no-wait",
+                              code=1)
+    assert "nvalid feature" in waiting or "not available" in waiting, waiting
+
+
+def test_up(cluster, program, folder):
+    """The same from a file; a second time nothing is to do; what differs is changed."""
+    file = Program(tempfile.mkdtemp(dir=folder),
+                   f"[target slurm]\ndirectory = {cluster.share}/up\ncpus = 2\n[service b]\ntarget = slurm\n"
+                   f"model = {TINY}\npool = here\nmax_num_seqs = 4\nmax_model_len = 256\nkv_cache_memory_bytes = 4MiB\n",
+                   cluster.environment)
+    up = [os.environ["TENON"], "up", file.ini]
+    for settings, told in [([], "b: created\n"), ([], "b: unchanged\n"), (["--set", "service b.max=2"], "b: updated (max 1 -> 2)\n"),
+                           (["--set", "service b.max=2", "--set", "service b.max_num_seqs=2"], "b: updated (settings ")]:
+        done = subprocess.run(up + settings, capture_output=True, text=True, timeout=120, env=cluster.environment)
+        assert done.returncode == 0 and done.stdout.startswith(told), done
+    assert "engine.max_num_seqs=2" in file.status("b")["settings"]
+    assert file.service("delete", "b") == "b is gone\n"
+
+
+def main(ruler):
+    with tempfile.TemporaryDirectory() as folder:
+        pools = "".join(f"[pool {name}]\ndevice = X\nmemory = {memory}\ncount = {count}\nnodes = {nodes}\nbackend = {ruler}\n"
+                        for name, memory, count, nodes in [("four", "1GiB", 4, 1), ("nodes", "1GiB", 2, 2), ("small", "780MiB", 1, 1),
+                                                           ("tiny", "1MiB", 1, 1)])
+        offline = Program(folder, pools)
+        test_rendered(offline, ruler)
+        test_output(offline, folder)
+        test_quoting(offline, folder)
+        test_gives_up(offline, folder)
+        test_refusals(offline, folder)
+        test_no_slurm(folder)
+    with tempfile.TemporaryDirectory() as folder, SlurmCluster() as cluster:
+        program = Program(folder, f"[target slurm]\ndirectory = {cluster.share}/it's $HOME\n[auth]\ntoken_file = {folder}/tokens\n",
+                          cluster.environment)
+        test_life(cluster, program, folder)
+        test_failures(cluster, program, folder)
+        test_up(cluster, program, folder)
+    print("target_slurm: ok")
+
+
+main(os.path.abspath(sys.argv[1]))
