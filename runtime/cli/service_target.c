@@ -3,6 +3,7 @@
 
 #include "target/prepare.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -167,7 +168,12 @@ static tn_status submit(const settings *settings, const target *target, const ta
 {
     tn_status status = target_keep_model(settings, target, service->name, service->digest, true, err);
 
-    return status == TN_OK ? target->submit(settings, service, files, replace, err) : status;
+    if (status != TN_OK)
+        return status;
+    status = target->submit(settings, service, files, replace, err);
+    if (status != TN_OK && !replace && err->native_code != EEXIST) /* else there is one that may need the same */
+        target_keep_model(settings, target, service->name, service->digest, false, NULL);
+    return status;
 }
 
 tn_status service_target_submit(const settings *settings, const target *target, const service_spec *spec, bool replace,

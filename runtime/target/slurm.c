@@ -159,6 +159,15 @@ static void take_back(const settings *settings, const char *name, bool was_there
     deployed_finish(&d);
 }
 
+/* What the service ran before is the registry's to remove, unless it is the same. */
+static void release_old(const settings *settings, const deployed *old, const target_service *service)
+{
+    const char *digest = json_string_value(json_object_get(old->record, "digest"));
+
+    if (digest && (!service->digest || strcmp(digest, service->digest) != 0))
+        target_keep_model(settings, &target_slurm, service->name, digest, false, NULL);
+}
+
 static tn_status submit(const settings *settings, const target_service *service, const target_files *files,
                         bool replace, tn_error *err)
 {
@@ -173,7 +182,6 @@ static tn_status submit(const settings *settings, const target_service *service,
         status = deployed_open(settings, service->name, &old, err);
     if (status == TN_OK && there)
         status = stop_many(&old, 0, err);
-    deployed_finish(&old);
     if (status == TN_OK)
         status = target_files_write(files, folder, err);
     if (status == TN_OK)
@@ -181,6 +189,9 @@ static tn_status submit(const settings *settings, const target_service *service,
     slurm_files_remove(folder, "failed");
     if (status == TN_OK && (status = submit_many(folder, service->min, err)) != TN_OK)
         take_back(settings, service->name, there);
+    else if (status == TN_OK && there)
+        release_old(settings, &old, service);
+    deployed_finish(&old);
     return status;
 }
 

@@ -119,6 +119,30 @@ def test_quoting(program, folder):
         assert f"[target slurm] {key}" in text and len(text.strip().splitlines()) == 1, text
 
 
+def test_drains(program, folder):
+    """A signal to the script alone: the step is told to drain, and afterwards the job ends, or is put into the queue again."""
+    text = json.loads(dry(program, "--pool", "here", *SMALL, "--json"))["files"]["job.sbatch"]
+    stand_ins = os.path.join(folder, "bin3")
+    os.mkdir(stand_ins)
+    for name, body in {"srun": "trap 'echo drained; exit 3' TERM\necho $$ >pid.partial\nmv pid.partial pid\n"
+                               "while :; do sleep 0.05; done\n",
+                       "scancel": "[ \"$*\" != '--quiet --signal=TERM 7' ] || kill -TERM $(cat pid)\n",
+                       "scontrol": "echo \"$*\"\n"}.items():
+        with open(os.path.join(stand_ins, name), "w") as file:
+            file.write("#!/bin/sh\n" + body)
+        os.chmod(os.path.join(stand_ins, name), 0o755)
+    for number, told in [(signal.SIGUSR1, "drained\nrequeue 7\n"), (signal.SIGUSR2, "drained\n")]:
+        place = tempfile.mkdtemp(dir=folder)
+        with open(os.path.join(place, "7.failures"), "w") as file:
+            file.write("4\n")
+        job = subprocess.Popen(["bash", "-c", text], stdout=subprocess.PIPE, text=True, cwd=place,
+                               env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+        wait_for(lambda: os.path.exists(os.path.join(place, "pid")))
+        job.send_signal(number)
+        assert job.communicate(timeout=30)[0] == told and job.returncode == 0
+        assert os.path.exists(os.path.join(place, "7.failures")) == (number == signal.SIGUSR2)
+
+
 def test_gives_up(program, folder):
     """The script on its own, with stand-ins for Slurm's programs: five failures in a row are enough, and being ready ends a row."""
     text = json.loads(dry(program, "--pool", "here", *SMALL, "--json"))["files"]["job.sbatch"]
@@ -308,6 +332,7 @@ def main(ruler):
         test_rendered(offline, ruler)
         test_output(offline, folder)
         test_quoting(offline, folder)
+        test_drains(offline, folder)
         test_gives_up(offline, folder)
         test_refusals(offline, folder)
         test_no_slurm(folder)
