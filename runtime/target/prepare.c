@@ -105,6 +105,16 @@ static void fill_service(const settings *settings, target_prepared *p, uint32_t 
     };
 }
 
+static tn_status write_out(const settings *settings, const pool *pool, engine_purpose purpose, target_prepared *p,
+                           uint32_t *ret_drain_s, tn_error *err)
+{
+    engine_settings_finish(&p->settings);
+    tn_status status = engine_settings_make(settings, &p->wish, pool, purpose, NULL, &p->settings, err);
+    if (status == TN_OK)
+        status = check_secrets(settings, &p->settings, err);
+    return status == TN_OK ? check_settings(&p->settings, ret_drain_s, err) : status;
+}
+
 tn_status target_prepare(const settings *settings, const service_spec *spec, target_prepared *ret_prepared,
                          tn_error *err)
 {
@@ -114,17 +124,16 @@ tn_status target_prepare(const settings *settings, const service_spec *spec, tar
 
     *p = (target_prepared){.plan = NULL};
     tn_status status = take_spec(settings, spec, &p->wish, &pool, err);
+    /* What is wrong with the settings is said in their own words, before minutes may go by. */
+    if (status == TN_OK)
+        status = write_out(settings, &pool, ENGINE_PLAN, p, &drain_s, err);
     if (status == TN_OK)
         status = ask_planner(settings, p, err);
     if (status == TN_OK && p->wish.plan.world % (p->wish.plan.nodes > 1 ? p->wish.plan.nodes : 1))
         status = tn_fail(err, TN_E_UNSUPPORTED, "%s: %u devices on %u nodes are not equal processes; set gpus",
                          p->wish.name, p->wish.plan.world, p->wish.plan.nodes);
     if (status == TN_OK)
-        status = engine_settings_make(settings, &p->wish, &pool, ENGINE_TARGET, NULL, &p->settings, err);
-    if (status == TN_OK)
-        status = check_secrets(settings, &p->settings, err);
-    if (status == TN_OK)
-        status = check_settings(&p->settings, &drain_s, err);
+        status = write_out(settings, &pool, ENGINE_TARGET, p, &drain_s, err);
     if (status == TN_OK)
         fill_service(settings, p, drain_s);
     return status;

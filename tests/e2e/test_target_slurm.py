@@ -182,7 +182,7 @@ def test_refusals(program, folder):
             (["--pool", "here", "--autosuspend", "60"], 1, "--autosuspend"),
             (["--pool", "here", "--min", "3", "--max", "2"], 1, "min_instances"),
             (["--pool", "nowhere"], 1, "nowhere"),
-            (["--pool", "here", "--set", "max_model_len=x"], 1, "max_model_len"),
+            (["--pool", "here", "--set", "max_model_len=x"], 1, "settings: [model] max_model_len"),
             (["--pool", "here", "--set", "http_frontend.listen=0.0.0.0:1"], 1, "not a service's to set"),
             (["--pool", "small", "--set", "max_num_seqs=200"], 2, "each of these makes it fit"),
             (["--pool", "tiny"], 3, "does not fit pool tiny"),
