@@ -74,19 +74,21 @@ static int change_on_target(const change *change, const change_flags *f, args *a
     return EXIT_USAGE;
 }
 
-static int run_with(const change *change, const change_flags *f, args *a)
+static int run_with(const command *command, const change *change, const change_flags *f, args *a)
 {
     daemon_client *client = NULL;
     tn_error err = TN_ERROR_INIT;
 
-    if (f->target.name) {
-        int code = change_on_target(change, f, a);
+    int code = service_target_check(command, &f->target);
+    if (code < 0 && f->target.name)
+        code = change_on_target(change, f, a);
+    if (code >= 0) {
         args_finish(a);
         return code;
     }
-    int code = daemon_client_open(&f->daemon, a, &client, &err) == TN_OK
-                   ? change_service(client, change, f, a->positional[0])
-                   : report(&err);
+    code = daemon_client_open(&f->daemon, a, &client, &err) == TN_OK
+               ? change_service(client, change, f, a->positional[0])
+               : report(&err);
     daemon_client_close(client);
     args_finish(a);
     return code;
@@ -112,7 +114,7 @@ static int run_suspend(const command *command, int argc, char **argv)
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
-    return code >= 0 ? code : run_with(&suspending, &f, &a);
+    return code >= 0 ? code : run_with(command, &suspending, &f, &a);
 }
 
 static int run_resume(const command *command, int argc, char **argv)
@@ -122,7 +124,7 @@ static int run_resume(const command *command, int argc, char **argv)
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
-    return code >= 0 ? code : run_with(&resuming, &f, &a);
+    return code >= 0 ? code : run_with(command, &resuming, &f, &a);
 }
 
 static int run_scale(const command *command, int argc, char **argv)
@@ -132,14 +134,15 @@ static int run_scale(const command *command, int argc, char **argv)
                           {"max", "N", FLAG_INTEGER, &f.max, NULL, "instances at most"},
                           NO_WAIT_FLAG(f),
                           JSON_FLAG(f),
-                          TARGET_FLAGS(f.target), DAEMON_FLAGS(f.daemon)};
+                          TARGET_FLAGS(f.target),
+                          DAEMON_FLAGS(f.daemon)};
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
     if (f.min != -1 || f.max != -1)
-        return run_with(&scaling, &f, &a);
+        return run_with(command, &scaling, &f, &a);
     fprintf(stderr, "tenon service scale: --min, --max or both are needed\n");
     args_finish(&a);
     return EXIT_USAGE;
@@ -152,7 +155,7 @@ static int run_delete(const command *command, int argc, char **argv)
     args a;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
-    return code >= 0 ? code : run_with(&deleting, &f, &a);
+    return code >= 0 ? code : run_with(command, &deleting, &f, &a);
 }
 
 const command command_service_suspend = {

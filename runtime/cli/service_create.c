@@ -101,7 +101,7 @@ static int run_change(const command *command, const create_flags *f, const args 
     return code;
 }
 
-static int create_on_target(const command *command, const create_flags *f, args *a)
+static int create_on_target(const create_flags *f, args *a)
 {
     const target_create what = {.service = &f->service,
                                 .no_wait = f->no_wait,
@@ -109,7 +109,7 @@ static int create_on_target(const command *command, const create_flags *f, args 
                                 .replace = f->replace,
                                 .json = f->json,
                                 .output = f->output};
-    return service_target_create(command, &f->target, a, &what);
+    return service_target_create(&f->target, a, &what);
 }
 
 static int run_create(const command *command, int argc, char **argv)
@@ -118,7 +118,8 @@ static int run_create(const command *command, int argc, char **argv)
     const flag flags[] = {
         SERVICE_FLAGS(f.service),
         {"no-wait", NULL, FLAG_SWITCH, &f.no_wait, NULL, "do not wait until it is READY"},
-        {"dry-run", NULL, FLAG_SWITCH, &f.dry_run, NULL, "only plan: does it fit there now? with --target: print files"},
+        {"dry-run", NULL, FLAG_SWITCH, &f.dry_run, NULL,
+         "only plan: does it fit there now? with --target: print files"},
         {"replace", NULL, FLAG_SWITCH, &f.replace, NULL, "update it where there is one of that name"},
         {"json", NULL, FLAG_SWITCH, &f.json, NULL, "print what it has become, or the plan, as JSON"},
         TARGET_FLAGS(f.target),
@@ -134,11 +135,13 @@ static int run_create(const command *command, int argc, char **argv)
         fprintf(stderr,
                 "tenon service create: --model and --pool are needed; `tenon service create --help` explains it\n");
         code = EXIT_USAGE;
-    } else if (!f.target.name && (f.output || f.target.sets.count)) {
-        fprintf(stderr, "tenon service create: --output and --target-set go with --target\n");
+    } else if (!f.target.name && f.output) {
+        fprintf(stderr, "tenon service create: --output goes with --target\n");
+        code = EXIT_USAGE;
+    } else if (service_target_check(command, &f.target) >= 0) {
         code = EXIT_USAGE;
     } else if (f.target.name) {
-        code = create_on_target(command, &f, &a);
+        code = create_on_target(&f, &a);
     } else {
         code = run_change(command, &f, &a, create);
     }
@@ -169,10 +172,11 @@ const command command_service_create = {
     .name = "service create",
     .arguments = "NAME --model MODEL --pool POOL",
     .summary = "a model under a name, on a pool; waits until it is ready",
-    .help = "Memory is reserved before anything is loaded. Exit code 0: it is ready; 1: it has failed; 2: it does not "
-            "fit,\n"
-            "but each of the changes that are printed makes it fit; 3: none that is known does.\n"
-            "--target puts it on a cluster instead, planned for the pool as it is described, here or not.\n" DAEMON_HELP,
+    .help =
+        "Memory is reserved before anything is loaded. Exit code 0: it is ready; 1: it has failed; 2: it does not "
+        "fit,\n"
+        "but each of the changes that are printed makes it fit; 3: none that is known does.\n"
+        "--target puts it on a cluster instead, planned for the pool as it is described, here or not.\n" DAEMON_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_create,

@@ -35,7 +35,8 @@ static int run_list(const command *command, int argc, char **argv)
     daemon_flags daemon = {0};
     target_flags target = {0};
     bool json = false;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}, TARGET_FLAGS(target), DAEMON_FLAGS(daemon)};
+    const flag flags[] = {
+        {"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}, TARGET_FLAGS(target), DAEMON_FLAGS(daemon)};
     args a;
     daemon_client *client = NULL;
     json_t *list = NULL;
@@ -44,8 +45,10 @@ static int run_list(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (target.name) {
+    code = service_target_check(command, &target);
+    if (code < 0 && target.name)
         code = service_target_list(&target, &a, json);
+    if (code >= 0) {
         args_finish(&a);
         return code;
     }
@@ -110,9 +113,9 @@ static void print_instance(const json_t *instance)
 
 void service_print_status(const json_t *service)
 {
-    static const char *const members[] = {"message",       "progress",     "exit_code", "model",   "digest",
-                                          "target",        "pool",         "gpus",         "min",       "max",     "autosuspend",
-                                          "restart_count", "needed_bytes", "had_bytes", "running", "waiting"};
+    static const char *const members[] = {
+        "message", "progress", "exit_code",   "model",         "digest",       "target",    "pool",    "gpus",
+        "min",     "max",      "autosuspend", "restart_count", "needed_bytes", "had_bytes", "running", "waiting"};
     size_t i;
     json_t *item;
 
@@ -162,7 +165,8 @@ static int run_status(const command *command, int argc, char **argv)
         {"wait", "STATE", FLAG_STRING, &state, NULL, "until it is in that state, such as READY"},
         {"timeout", "SECONDS", FLAG_NUMBER, &timeout, NULL, "that --wait takes at most (default: no end)"},
         {"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"},
-        TARGET_FLAGS(target), DAEMON_FLAGS(daemon),
+        TARGET_FLAGS(target),
+        DAEMON_FLAGS(daemon),
     };
     args a;
     daemon_client *client = NULL;
@@ -172,8 +176,10 @@ static int run_status(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (target.name) {
+    code = service_target_check(command, &target);
+    if (code < 0 && target.name)
         code = service_target_status(&target, &a, state, timeout, json);
+    if (code >= 0) {
         args_finish(&a);
         return code;
     }
@@ -241,7 +247,8 @@ static int run_logs(const command *command, int argc, char **argv)
         {"f", NULL, FLAG_SWITCH, &follow, NULL, "go on with what comes, until Ctrl-C"},
         {"instance", "ID", FLAG_STRING, &instance, NULL, "of this instance only, as `tenon service status` names it"},
         {"since", "AGO", FLAG_STRING, &since_text, NULL, "from so long ago on: 90s, 10m, 2h, 1d"},
-        TARGET_FLAGS(target), DAEMON_FLAGS(daemon),
+        TARGET_FLAGS(target),
+        DAEMON_FLAGS(daemon),
     };
     args a;
     char path[DAEMON_PATH_BYTES];
@@ -253,6 +260,8 @@ static int run_logs(const command *command, int argc, char **argv)
         return code;
     if (since_text && !read_since(since_text, &since)) {
         fprintf(stderr, "tenon service logs: --since takes 90s, 10m, 2h or 1d, not '%s'\n", since_text);
+        code = EXIT_USAGE;
+    } else if (service_target_check(command, &target) >= 0) {
         code = EXIT_USAGE;
     } else if (target.name) {
         code = service_target_logs(&target, &a, instance, since, follow);

@@ -16,6 +16,14 @@ typedef struct opened {
     const target *target;
 } opened;
 
+int service_target_check(const command *command, const target_flags *flags)
+{
+    if (flags->name || flags->sets.count == 0)
+        return -1;
+    fprintf(stderr, "tenon %s: --target-set goes with --target\n", command->name);
+    return EXIT_USAGE;
+}
+
 /* --target-set KEY=VALUE is a setting of [target NAME]. */
 static tn_status open_target(const target_flags *flags, args *a, opened *o, tn_error *err)
 {
@@ -23,6 +31,8 @@ static tn_status open_target(const target_flags *flags, args *a, opened *o, tn_e
 
     *o = (opened){.settings = NULL};
     tn_status status = target_find(flags->name, &o->target, err);
+    if (status == TN_OK && a->positional_count)
+        status = wish_check_name(a->positional[0], err);
     for (uint32_t i = 0; status == TN_OK && i < flags->sets.count; i++) {
         const char *text = flags->sets.at[i], *equals = strchr(text, '=');
         if (!equals || equals == text || equals - text > 80 || a->set_count == ARGS_SETS_MAX)
@@ -242,13 +252,12 @@ static int create_on(const opened *o, const service_spec *spec, const target_cre
     return code;
 }
 
-int service_target_create(const command *command, const target_flags *flags, args *a, const target_create *what)
+int service_target_create(const target_flags *flags, args *a, const target_create *what)
 {
     opened o;
     service_spec spec;
     const char *sets[STRINGS_MAX + 1];
     tn_error err = TN_ERROR_INIT;
-    (void)command;
 
     tn_status status = open_target(flags, a, &o, &err);
     if (status == TN_OK)

@@ -23,8 +23,10 @@ typedef struct target_create {
     const char *output; /* folder; NULL: none */
 } target_create;
 
+/* EXIT_USAGE, and says why: there are settings of a target, but none is named; -1: go on. */
+int service_target_check(const command *command, const target_flags *flags);
 /* Each returns the exit code, and has printed all there is to print. */
-int service_target_create(const command *command, const target_flags *flags, args *a, const target_create *what);
+int service_target_create(const target_flags *flags, args *a, const target_create *what);
 int service_target_list(const target_flags *flags, args *a, bool json);
 /* state NULL: as it is now. */
 int service_target_status(const target_flags *flags, args *a, const char *state, double timeout, bool json);

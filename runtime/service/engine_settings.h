@@ -23,7 +23,8 @@ tn_status engine_settings_make(const settings *base, const wish *wish, const poo
                                const char *socket, engine_settings *ret_list, tn_error *err);
 void engine_settings_finish(engine_settings *list); /* zeroed is fine */
 tn_status engine_settings_copy(const engine_settings *list, engine_settings *ret_list, tn_error *err);
-/* key: "section.key", one that stands in the list or a new one. TN_E_ARGUMENT: value is more than an .ini's line holds. */
+/* key: "section.key", one that stands in the list or a new one. TN_E_ARGUMENT: value is more than an .ini's line holds.
+ */
 tn_status engine_settings_put(engine_settings *list, const char *key, const char *value, tn_error *err);
 /* NULL: it is not in the list. Borrowed. */
 const char *engine_settings_value(const engine_settings *list, const char *key);

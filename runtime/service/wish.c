@@ -16,7 +16,7 @@ enum { SET_BYTES_MAX = 3000, KNOWN_MAX = 128 };
 
 /* ---- specs ---- */
 
-static tn_status check_name(const char *name, tn_error *err)
+tn_status wish_check_name(const char *name, tn_error *err)
 {
     static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     size_t bytes = name ? strlen(name) : 0;
@@ -182,7 +182,7 @@ static tn_status take_model(wish *wish, const char *model, tn_error *err)
 tn_status wish_take(wish *wish, const service_spec *spec, tn_error *err)
 {
     bool fresh = !wish->name[0];
-    tn_status status = fresh ? check_name(spec->name, err) : TN_OK;
+    tn_status status = fresh ? wish_check_name(spec->name, err) : TN_OK;
     if (status == TN_OK && fresh && (!spec->model || !spec->pool))
         status = tn_fail(err, TN_E_ARGUMENT, "%s: it is missing", spec->model ? "pool" : "model");
     if (status == TN_OK)

@@ -56,6 +56,8 @@ void wish_finish(wish *wish); /* zeroed is fine */
 
 /* "max_model_len=8192" to "model.max_model_len=8192". TN_E_ARGUMENT: no such setting, or the daemon's own. */
 tn_status wish_setting(const char *text, char **ret_text, tn_error *err);
+/* TN_E_ARGUMENT: it is not the name of a service. */
+tn_status wish_check_name(const char *name, tn_error *err);
 /* Whether an .ini file gives a value back as it is. */
 bool wish_fits_a_line(const char *value);
 

@@ -42,7 +42,8 @@ const settings_option settings_options[] = {
 
     {"backend", "plugin", "string", "cpu", NO_RANGE,
      "The device backend: bare name or absolute path, sha256=... may follow."},
-    {"backend", "tensor_parallel_size", "integer", "1", 1, 1024, "Devices that one copy of the model is spread over, those of all processes of a [group] together."},
+    {"backend", "tensor_parallel_size", "integer", "1", 1, 1024,
+     "Devices that one copy of the model is spread over, those of all processes of a [group] together."},
 
     {"quant", "plugins", "list", "quant_gguf,quant_awq,quant_gptq,quant_compressed,quant_none", NO_RANGE,
      "Quantization plugins, asked in this order."},

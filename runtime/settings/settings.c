@@ -214,8 +214,8 @@ static tn_status fail_section(const settings *settings, uint32_t line, const cha
     const char *at = place_of(settings, line, place), *text = shown(section, name);
     if (nearest)
         return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s NAME]?", at, text, nearest);
-    return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; only pools, prices, services and targets have names", at,
-                   text);
+    return tn_fail(err, TN_E_ARGUMENT,
+                   "%s: there is no section [%s]; only pools, prices, services and targets have names", at, text);
 }
 
 /* "pool a": a kind that options.c knows, and a name that can be typed anywhere. */

@@ -112,89 +112,6 @@ static tn_status bring_about(const deployed *d, tn_error *err)
     return there < wanted ? submit_many(d->folder, wanted - there, err) : stop_many(d, wanted, err);
 }
 
-/* ---- create ---- */
-
-static tn_status check_free(const char *folder, const char *name, bool replace, bool *ret_there, tn_error *err)
-{
-    json_t *record = NULL;
-    tn_error none = TN_ERROR_INIT;
-    tn_status status = slurm_record_read(folder, name, &record, &none);
-    bool deleting = json_is_true(json_object_get(record, "deleting"));
-
-    json_decref(record);
-    *ret_there = status == TN_OK;
-    if (status == TN_E_NOT_FOUND)
-        return TN_OK;
-    if (status != TN_OK)
-        return tn_fail(err, status, "%s", none.msg);
-    if (replace && !deleting)
-        return TN_OK;
-    if (err)
-        err->native_code = EEXIST;
-    return tn_fail(err, TN_E_ARGUMENT, "name: there is a service %s on slurm already%s", name,
-                   deleting ? ", which is being deleted" : "; delete it, or give --replace");
-}
-
-static tn_status write_record(const target_service *service, const char *folder, tn_error *err)
-{
-    json_t *record = target_service_json(&target_slurm, service);
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    json_object_set_new(record, "created", json_integer((json_int_t)now.tv_sec * 1000));
-    tn_status status = slurm_record_write(folder, record, err);
-    json_decref(record);
-    return status;
-}
-
-/* Nothing is to stay of what could not be submitted; of an update, what is there is left for the operator to see. */
-static void take_back(const settings *settings, const char *name, bool was_there)
-{
-    deployed d;
-
-    if (deployed_open(settings, name, &d, NULL) == TN_OK)
-        stop_many(&d, 0, NULL);
-    if (!was_there && d.record && slurm_show_count(&d.jobs, d.folder, false) == 0)
-        directory_remove(d.folder, NULL);
-    deployed_finish(&d);
-}
-
-/* What the service ran before is the registry's to remove, unless it is the same. */
-static void release_old(const settings *settings, const deployed *old, const target_service *service)
-{
-    const char *digest = json_string_value(json_object_get(old->record, "digest"));
-
-    if (digest && (!service->digest || strcmp(digest, service->digest) != 0))
-        target_keep_model(settings, &target_slurm, service->name, digest, false, NULL);
-}
-
-static tn_status submit(const settings *settings, const target_service *service, const target_files *files,
-                        bool replace, tn_error *err)
-{
-    char folder[PATH_MAX];
-    bool there = false;
-    deployed old = {.record = NULL};
-
-    tn_status status = slurm_place(settings, service->name, folder, err);
-    if (status == TN_OK)
-        status = check_free(folder, service->name, replace, &there, err);
-    if (status == TN_OK && there)
-        status = deployed_open(settings, service->name, &old, err);
-    if (status == TN_OK && there)
-        status = stop_many(&old, 0, err);
-    if (status == TN_OK)
-        status = target_files_write(files, folder, err);
-    if (status == TN_OK)
-        status = write_record(service, folder, err);
-    slurm_files_remove(folder, "failed");
-    if (status == TN_OK && (status = submit_many(folder, service->min, err)) != TN_OK)
-        take_back(settings, service->name, there);
-    else if (status == TN_OK && there)
-        release_old(settings, &old, service);
-    deployed_finish(&old);
-    return status;
-}
-
 /* ---- show ---- */
 
 /* Of what is to be deleted and has ended nothing stays. */
@@ -357,6 +274,92 @@ static tn_status remove_service(const settings *settings, const char *name, tn_e
     if (status == TN_OK)
         forget(settings, name, &d);
     deployed_finish(&d);
+    return status;
+}
+
+/* ---- create ---- */
+
+static tn_status check_free(const char *folder, const char *name, bool replace, bool *ret_there, tn_error *err)
+{
+    json_t *record = NULL;
+    tn_error none = TN_ERROR_INIT;
+    tn_status status = slurm_record_read(folder, name, &record, &none);
+    bool deleting = json_is_true(json_object_get(record, "deleting"));
+
+    json_decref(record);
+    *ret_there = status == TN_OK;
+    if (status == TN_E_NOT_FOUND)
+        return TN_OK;
+    if (status != TN_OK)
+        return tn_fail(err, status, "%s", none.msg);
+    if (replace && !deleting)
+        return TN_OK;
+    if (err)
+        err->native_code = EEXIST;
+    return tn_fail(err, TN_E_ARGUMENT, "name: there is a service %s on slurm already%s", name,
+                   deleting ? ", which is being deleted" : "; delete it, or give --replace");
+}
+
+static tn_status write_record(const target_service *service, const char *folder, tn_error *err)
+{
+    json_t *record = target_service_json(&target_slurm, service);
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_object_set_new(record, "created", json_integer((json_int_t)now.tv_sec * 1000));
+    tn_status status = slurm_record_write(folder, record, err);
+    json_decref(record);
+    return status;
+}
+
+/* What the service ran before is the registry's to remove, unless it is the same. */
+static void release_old(const settings *settings, const deployed *old, const target_service *service)
+{
+    const char *digest = json_string_value(json_object_get(old->record, "digest"));
+
+    if (digest && (!service->digest || strcmp(digest, service->digest) != 0))
+        target_keep_model(settings, &target_slurm, service->name, digest, false, NULL);
+}
+
+/* Of what could not be submitted nothing is to stay; of what was to be replaced, the wish that its jobs run by. */
+static void take_back(const settings *settings, const char *name, const deployed *old)
+{
+    tn_error none = TN_ERROR_INIT;
+
+    if (old->record)
+        slurm_record_write(old->folder, old->record, &none);
+    else
+        remove_service(settings, name, &none);
+}
+
+/* New jobs first: if Slurm refuses them, those that run go on. */
+static tn_status submit(const settings *settings, const target_service *service, const target_files *files,
+                        bool replace, tn_error *err)
+{
+    char folder[PATH_MAX];
+    bool there = false;
+    deployed old = {.record = NULL};
+
+    tn_status status = slurm_place(settings, service->name, folder, err);
+    if (status == TN_OK)
+        status = check_free(folder, service->name, replace, &there, err);
+    if (status == TN_OK && there)
+        status = deployed_open(settings, service->name, &old, err);
+    if (status == TN_OK)
+        status = target_files_write(files, folder, err);
+    if (status == TN_OK)
+        status = write_record(service, folder, err);
+    if (status == TN_OK) {
+        slurm_files_remove(folder, "failed");
+        status = submit_many(folder, service->min, err);
+        if (status != TN_OK)
+            take_back(settings, service->name, &old);
+    }
+    if (status == TN_OK && there)
+        status = stop_many(&old, 0, err);
+    if (status == TN_OK && there)
+        release_old(settings, &old, service);
+    deployed_finish(&old);
     return status;
 }
 

@@ -193,7 +193,10 @@ def test_refusals(program, folder):
     assert "model:" in dry(program, "--pool", "here", model="relative/path", code=1)
     text = program("service", "create", "chat", "--model", TINY, "--pool", "here", "--target", "slrum", code=1)
     assert 'there is no "slrum"; known are' in text and "slurm" in text
-    assert "go with --target" in program("service", "create", "chat", "--model", TINY, "--pool", "here", "--output", folder, code=2)
+    assert "name:" in program.service("status", "../chat", code=1) and "name:" in program.service("delete", "/", code=1)
+    for arguments in (["list"], ["status", "chat"], ["logs", "chat"], ["delete", "chat"]):
+        assert "goes with --target" in program("service", *arguments, "--target-set", "cpus=1", code=2)
+    assert "goes with --target" in program("service", "create", "chat", "--model", TINY, "--pool", "here", "--output", folder, code=2)
     assert "there is no service" in program.service("delete", "nobody", code=1)
     keyed = Program(tempfile.mkdtemp(dir=folder), "[http_frontend]\napi_key = sesame\n")
     text = dry(keyed, "--pool", "here", code=1)

@@ -137,7 +137,8 @@ static void test_mangled_sections(void **state)
               "t.ini:1: [pool] needs a name of 1 to 32 letters, digits, '-' and '_', such as [pool a]");
     must_fail("[pool a.b]\n", "a",
               "t.ini:1: [pool a.b] needs a name of 1 to 32 letters, digits, '-' and '_', such as [pool a]");
-    must_fail("[my plugin]\n", "a", "t.ini:1: there is no section [my plugin]; only pools, prices, services and targets have names");
+    must_fail("[my plugin]\n", "a",
+              "t.ini:1: there is no section [my plugin]; only pools, prices, services and targets have names");
     must_fail("[pool a]\ncount = 0\n", "a", "t.ini:2: [pool a] count: 0 is outside 1 to 64");
     must_fail("[pool a]\nlink = token-ring\n", "a", "t.ini:2: [pool a] link: \"token-ring\" is not pcie or nvlink");
     must_fail("[pool a]\nrate_per_hour = cheap\n", "a", "t.ini:2: [pool a] rate_per_hour: \"cheap\" is not a number");
