@@ -41,7 +41,7 @@ static tn_status deployed_open(const settings *settings, const char *name, deplo
     tn_status status = slurm_place(settings, name, d->folder, err);
     if (status == TN_OK)
         status = slurm_record_read(d->folder, name, &d->record, err);
-    snprintf(job_name, sizeof job_name, "tenon-%s", name);
+    snprintf(job_name, sizeof job_name, "tenon-%.*s", SERVICE_NAME_BYTES_MAX, name);
     if (status == TN_OK)
         status = slurm_jobs_ask(job_name, &d->jobs, err);
     return status;

@@ -14,9 +14,11 @@
 
 enum { STATUS_BYTES = 8192, ADDRESS_BYTES = 300, LAST_LINES = 20, TAIL_BYTES = 16384 };
 
+/* What was cut within a character ends before it. */
 static json_t *text_json(const char *text)
 {
-    return utf8_is_valid(text, strlen(text)) ? json_string(text) : json_string("(not valid UTF-8)");
+    json_t *string = json_stringn(text, utf8_whole_prefix(text, strlen(text)));
+    return string ? string : json_string("(not valid UTF-8)");
 }
 
 static bool is_of(const slurm_job *job, const char *folder)
