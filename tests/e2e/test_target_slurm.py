@@ -2,20 +2,25 @@
 """`tenon service ... --target slurm` on a real cluster of one machine (slurm_cluster.py): a service's life, from files that are only
 printed to a cluster without its jobs. Skipped where Slurm is not installed.
 
-    test_target_slurm.py RULER.so
+    test_target_slurm.py RULER.so BACKEND.so FAMILIES
 
-RULER.so plans for devices that are not here; what it renders is compared with the golden files beside this one.
+RULER.so plans for devices that are not here; what it renders is compared with the golden files beside this one. BACKEND.so is cuda_tp over
+host memory, FAMILIES the folder of tiny models for it.
 """
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
+from in_family_directory import tokenizer
 from registry_program import TINY
 from slurm_cluster import SlurmCluster
 
@@ -174,6 +179,58 @@ def test_gives_up(program, folder):
     assert done.returncode == 0 and done.stdout == "", done
 
 
+def free_number():
+    """Of a job whose port of the group is free."""
+    for number in range(os.getpid() % 20000, 20000):
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", 20000 + number))
+            return number
+    raise AssertionError("no free port from 20000 to 39999")
+
+
+def test_two_nodes(folder, backend, families):
+    """What is rendered for two nodes, run by a stand-in for srun on this one: the processes meet by the secret beside the script, rank 0
+    alone says where it answers, and both end when the script is told so."""
+    place, model, stand_ins = (os.path.join(folder, name) for name in ("group", "model", "bin4"))
+    for path in (model, stand_ins):
+        os.mkdir(path)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(os.path.join(families, "llama", name), model)
+    with open(os.path.join(model, "tokenizer.json"), "w") as file:
+        json.dump(tokenizer(), file)
+    program = Program(tempfile.mkdtemp(dir=folder), f"[pool two]\ndevice = X\nmemory = 4GiB\nnodes = 2\nbackend = {backend}\n")
+    program.service("create", "chat", "--model", model, "--pool", "two", "--gpus", "2", "--set", "max_num_seqs=8", "--set",
+                    "max_num_batched_tokens=64", "--set", "kv_cache_memory_bytes=4MiB", "--target-set", "host=127.0.0.1", "--output", place)
+    for name, body in {"srun": "while case $1 in --*) ;; *) false ;; esac; do shift; done\n"
+                               "export SLURM_NTASKS=2 SLURM_STEP_NODELIST=localhost SLURM_STEP_ID=0\n"
+                               "SLURM_PROCID=1 SLURM_LOCALID=1 \"$@\" & echo $! >>pids\n"
+                               "SLURM_PROCID=0 SLURM_LOCALID=0 \"$@\" & echo $! >>pids\nwait $!\n",
+                       "scancel": "kill -TERM $(cat pids) 2>/dev/null\n"}.items():
+        with open(os.path.join(stand_ins, name), "w") as file:
+            file.write("#!/bin/sh\n" + body)
+        os.chmod(os.path.join(stand_ins, name), 0o755)
+    number = str(free_number())
+    with open(os.path.join(place, "log"), "w+") as log:
+        job = subprocess.Popen(["bash", "job.sbatch"], stdout=log, stderr=log, cwd=place,
+                               env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": number})
+        try:
+            address = os.path.join(place, number + ".address")
+            wait_for(lambda: os.path.exists(address) or job.poll() is not None)
+            log.seek(0)
+            assert job.poll() is None, log.read()
+            with open(address) as file:
+                assert ask(file.read().strip(), ids=True)
+            with open(os.path.join(place, number + ".status")) as file, open(os.path.join(place, "pids")) as pids:
+                assert str(json.load(file)["pid"]) == pids.read().split()[1]
+        finally:
+            job.send_signal(signal.SIGUSR2)
+            job.wait(60)
+        log.seek(0)
+        told = log.read()
+        assert job.returncode == 0 and "rank 1 of 2 has loaded" in told and "rank 0 has ended the group" in told, told
+        assert not os.path.exists(address)
+
+
 def test_refusals(program, folder):
     for arguments, code, words in [
             (["--pool", "here", "--target-set", "partiton=x"], 1, 'did you mean "partition"'),
@@ -216,8 +273,8 @@ def test_no_slurm(folder):
 
 # ---- on a cluster ----
 
-def ask(address, token=None):
-    body = json.dumps({"model": "chat", "prompt": "hello", "max_tokens": 4, "temperature": 0}).encode()
+def ask(address, token=None, ids=False):
+    body = json.dumps({"model": "chat", "prompt": [3, 14, 15] if ids else "hello", "max_tokens": 4, "temperature": 0}).encode()
     headers = {"Content-Type": "application/json", **({"Authorization": "Bearer " + token} if token else {})}
     with urllib.request.urlopen(urllib.request.Request(address + "/v1/completions", body, headers), timeout=30) as reply:
         return json.load(reply)["choices"][0]["text"]
@@ -326,7 +383,7 @@ def test_up(cluster, program, folder):
     assert file.service("delete", "b") == "b is gone\n"
 
 
-def main(ruler):
+def main(ruler, backend, families):
     with tempfile.TemporaryDirectory() as folder:
         pools = "".join(f"[pool {name}]\ndevice = X\nmemory = {memory}\ncount = {count}\nnodes = {nodes}\nbackend = {ruler}\n"
                         for name, memory, count, nodes in [("four", "1GiB", 4, 1), ("nodes", "1GiB", 2, 2), ("small", "780MiB", 1, 1),
@@ -337,6 +394,7 @@ def main(ruler):
         test_quoting(offline, folder)
         test_drains(offline, folder)
         test_gives_up(offline, folder)
+        test_two_nodes(folder, backend, families)
         test_refusals(offline, folder)
         test_no_slurm(folder)
     with tempfile.TemporaryDirectory() as folder, SlurmCluster() as cluster:
@@ -348,4 +406,4 @@ def main(ruler):
     print("target_slurm: ok")
 
 
-main(os.path.abspath(sys.argv[1]))
+main(*map(os.path.abspath, sys.argv[1:]))
