@@ -219,8 +219,8 @@ char *engine_settings_text(const engine_settings *list)
         return NULL;
     for (uint32_t i = 0; i < list->count; i++) {
         const char *at = list->at[i], *dot = strchr(at, '.'), *equals = strchr(at, '=');
-        bool again = i && strncmp(list->at[i - 1], at, (size_t)(dot - at) + 1) == 0;
-        fprintf(file, again ? "" : "[%.*s]\n", (int)(dot - at), at);
+        if (i == 0 || strncmp(list->at[i - 1], at, (size_t)(dot - at) + 1) != 0)
+            fprintf(file, "[%.*s]\n", (int)(dot - at), at);
         fprintf(file, "%.*s = %s\n", (int)(equals - dot - 1), dot + 1, equals + 1);
     }
     bool failed = ferror(file);
