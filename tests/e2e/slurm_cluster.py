@@ -132,11 +132,19 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                 text += f"-- {name}\n{file.read()[-3000:]}\n"
         return text
 
+    def end_jobs(self, seconds=30):
+        """Before the daemons end: nobody would end what runs then."""
+        user = pwd.getpwuid(os.getuid()).pw_name
+        self.run("scancel", "--user", user, "--signal=KILL", "--full", check=False)
+        self.run("scancel", "--user", user, check=False)
+        end = time.time() + seconds
+        while self.jobs() and time.time() < end:
+            time.sleep(0.1)
+
     def stop(self):
         if len(self.processes) > 2:
             with contextlib.suppress(Exception):
-                self.run("scancel", "--user", pwd.getpwuid(os.getuid()).pw_name, "--signal=KILL", "--full", check=False)
-                self.run("scancel", "--user", pwd.getpwuid(os.getuid()).pw_name, check=False)
+                self.end_jobs()
         for process in reversed(self.processes):
             process.terminate()
         for process in reversed(self.processes):
