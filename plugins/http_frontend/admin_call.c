@@ -6,7 +6,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { WHOLE_BYTES_MAX = 1 << 20, UNSENT_BYTES_MAX = 1 << 20, KEY_BYTES_MAX = 256 };
+enum {
+    WHOLE_BYTES_MAX = 1 << 20,
+    UNSENT_BYTES_MAX = 1 << 20,
+    KEY_BYTES_MAX = 256,
+    UPLOAD_BYTES_MAX = 256 << 10 /* of one upload, in memory; its client gets request_timeout anew for as many */
+};
 
 struct admin_call {
     tn_front *front;
@@ -14,12 +19,19 @@ struct admin_call {
     http_peer *peer;
     char *method, *path; /* owned, as the next ones */
     char *query, *key;   /* NULL: none */
+    char *type_of_body;  /* of an upload; else NULL */
+    tn_identity caller;
+    bool batch, upload;
     byte_buffer body;
 
     /* Under front->lock. */
     admin_call *next, *previous; /* of front->admin_calls, while its thread runs */
     uint32_t references;
-    pthread_cond_t room; /* out was read, or nobody will */
+    pthread_cond_t room;  /* out was read, or nobody will */
+    pthread_cond_t bytes; /* of an upload: there are some, or will be none */
+    byte_buffer in;       /* of an upload, in_read of them are the thread's */
+    size_t in_read, in_fresh; /* in_fresh: since the client's time began anew */
+    bool in_ended;
     uint32_t code;       /* 0: head has not been told */
     char type[64];
     byte_buffer out;
@@ -44,9 +56,12 @@ static void destroy(admin_call *call)
     free(call->path);
     free(call->query);
     free(call->key);
+    free(call->type_of_body);
+    byte_buffer_finish(&call->in);
     byte_buffer_finish(&call->body);
     byte_buffer_finish(&call->out);
     pthread_cond_destroy(&call->room);
+    pthread_cond_destroy(&call->bytes);
     free(call);
 }
 
@@ -55,15 +70,26 @@ static size_t unread(const admin_call *call)
     return call->out.count - call->out_read;
 }
 
+static bool is_json(const admin_call *call)
+{
+    return strncmp(call->type, REPLY_JSON, sizeof REPLY_JSON - 1) == 0;
+}
+
+static bool has_room(const admin_call *call)
+{
+    return call->in.count - call->in_read < UPLOAD_BYTES_MAX;
+}
+
 /* Whether the connection has something to do. */
 static bool is_runnable(const admin_call *call)
 {
     if (call->ended || call->gone)
         return true;
+    if (call->upload && !call->in_ended)
+        return has_room(call);
     if (call->code == 0 || call->streaming)
         return call->code != 0 && unread(call) > 0;
-    bool is_json = strncmp(call->type, REPLY_JSON, sizeof REPLY_JSON - 1) == 0;
-    return !is_json || unread(call) > WHOLE_BYTES_MAX;
+    return !is_json(call) || unread(call) > WHOLE_BYTES_MAX;
 }
 
 /* Under lock. The connection to resume once it is released, NULL: none. */
@@ -85,6 +111,7 @@ struct MHD_Connection *admin_call_abandon(admin_call *call)
 {
     call->gone = true;
     pthread_cond_broadcast(&call->room);
+    pthread_cond_broadcast(&call->bytes);
     return to_resume(call);
 }
 
@@ -107,12 +134,40 @@ static tn_status take_bytes(void *ctx, const void *bytes, uint64_t n)
 {
     admin_call *call = ctx;
     front_lock(call->front);
-    while (!call->gone && call->streaming && unread(call) > UNSENT_BYTES_MAX)
+    while (!call->gone && (call->streaming || !is_json(call)) && unread(call) > UNSENT_BYTES_MAX)
         pthread_cond_wait(&call->room, &call->front->lock);
     bool gone = call->gone;
     if (!gone)
         byte_buffer_append(&call->out, bytes, n);
     bool failed = call->out.failed;
+    struct MHD_Connection *waiting = to_resume(call);
+    front_unlock(call->front);
+    resume(waiting);
+    return gone ? TN_E_CANCELLED : failed ? TN_E_MEMORY : TN_OK;
+}
+
+/* Moves what there is of an upload's body. */
+static size_t move_in(admin_call *call, void *bytes, uint64_t capacity)
+{
+    size_t there = call->in.count - call->in_read, n = there < capacity ? there : (size_t)capacity;
+
+    memcpy(bytes, call->in.bytes + call->in_read, n);
+    call->in_read += n;
+    if (call->in_read == call->in.count) {
+        byte_buffer_clear(&call->in);
+        call->in_read = 0;
+    }
+    return n;
+}
+
+static tn_status read_in(void *ctx, void *bytes, uint64_t capacity, uint64_t *ret_n)
+{
+    admin_call *call = ctx;
+    front_lock(call->front);
+    while (!call->gone && !call->in_ended && !call->in.failed && call->in.count == call->in_read)
+        pthread_cond_wait(&call->bytes, &call->front->lock);
+    bool gone = call->gone, failed = call->in.failed;
+    *ret_n = gone || failed || call->in.count == call->in_read ? 0 : move_in(call, bytes, capacity);
     struct MHD_Connection *waiting = to_resume(call);
     front_unlock(call->front);
     resume(waiting);
@@ -132,6 +187,7 @@ static void end(admin_call *call)
     *(call->previous ? &call->previous->next : &front->admin_calls) = call->next;
     if (call->next)
         call->next->previous = call->previous;
+    front->upload_count -= call->upload;
     if (--front->admin_count == 0)
         pthread_cond_broadcast(&front->idle);
     bool last = unreference(call);
@@ -150,9 +206,14 @@ static void *run(void *argument)
                                  .query = call->query,
                                  .body = call->body.count ? call->body.bytes : NULL,
                                  .n_body = call->body.count,
-                                 .idempotency_key = call->key};
+                                 .idempotency_key = call->key,
+                                 .caller = call->caller.name[0] ? call->caller.name : NULL,
+                                 .caller_scopes = call->caller.scopes,
+                                 .content_type = call->type_of_body,
+                                 .read = call->upload ? read_in : NULL,
+                                 .read_ctx = call};
     const tn_admin_sink sink = {.struct_size = sizeof sink, .ctx = call, .head = take_head, .write = take_bytes};
-    front->admin_api->call(front->admin, &asked, &sink);
+    (call->batch ? front->admin_api->call_batch : front->admin_api->call)(front->admin, &asked, &sink);
     end(call);
     return NULL;
 }
@@ -190,6 +251,7 @@ static enum MHD_Result append_argument(void *ctx, enum MHD_ValueKind kind, const
 static tn_status copy_head(admin_call *call, const char *method, const char *path, api_error *error)
 {
     byte_buffer query = {0};
+    const char *type = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Content-Type");
     const char *key = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Idempotency-Key");
 
     if (key && strlen(key) > KEY_BYTES_MAX)
@@ -201,7 +263,8 @@ static tn_status copy_head(admin_call *call, const char *method, const char *pat
     call->method = strdup(method);
     call->path = strdup(*path ? path : "/");
     call->key = key ? strdup(key) : NULL;
-    if (!query.failed && call->method && call->path && (call->key || !key))
+    call->type_of_body = call->upload ? strdup(type ? type : "") : NULL;
+    if (!query.failed && call->method && call->path && (call->key || !key) && (call->type_of_body || !call->upload))
         return TN_OK;
     return api_fail_status(error, TN_E_MEMORY, "out of memory for the request", 1);
 }
@@ -222,7 +285,8 @@ static tn_status enter(admin_call *call, api_error *error)
 {
     tn_front *front = call->front;
     front_lock(front);
-    tn_status status = front->stopping || front->admin_count == ADMIN_CALLS_MAX ? TN_E_AGAIN : TN_OK;
+    bool full = front->admin_count == ADMIN_CALLS_MAX || (call->upload && front->upload_count == UPLOADS_MAX);
+    tn_status status = front->stopping || full ? TN_E_AGAIN : TN_OK;
     if (status == TN_OK)
         status = start_thread(call); /* it cannot end before the lock is released */
     if (status == TN_OK) {
@@ -232,6 +296,7 @@ static tn_status enter(admin_call *call, api_error *error)
             call->next->previous = call;
         front->admin_calls = call;
         front->admin_count++;
+        front->upload_count += call->upload;
         if (call->peer)
             call->peer->admin = call;
         call->gone = call->peer && call->peer->hung_up_ms; /* while its request was being read */
@@ -245,8 +310,8 @@ static tn_status enter(admin_call *call, api_error *error)
     return TN_E_ARGUMENT;
 }
 
-tn_status admin_call_start(tn_front *front, struct MHD_Connection *connection, http_peer *peer, const char *method,
-                           const char *path, byte_buffer *body, admin_call **ret_call, api_error *error)
+tn_status admin_call_start(tn_front *front, struct MHD_Connection *connection, http_peer *peer,
+                           const admin_question *question, byte_buffer *body, admin_call **ret_call, api_error *error)
 {
     admin_call *call = calloc(1, sizeof *call);
     if (!call)
@@ -254,10 +319,14 @@ tn_status admin_call_start(tn_front *front, struct MHD_Connection *connection, h
     call->front = front;
     call->connection = connection;
     call->peer = peer;
+    call->batch = question->batch;
+    call->upload = question->upload;
+    call->caller = *question->caller;
     call->body = *body;
     *body = (byte_buffer){0};
     pthread_cond_init(&call->room, NULL);
-    tn_status status = copy_head(call, method, path, error);
+    pthread_cond_init(&call->bytes, NULL);
+    tn_status status = copy_head(call, question->method, question->path, error);
     if (status == TN_OK)
         status = enter(call, error);
     if (status != TN_OK) {
@@ -280,6 +349,45 @@ static void wait_for_thread(admin_call *call)
     struct MHD_Connection *waiting = to_resume(call);
     front_unlock(call->front);
     resume(waiting);
+}
+
+/* What does not fit waits with the connection. Time that a client spends waiting for us is not counted. */
+static size_t append_in(admin_call *call, const char *bytes, size_t n)
+{
+    size_t room = UPLOAD_BYTES_MAX - (call->in.count - call->in_read), taken = n < room ? n : room;
+
+    if (call->in_read > 0) {
+        memmove(call->in.bytes, call->in.bytes + call->in_read, call->in.count - call->in_read);
+        call->in.count -= call->in_read;
+        call->in_read = 0;
+    }
+    byte_buffer_append(&call->in, bytes, taken);
+    call->in_fresh += taken;
+    if (call->peer && call->peer->receiving_since_ms && (call->in_fresh >= UPLOAD_BYTES_MAX || taken < n)) {
+        call->peer->receiving_since_ms = front_now_ms();
+        call->in_fresh = 0;
+    }
+    pthread_cond_broadcast(&call->bytes);
+    return taken;
+}
+
+size_t admin_call_take(admin_call *call, const char *bytes, size_t n)
+{
+    front_lock(call->front);
+    bool wanted = !call->ended && !call->gone && !call->in.failed;
+    size_t taken = wanted ? append_in(call, bytes, n) : n;
+    front_unlock(call->front);
+    if (taken < n)
+        wait_for_thread(call);
+    return taken;
+}
+
+void admin_call_end_body(admin_call *call)
+{
+    front_lock(call->front);
+    call->in_ended = true;
+    pthread_cond_broadcast(&call->bytes);
+    front_unlock(call->front);
 }
 
 static ssize_t read_out(void *cls, uint64_t position, char *bytes, size_t capacity)
@@ -352,6 +460,7 @@ void admin_call_finish(admin_call *call)
         call->peer->admin = NULL;
     call->gone = true;
     pthread_cond_broadcast(&call->room);
+    pthread_cond_broadcast(&call->bytes);
     bool last = unreference(call);
     front_unlock(front);
     if (last)

@@ -54,7 +54,8 @@ static const char *scope_names(uint32_t scopes, char text[64])
     return text;
 }
 
-static tn_status check_token(const tn_front *front, uint32_t needed, const char *token, api_error *error)
+static tn_status check_token(const tn_front *front, uint32_t needed, const char *token, tn_identity *ret_caller,
+                             api_error *error)
 {
     tn_identity identity = {.struct_size = sizeof identity};
     tn_error err = TN_ERROR_INIT;
@@ -73,8 +74,10 @@ static tn_status check_token(const tn_front *front, uint32_t needed, const char 
         error->retry_after = 1;
         return TN_E_ARGUMENT;
     }
-    if (identity.scopes & needed)
+    if (identity.scopes & needed) {
+        *ret_caller = identity;
         return TN_OK;
+    }
     return api_fail(error, 403, "insufficient_scope", NULL,
                     "the token '%.63s' lacks the scope %s, which this path needs", identity.name,
                     scope_names(needed, names));
@@ -89,11 +92,12 @@ static tn_status check_key(const tn_front *front, const char *authorization, api
 }
 
 tn_status auth_check(const tn_front *front, const char *method, const char *path, bool open, const char *authorization,
-                     bool local_user, api_error *error)
+                     bool local_user, tn_identity *ret_caller, api_error *error)
 {
+    *ret_caller = (tn_identity){.struct_size = sizeof *ret_caller};
     if (!front->auth || !front->auth->enabled(front->host))
         return open ? TN_OK : check_key(front, authorization, error);
     const char *asked = strcmp(method, "HEAD") == 0 ? "GET" : method;
     uint32_t needed = front->auth->needed(front->host, asked, path);
-    return needed == 0 || local_user ? TN_OK : check_token(front, needed, bearer_of(authorization), error);
+    return needed == 0 || local_user ? TN_OK : check_token(front, needed, bearer_of(authorization), ret_caller, error);
 }

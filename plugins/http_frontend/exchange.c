@@ -29,6 +29,7 @@ typedef struct http_exchange {
     const http_route *route;
     byte_buffer body;
     bool body_too_large;
+    tn_identity caller;
     http_model *model; /* held, once the body has named it; NULL: none */
     http_call *call;   /* owned; in the front's table */
     admin_call *admin; /* held */
@@ -45,10 +46,10 @@ static http_peer *peer_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
-static tn_status fail_body_size(const tn_front *front, api_error *error)
+static tn_status fail_body_size(uint64_t bytes_max, api_error *error)
 {
     return api_fail(error, 413, "body_too_large", NULL, "the body is larger than %llu bytes",
-                    (unsigned long long)front->options.max_body_bytes);
+                    (unsigned long long)bytes_max);
 }
 
 static tn_status fail_busy(const tn_front *front, const char *message, api_error *error)
@@ -60,23 +61,72 @@ static tn_status fail_busy(const tn_front *front, const char *message, api_error
     return TN_E_ARGUMENT;
 }
 
-/* The type must be said: a browser sends a page's form or text to any address without asking, but never JSON. */
-static tn_status check_body_headers(const tn_front *front, struct MHD_Connection *connection, api_error *error)
+/* bytes_max: of the body. */
+static tn_status check_length(struct MHD_Connection *connection, uint64_t bytes_max, api_error *error)
 {
-    const char *type = header(connection, "Content-Type"), *length = header(connection, "Content-Length");
-    static const char json[] = "application/json";
+    const char *length = header(connection, "Content-Length");
 
-    if (!type || strncasecmp(type, json, sizeof json - 1) != 0 || !strchr("; \t", type[sizeof json - 1]))
-        return api_fail(error, 415, "unsupported_media_type", NULL, "send the header 'Content-Type: application/json'");
     if (length && header(connection, "Transfer-Encoding"))
         return api_fail(error, 400, "ambiguous_length", NULL,
                         "Content-Length and Transfer-Encoding contradict each other");
     if (length) {
         errno = 0;
         unsigned long long bytes = strtoull(length, NULL, 10);
-        if (errno || bytes > front->options.max_body_bytes)
-            return fail_body_size(front, error);
+        if (errno || bytes > bytes_max)
+            return fail_body_size(bytes_max, error);
     }
+    return TN_OK;
+}
+
+static bool has_type(struct MHD_Connection *connection, const char *wanted)
+{
+    const char *type = header(connection, "Content-Type");
+    size_t bytes = strlen(wanted);
+
+    return type && strncasecmp(type, wanted, bytes) == 0 && strchr("; \t", type[bytes]);
+}
+
+/* The type must be said: a browser sends a page's form or text to any address without asking, but never JSON. */
+static tn_status check_body_headers(const tn_front *front, struct MHD_Connection *connection, api_error *error)
+{
+    if (!has_type(connection, "application/json"))
+        return api_fail(error, 415, "unsupported_media_type", NULL, "send the header 'Content-Type: application/json'");
+    return check_length(connection, front->options.max_body_bytes, error);
+}
+
+static bool is_upload(const http_route *route, const char *url, const char *method)
+{
+    size_t known = strlen(route->path);
+    return route->id == ROUTE_FILES && strcmp(method, "POST") == 0 && (!url[known] || strcmp(url + known, "/") == 0);
+}
+
+/* A form, which a page may send to any address without asking: but with where it comes from, which must be here. */
+static tn_status check_upload(const tn_front *front, struct MHD_Connection *connection, api_error *error)
+{
+    const char *origin = header(connection, "Origin"), *host = header(connection, "Host");
+    const char *from = origin ? strstr(origin, "://") : NULL;
+
+    if (origin && (!from || !host || strcasecmp(from + 3, host) != 0))
+        return api_fail(error, 403, "cross_origin", NULL, "a page of '%.100s' may not upload files here", origin);
+    if (!has_type(connection, "multipart/form-data"))
+        return api_fail(error, 415, "unsupported_media_type", NULL,
+                        "send the header 'Content-Type: multipart/form-data; boundary=...'");
+    return check_length(connection, front->admin_api->upload_bytes_max(front->admin), error);
+}
+
+/* Whether this core can answer the route. */
+static tn_status check_served(const tn_front *front, const http_route *route, const char *url, api_error *error)
+{
+    if (!route || (route->id == ROUTE_ADMIN && !front->admin_api))
+        return api_fail(error, 404, "unknown_url", NULL, "unknown path '%.128s'", url);
+    if (!route_is_passed_on(route) || route->id == ROUTE_ADMIN)
+        return TN_OK;
+    if (!front->admin_api)
+        return api_fail(error, 404, "unknown_url", NULL,
+                        "'%s' needs `tenon daemon`, which keeps files and batches; this server has one model only",
+                        route->path);
+    if (!TN_HAS(front->admin_api, tn_admin_table, upload_bytes_max))
+        return api_fail(error, 404, "unknown_url", NULL, "'%s' needs a newer `tenon daemon`", route->path);
     return TN_OK;
 }
 
@@ -84,30 +134,47 @@ static tn_status check_body_headers(const tn_front *front, struct MHD_Connection
 static bool has_body(const http_route *route, struct MHD_Connection *connection, const char *method)
 {
     return route->post ||
-           (route->id == ROUTE_ADMIN && (strcmp(method, "POST") == 0 || header(connection, "Content-Length") ||
-                                         header(connection, "Transfer-Encoding")));
+           (route_is_passed_on(route) && (strcmp(method, "POST") == 0 || header(connection, "Content-Length") ||
+                                          header(connection, "Transfer-Encoding")));
 }
 
 /* What the head of a request already decides. */
 static tn_status check_head(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
-                            const http_route **ret_route, api_error *error)
+                            const http_route **ret_route, tn_identity *ret_caller, api_error *error)
 {
     const http_route *route = route_find(url);
 
     const http_peer *peer = peer_of(connection);
     tn_status status = auth_check(front, method, url, route && route->open, header(connection, "Authorization"),
-                                  peer && peer->local_user, error);
+                                  peer && peer->local_user, ret_caller, error);
+    if (status == TN_OK)
+        status = check_served(front, route, url, error);
     if (status != TN_OK)
         return status;
-    if (!route || (route->id == ROUTE_ADMIN && !front->admin_api))
-        return api_fail(error, 404, "unknown_url", NULL, "unknown path '%.128s'", url);
     *ret_route = route;
     if (!route_allows(route, method))
         return api_fail(error, 405, "method_not_allowed", NULL, "'%s' takes %s, not %.16s", route->path,
                         route->post ? "POST" : "GET", method);
     if (route->works && atomic_load(&front->draining))
         return fail_busy(front, "the server is draining and takes no new requests", error);
+    if (is_upload(route, url, method))
+        return check_upload(front, connection, error);
     return has_body(route, connection, method) ? check_body_headers(front, connection, error) : TN_OK;
+}
+
+/* What tn.admin is asked; path: below /admin/v1, or below /v1. */
+static tn_status pass_on(http_exchange *exchange, struct MHD_Connection *connection, const char *url,
+                         const char *method, bool upload, api_error *error)
+{
+    const bool batch = exchange->route->id != ROUTE_ADMIN;
+    const admin_question question = {.method = method,
+                                     .path = url + (batch ? sizeof "/v1" - 1 : strlen(exchange->route->path)),
+                                     .batch = batch,
+                                     .upload = upload,
+                                     .caller = &exchange->caller};
+
+    return admin_call_start(exchange->front, connection, peer_of(connection), &question, &exchange->body,
+                            &exchange->admin, error);
 }
 
 static enum MHD_Result begin(tn_front *front, struct MHD_Connection *connection, const char *url, const char *method,
@@ -119,7 +186,10 @@ static enum MHD_Result begin(tn_front *front, struct MHD_Connection *connection,
         return MHD_NO;
     exchange->front = front;
     *state = exchange;
-    if (check_head(front, connection, url, method, &exchange->route, &error) == TN_OK)
+    tn_status status = check_head(front, connection, url, method, &exchange->route, &exchange->caller, &error);
+    if (status == TN_OK && is_upload(exchange->route, url, method))
+        status = pass_on(exchange, connection, url, method, true, &error);
+    if (status == TN_OK)
         return MHD_YES;
     return reply_error(front, connection, exchange->route, &error);
 }
@@ -157,7 +227,7 @@ static void drop_body(http_exchange *exchange)
 static tn_status check_body(const http_exchange *exchange, api_error *error)
 {
     if (exchange->body_too_large)
-        return fail_body_size(exchange->front, error);
+        return fail_body_size(exchange->front->options.max_body_bytes, error);
     if (exchange->body.failed)
         return fail_busy(exchange->front, "too many large bodies are being received at once", error);
     return TN_OK;
@@ -229,8 +299,7 @@ static enum MHD_Result answer_admin(http_exchange *exchange, struct MHD_Connecti
 
     atomic_fetch_sub(&front->body_bytes, exchange->body.count); /* it is moved */
     if (status == TN_OK)
-        status = admin_call_start(front, connection, peer_of(connection), method, url + strlen(exchange->route->path),
-                                  &exchange->body, &exchange->admin, &error);
+        status = pass_on(exchange, connection, url, method, false, &error);
     byte_buffer_finish(&exchange->body);
     if (status != TN_OK)
         return reply_error(front, connection, exchange->route, &error);
@@ -360,6 +429,10 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection
 
     if (!exchange)
         return begin(front, connection, url, method, state);
+    if (*upload_bytes > 0 && exchange->admin) {
+        *upload_bytes -= admin_call_take(exchange->admin, upload, *upload_bytes);
+        return MHD_YES;
+    }
     if (*upload_bytes > 0) {
         take_body(exchange, upload, *upload_bytes);
         *upload_bytes = 0;
@@ -367,10 +440,12 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *connection
     }
     if (exchange->call)
         return answer_call(exchange, connection);
-    if (exchange->admin)
-        return admin_call_answer(exchange->admin);
     mark_received(front, connection, 0);
-    if (exchange->route->id == ROUTE_ADMIN)
+    if (exchange->admin) {
+        admin_call_end_body(exchange->admin);
+        return admin_call_answer(exchange->admin);
+    }
+    if (route_is_passed_on(exchange->route))
         return answer_admin(exchange, connection, url, method);
     if (exchange->route->id == ROUTE_CONSOLE)
         return console_answer(front, connection, exchange->route, url);

@@ -73,7 +73,7 @@ struct tn_front {
     struct http_model *models_open; /* in use, or used before */
     uint64_t next_model_id;
     struct admin_call *admin_calls;
-    uint32_t admin_count;
+    uint32_t admin_count, upload_count; /* uploads: those of them whose body is read as it comes */
     http_peer *peers;
     uint64_t next_peer_id;
     struct http_call **calls; /* [call_capacity], NULL: free */

@@ -16,7 +16,14 @@ static const http_route routes[] = {
     {ROUTE_MODEL, "/v1/models/", false, false, false},
     {ROUTE_ADMIN, "/admin/v1", false, false, false},
     {ROUTE_CONSOLE, "/admin", false, true, false},
+    {ROUTE_FILES, "/v1/files", false, false, false},
+    {ROUTE_BATCHES, "/v1/batches", false, false, false},
 };
+
+bool route_is_passed_on(const http_route *route)
+{
+    return route->id == ROUTE_ADMIN || route->id == ROUTE_FILES || route->id == ROUTE_BATCHES;
+}
 
 const http_route *route_find(const char *path)
 {
@@ -25,7 +32,7 @@ const http_route *route_find(const char *path)
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         size_t known = strlen(routes[i].path);
-        bool below = routes[i].id == ROUTE_ADMIN || routes[i].id == ROUTE_CONSOLE;
+        bool below = route_is_passed_on(&routes[i]) || routes[i].id == ROUTE_CONSOLE;
         if (below && strncmp(path, routes[i].path, known) == 0 && path[known] == '/')
             return &routes[i];
         if (routes[i].id == ROUTE_MODEL && bytes > known && memcmp(path, routes[i].path, known) == 0)
@@ -43,7 +50,7 @@ const http_route *route_at(size_t index)
 
 bool route_allows(const http_route *route, const char *method)
 {
-    if (route->id == ROUTE_ADMIN) /* which of them what takes is tn.admin's to say */
+    if (route_is_passed_on(route)) /* which of them what takes is tn.admin's to say */
         return true;
     if (route->post)
         return strcmp(method, "POST") == 0;

@@ -3,6 +3,7 @@
 
 #include "admin/route.h"
 #include "base/hex.h"
+#include "tenon/auth.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,12 +93,13 @@ static void answer_once(const route *route, request *request, const tn_admin_cal
 /* ---- calls ---- */
 
 /* Everything before the route's own work. False: *ret_answer says what is wrong. */
-static bool prepare(const tn_admin_call *call, request *request, const route **ret_route, answer *ret_answer)
+static bool prepare(const tn_admin_call *call, bool batch, request *request, const route **ret_route,
+                    answer *ret_answer)
 {
     const char *param = NULL;
     tn_error err = TN_ERROR_INIT;
 
-    if (call->struct_size < sizeof *call || !call->method || !call->path) {
+    if (!TN_HAS(call, tn_admin_call, idempotency_key) || !call->method || !call->path) {
         *ret_answer = answer_error(400, NULL, "tn.admin: the call lacks a member");
         return false;
     }
@@ -105,7 +107,7 @@ static bool prepare(const tn_admin_call *call, request *request, const route **r
         *ret_answer = answer_error(503, NULL, "the daemon is ending");
         return false;
     }
-    *ret_route = route_find(call->method, call->path, request, ret_answer);
+    *ret_route = (batch ? route_find_batch : route_find)(call->method, call->path, request, ret_answer);
     if (!*ret_route)
         return false;
     tn_status status = query_parse(call->query, (*ret_route)->parameters, &request->query, &param, &err);
@@ -118,7 +120,17 @@ static bool prepare(const tn_admin_call *call, request *request, const route **r
     return status == TN_OK;
 }
 
-static void admin_call(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink)
+/* A front end of an older core says nothing of who asks: nobody whose files are to be told from others'. */
+static void take_caller(const tn_admin_call *call, request *request)
+{
+    bool said = TN_HAS(call, tn_admin_call, read_ctx);
+
+    request->call = call;
+    request->caller = said ? call->caller : NULL;
+    request->sees_all = !request->caller || (call->caller_scopes & TN_SCOPE_ADMIN);
+}
+
+static void answer_call(tn_admin *admin, bool batch, const tn_admin_call *call, const tn_admin_sink *sink)
 {
     request request = {.admin = admin, .sink = sink};
     const route *route;
@@ -127,7 +139,8 @@ static void admin_call(tn_admin *admin, const tn_admin_call *call, const tn_admi
 
     if (!admin || !call || !sink || sink->struct_size < sizeof *sink)
         return; /* nobody can be answered */
-    bool ready = prepare(call, &request, &route, &answer);
+    take_caller(call, &request);
+    bool ready = prepare(call, batch, &request, &route, &answer);
     if (ready && call->idempotency_key && strcmp(call->method, "POST") == 0) {
         answer_once(route, &request, call);
     } else {
@@ -143,9 +156,82 @@ static void admin_call(tn_admin *admin, const tn_admin_call *call, const tn_admi
     json_decref(request.body);
 }
 
-const tn_admin_table admin_table = {.struct_size = sizeof admin_table, .call = admin_call};
+static void admin_call(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink)
+{
+    answer_call(admin, false, call, sink);
+}
+
+static void call_batch(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink)
+{
+    answer_call(admin, true, call, sink);
+}
+
+/* A form's own bytes come on top of the file's. */
+static uint64_t upload_bytes_max(tn_admin *admin)
+{
+    return job_files_limits(jobs_files(admin->jobs))->file_bytes + (64 << 10);
+}
+
+const tn_admin_table admin_table = {.struct_size = sizeof admin_table,
+                                    .call = admin_call,
+                                    .call_batch = call_batch,
+                                    .upload_bytes_max = upload_bytes_max};
 
 /* ---- life ---- */
+
+static bool serves(void *ctx, const char *service)
+{
+    const tn_admin *admin = ctx;
+    json_t *shown = NULL;
+    tn_error err = TN_ERROR_INIT;
+    tn_status status = services_show(admin->options.services, service, &shown, &err);
+
+    json_decref(shown);
+    return status == TN_OK;
+}
+
+/* The door by which batches come in, "unix:/PATH" or, where nobody has to show a token, "http://HOST:PORT". */
+static bool find_door(const settings *settings, char address[PATH_MAX + 8])
+{
+    const char *list = settings_plugin_value(settings, "http_frontend", "listen"), *first = NULL;
+    const bool tokens = settings_string(settings, "auth", "token_file") ||
+                        settings_plugin_value(settings, "http_frontend", "api_key");
+
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',') {
+        at += strspn(at, " ");
+        first = first ? first : at;
+        if (strncmp(at, "unix:", 5) == 0) {
+            snprintf(address, PATH_MAX + 8, "%.*s", (int)strcspn(at, ", "), at);
+            return !settings_plugin_value(settings, "http_frontend", "api_key");
+        }
+    }
+    if (first)
+        snprintf(address, PATH_MAX + 8, "http://%.*s", (int)strcspn(first, ", "), first);
+    else
+        snprintf(address, PATH_MAX + 8, "http://127.0.0.1:8000");
+    return !tokens;
+}
+
+static tn_status open_jobs(tn_admin *admin, tn_error *err)
+{
+    const settings *settings = admin->options.settings;
+    char address[PATH_MAX + 8];
+    const bool door = find_door(settings, address);
+    const jobs_options options = {
+        .folder = admin->options.store,
+        .program = programs_path(admin->programs),
+        .server = door ? address : NULL,
+        .running_max = (uint32_t)settings_integer(settings, "batch", "max_running"),
+        .window = (uint32_t)settings_integer(settings, "batch", "window"),
+        .files = {.file_bytes = (uint64_t)settings_integer(settings, "batch", "max_file_bytes"),
+                  .total_bytes = (uint64_t)settings_integer(settings, "batch", "max_total_bytes"),
+                  .expiry_s = settings_integer(settings, "batch", "expiry")},
+        .tell = admin->options.tell,
+        .serves = serves,
+        .ctx = admin};
+
+    return jobs_open(&options, &admin->jobs, err);
+}
 
 tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_error *err)
 {
@@ -159,6 +245,8 @@ tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_erro
         status = programs_create(options->program, &admin->programs, err);
     if (status == TN_OK)
         status = idempotency_create(&admin->keys, err);
+    if (status == TN_OK)
+        status = open_jobs(admin, err);
     if (status != TN_OK) {
         admin_close(admin);
         return status;
@@ -167,9 +255,15 @@ tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_erro
     return TN_OK;
 }
 
+void admin_start(tn_admin *admin)
+{
+    jobs_start(admin->jobs);
+}
+
 void admin_stop(tn_admin *admin)
 {
     atomic_store(&admin->stopping, true);
+    jobs_stop(admin->jobs);
     idempotency_stop(admin->keys);
     programs_stop(admin->programs);
 }
@@ -180,5 +274,6 @@ void admin_close(tn_admin *admin)
         return;
     idempotency_destroy(admin->keys);
     programs_destroy(admin->programs);
+    jobs_close(admin->jobs);
     free(admin);
 }

@@ -1,4 +1,4 @@
-/* runtime/admin/admin.h: tn.admin: registry, plans, pools and services of a daemon as resources told in JSON.
+/* runtime/admin/admin.h: tn.admin: registry, plans, pools, services and jobs of a daemon as resources told in JSON.
  *
  * route.c is the table of them, README.md shows what they take and answer. Any number of threads may call at once; no
  * lock is held while the registry, a program or a service is waited for.
@@ -18,9 +18,13 @@ typedef struct admin_options {
     const char *const *sets; /* NULL-terminated; NULL: none */
     const char *program;     /* `tenon`; NULL: the program that runs */
     services *services;
+    const char *store;                  /* the daemon's folder, for files and jobs */
+    void (*tell)(const char *sentence); /* as services_options.tell */
 } admin_options;
 
 tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_error *err);
+/* The doors are open: jobs may run, which come in by them. */
+void admin_start(tn_admin *admin);
 /* From now on calls are refused, and those that run come to an end: waits, followed logs, programs. Before the front
  * ends stop, since they wait for their calls. [any] */
 void admin_stop(tn_admin *admin);

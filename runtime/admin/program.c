@@ -283,6 +283,11 @@ tn_status programs_create(const char *path, programs **ret_programs, tn_error *e
     return TN_OK;
 }
 
+const char *programs_path(const programs *programs)
+{
+    return programs->path;
+}
+
 void programs_stop(programs *programs)
 {
     pthread_mutex_lock(&programs->lock);

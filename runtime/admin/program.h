@@ -18,6 +18,7 @@ enum { PROGRAMS_MAX = 4, PROGRAM_WORDS_MAX = 256, PROGRAM_OUTPUT_BYTES_MAX = 16 
 
 /* path: of the program, copied; NULL: the one that runs. */
 tn_status programs_create(const char *path, programs **ret_programs, tn_error *err);
+const char *programs_path(const programs *programs);
 /* Ends those that run; from now on run says TN_E_CANCELLED. [any] */
 void programs_stop(programs *programs);
 /* After the last run. NULL is fine. */

@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool request_sees(const request *request, const json_t *owned)
+{
+    const char *owner = json_string_value(json_object_get(owned, "owner"));
+    return request->sees_all || (owner && strcmp(owner, request->caller) == 0);
+}
+
 bool request_fields(const request *request, const field *fields, uint32_t count, answer *ret_answer)
 {
     const char *param = NULL;

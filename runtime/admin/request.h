@@ -7,6 +7,7 @@
 #include "admin/idempotency.h"
 #include "admin/program.h"
 #include "admin/query.h"
+#include "jobs/jobs.h"
 #include "registry/registry.h"
 
 #include <stdatomic.h>
@@ -16,6 +17,7 @@ struct tn_admin {
     char registry_root[PATH_MAX];
     programs *programs;
     idempotency *keys;
+    jobs *jobs;
     atomic_bool stopping; /* set by admin_stop, read by whoever waits */
 };
 
@@ -27,7 +29,13 @@ typedef struct request {
     char part[REQUEST_PARTS][REQUEST_PART_BYTES_MAX + 1]; /* what the pattern's '*' stand for */
     query query;
     json_t *body; /* an object, NULL: none came */
+    const tn_admin_call *call; /* of an upload: its type, and its bytes by read */
+    const char *caller;        /* a token's name; NULL: someone who sees everything, and owns nothing */
+    bool sees_all;
 } request;
+
+/* Whether the caller may know of what has that "owner". */
+bool request_sees(const request *request, const json_t *owned);
 
 /* Reads the body's fields. False: *ret_answer says what is wrong. [any] */
 bool request_fields(const request *request, const field *fields, uint32_t count, answer *ret_answer);

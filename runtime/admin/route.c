@@ -23,9 +23,27 @@ static const route routes[] = {
     {"GET", "/services/*", admin_show_service, false, {"wait", "state", NULL}},
     {"PATCH", "/services/*", admin_change_service, true, {"wait", NULL}},
     {"DELETE", "/services/*", admin_remove_service, false, {"wait", "drain", NULL}},
+    {"GET", "/jobs", admin_list_jobs, false, {NULL}},
+    {"POST", "/jobs", admin_add_job, true, {NULL}},
+    {"POST", "/jobs/*:cancel", admin_cancel_job, true, {NULL}},
+    {"GET", "/jobs/*", admin_show_job, false, {NULL}},
+    {"DELETE", "/jobs/*", admin_remove_job, false, {NULL}},
     {"GET", "/services/*/logs", admin_show_logs, false, {"follow", "instance", "since", NULL}},
 };
 enum { ROUTES = sizeof routes / sizeof *routes };
+
+static const route batch_routes[] = {
+    {"GET", "/files", admin_list_files, false, {"purpose", "limit", "after", "order", NULL}},
+    {"POST", "/files", admin_upload, false, {NULL}},
+    {"GET", "/files/*", admin_show_file, false, {NULL}},
+    {"DELETE", "/files/*", admin_remove_file, false, {NULL}},
+    {"GET", "/files/*/content", admin_send_file, false, {NULL}},
+    {"GET", "/batches", admin_list_batches, false, {"limit", "after", NULL}},
+    {"POST", "/batches", admin_add_batch, true, {NULL}},
+    {"GET", "/batches/*", admin_show_batch, false, {NULL}},
+    {"POST", "/batches/*/cancel", admin_cancel_batch, true, {NULL}},
+};
+enum { BATCH_ROUTES = sizeof batch_routes / sizeof *batch_routes };
 
 /* The text that the pattern's next '*' stands for; 0: none. What follows it up to the next '/' must end the segment. */
 static size_t wild_bytes(const char *pattern, const char *path)
@@ -59,11 +77,12 @@ static bool matches(const char *pattern, const char *path, request *request)
     return *pattern == '\0' && (*path == '\0' || strcmp(path, "/") == 0);
 }
 
-const route *route_find(const char *method, const char *path, request *request, answer *ret_answer)
+static const route *find(const route *routes, size_t count, const char *method, const char *path, request *request,
+                         answer *ret_answer)
 {
     char allowed[64] = "";
 
-    for (size_t i = 0; i < ROUTES; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!matches(routes[i].pattern, path, request))
             continue;
         if (strcmp(routes[i].method, method) == 0)
@@ -74,4 +93,14 @@ const route *route_find(const char *method, const char *path, request *request, 
     *ret_answer = allowed[0] ? answer_error(405, NULL, "%s: this takes %s, not %.16s", path, allowed, method)
                              : answer_error(404, NULL, "there is no %.200s here", path);
     return NULL;
+}
+
+const route *route_find(const char *method, const char *path, request *request, answer *ret_answer)
+{
+    return find(routes, ROUTES, method, path, request, ret_answer);
+}
+
+const route *route_find_batch(const char *method, const char *path, request *request, answer *ret_answer)
+{
+    return find(batch_routes, BATCH_ROUTES, method, path, request, ret_answer);
 }

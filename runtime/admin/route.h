@@ -15,6 +15,8 @@ typedef struct route {
 
 /* NULL: there is none, and *ret_answer says whether the path or the method is wrong. Fills request->part. [any] */
 const route *route_find(const char *method, const char *path, request *request, answer *ret_answer);
+/* The same of OpenAI's files and batches. [any] */
+const route *route_find_batch(const char *method, const char *path, request *request, answer *ret_answer);
 
 /* models_route.c */
 answer admin_list_models(request *request);
@@ -38,6 +40,26 @@ answer admin_remove_service(request *request);
 answer admin_suspend_service(request *request);
 answer admin_resume_service(request *request);
 answer admin_scale_service(request *request);
+/* jobs_route.c */
+answer admin_list_jobs(request *request);
+answer admin_add_job(request *request);
+answer admin_show_job(request *request);
+answer admin_cancel_job(request *request);
+answer admin_remove_job(request *request);
+/* upload_route.c */
+answer admin_upload(request *request);
+/* files_route.c */
+answer admin_list_files(request *request);
+answer admin_show_file(request *request);
+answer admin_send_file(request *request);
+answer admin_remove_file(request *request);
+/* batches_route.c */
+/* OpenAI's list; data is moved. */
+answer list_answer(json_t *data, bool more);
+answer admin_list_batches(request *request);
+answer admin_add_batch(request *request);
+answer admin_show_batch(request *request);
+answer admin_cancel_batch(request *request);
 /* logs_route.c */
 answer admin_show_logs(request *request);
 

@@ -23,8 +23,8 @@ static const struct {
     {"POST", "/v1/completions", TN_SCOPE_INFER},
     {"POST", "/tokenize", TN_SCOPE_INFER},
     {"POST", "/detokenize", TN_SCOPE_INFER},
-    {"*", "/v1/files*", TN_SCOPE_BATCH},
-    {"*", "/v1/batches*", TN_SCOPE_BATCH},
+    {"*", "/v1/files*", TN_SCOPE_BATCH | TN_SCOPE_ADMIN},
+    {"*", "/v1/batches*", TN_SCOPE_BATCH | TN_SCOPE_ADMIN},
     {"*", "/admin/v1*", TN_SCOPE_ADMIN},
     {"GET", "/admin*", 0}, /* the page, which holds nothing; what it shows it asks for below /admin/v1 */
 };

@@ -187,6 +187,7 @@ static tn_status ask_rows(batch_job *job, bool failed, const batch_connection *c
                               .params = json_object_get(job->head, "params"),
                               .log = job->log,
                               .total = wanted,
+                              .rows = job->rows,
                               .zero_bytes = job->output.kind == OUTPUT_JSONL};
     tn_status status = runner_create(connection, &asked, watch, &asker.runner, err);
     if (status != TN_OK)
@@ -282,6 +283,8 @@ tn_status batch_run(const batch_request *request, const batch_connection *connec
         status = scan(&job, err);
     if (status == TN_OK)
         status = begin(&job, request, err);
+    if (status == TN_OK && watch->counts)
+        watch->counts(job_log_counts(job.log), job.rows);
     if (status == TN_OK)
         status = ask_rows(&job, false, connection, watch, err);
     if (status == TN_OK)

@@ -203,13 +203,28 @@ static tn_status lock(job_log *log, tn_error *err)
                    log->path, (int)job_log_writer(log));
 }
 
-pid_t job_log_writer(job_log *log)
+static pid_t writer_of(int fd)
 {
     struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-    if (fcntl(fileno(log->file), F_GETLK, &all) != 0 || all.l_type == F_UNLCK)
+    if (fcntl(fd, F_GETLK, &all) != 0 || all.l_type == F_UNLCK)
         return 0;
     return all.l_pid > 0 ? all.l_pid : -1;
+}
+
+pid_t job_log_writer(job_log *log)
+{
+    return writer_of(fileno(log->file));
+}
+
+pid_t job_log_writer_of(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    pid_t writer = fd < 0 ? 0 : writer_of(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return writer;
 }
 
 static tn_status sync_entry(const job_log *log, tn_error *err)

@@ -54,5 +54,7 @@ typedef tn_status job_log_visit(void *context, const json_t *record, tn_error *e
 tn_status job_log_each(job_log *log, job_log_visit *visit, void *context, tn_error *err);
 /* The process that writes the log now; 0: none; -1: one that cannot be named from here. */
 pid_t job_log_writer(job_log *log);
+/* The same of a path, without reading the log; a log that is not there has none. */
+pid_t job_log_writer_of(const char *path);
 
 #endif

@@ -123,7 +123,7 @@ static json_t *plain_line(const json_t *record)
     return line;
 }
 
-static bool write_jsonl(FILE *file, const json_t *record)
+bool output_line_write(FILE *file, const json_t *record)
 {
     json_t *line = (json_object_get(record, "response") ? openai_line : plain_line)(record);
     bool written = line && json_dumpf(line, file, JSON_COMPACT) == 0;
@@ -148,7 +148,7 @@ static tn_status write_record(void *context, const json_t *record, tn_error *err
     if (writer->output->kind == OUTPUT_CSV)
         write_csv(writer->file, record);
     else
-        written = write_jsonl(writer->file, record);
+        written = output_line_write(writer->file, record);
     if (ferror(writer->file))
         return tn_fail(err, TN_E_IO, "%.300s: %s", writer->output->path, strerror(errno));
     return written ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for a line of the output");

@@ -28,6 +28,11 @@ tn_status output_parse(const char *name, batch_output *ret_output, tn_error *err
 tn_status output_exists(const batch_output *output, bool *ret_exists, tn_error *err);
 /* Replaces what is there. */
 tn_status output_write(const batch_output *output, job_log *log, tn_error *err);
+/* One line of JSON lines, OpenAI's or ours. False: out of memory, or the file says what is wrong. */
+bool output_line_write(FILE *file, const json_t *record);
+/* What has been answered so far, rows that failed aside from the others; each file appears as a whole, empty ones too.
+ */
+tn_status output_export(job_log *log, const char *answers, const char *errors, job_counts *ret_counts, tn_error *err);
 /* Writes the counts, and when. */
 tn_status output_succeed(const batch_output *output, job_counts counts, tn_error *err);
 

@@ -136,6 +136,8 @@ static tn_status log_answer(batch_runner *runner, const asked_row *asked, const 
     json_decref(record);
     if (status == TN_OK && runner->watch->report)
         runner->watch->report(runner->watch->context, ++runner->done, runner->job.total);
+    if (status == TN_OK && runner->watch->counts)
+        runner->watch->counts(job_log_counts(runner->job.log), runner->job.rows);
     return status;
 }
 

@@ -12,6 +12,7 @@ typedef struct runner_job {
     const json_t *params;
     job_log *log;
     uint64_t total;  /* rows to come, for the report */
+    uint64_t rows;   /* of the whole job */
     bool zero_bytes; /* an answer may hold one; else it is the row's error */
 } runner_job;
 

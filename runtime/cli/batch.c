@@ -10,6 +10,7 @@
 static const command *const commands[] = {
     &command_batch_run,    &command_batch_status, &command_batch_list,
     &command_batch_cancel, &command_batch_errors, &command_batch_retry,
+    &command_batch_check,  &command_batch_export,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -96,7 +97,7 @@ batch_watch watch_start(const char *label)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     shown = progress_start(label, "rows");
-    return (batch_watch){&stop_asked, shown.report, shown.ctx};
+    return (batch_watch){.stop = &stop_asked, .report = shown.report, .context = shown.ctx};
 }
 
 int watch_finish(const char *output, tn_status status, const job_counts *counts, const tn_error *err)
@@ -116,7 +117,7 @@ int watch_finish(const char *output, tn_status status, const job_counts *counts,
 const command command_batch = {
     .name = "batch",
     .arguments = "COMMAND ...",
-    .summary = "a table or file of prompts through a server: run, status, list, cancel, errors, retry-failed",
+    .summary = "a table or file of prompts through a server: run, status, list, cancel, errors, retry-failed, check, export",
     .help =
         "Every row of an input asked of a server once, many at a time, through kills of either side. A batch is its "
         "output\n"

@@ -1,12 +1,14 @@
 /* batch_run.c: `tenon batch run` and `tenon batch retry-failed`. */
 #include "cli/batch.h"
 
+#include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct run_flags {
     connection_flags connection;
     const char *input, *output, *mode, *key, *prompt, *system;
-    bool raw;
+    bool raw, json;
     string_list params;
     int64_t max_tokens;
 } run_flags;
@@ -83,6 +85,22 @@ static bool check_flags(const run_flags *flags)
     return !missing && !(flags->raw && flags->system);
 }
 
+/* One line, no more often than readers can use them, and one behind the last row. */
+static void print_counts(job_counts counts, uint64_t rows)
+{
+    static uint64_t printed_ms; /* 0: never */
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    if (printed_ms && now_ms < printed_ms + 200 && counts.ok + counts.null + counts.failed < rows)
+        return;
+    printed_ms = now_ms;
+    printf("{\"rows\": %" PRIu64 ", \"ok\": %" PRIu64 ", \"null\": %" PRIu64 ", \"error\": %" PRIu64 "}\n", rows,
+           counts.ok, counts.null, counts.failed);
+    fflush(stdout);
+}
+
 static int run_job(const command *command, const run_flags *flags, batch_request *request)
 {
     batch_connection connection;
@@ -93,6 +111,8 @@ static int run_job(const command *command, const run_flags *flags, batch_request
     if (!connection_open(command, &flags->connection, &connection, &code))
         return code;
     batch_watch watch = watch_start("batch");
+    if (flags->json)
+        watch.counts = print_counts;
     tn_status status = batch_run(request, &connection, &watch, &counts, &err);
     return watch_finish(request->output, status, &counts, &err);
 }
@@ -112,6 +132,7 @@ static int run_run(const command *command, int argc, char **argv)
         {"max-tokens", "N", FLAG_INTEGER, &f.max_tokens, NULL, "of each answer; the same as --param max_tokens=N"},
         {"param", "KEY=VALUE", FLAG_STRINGS, &f.params, NULL,
          "a field of every request, such as temperature=0; may be repeated; a row's own wins"},
+        {"json", NULL, FLAG_SWITCH, &f.json, NULL, "how far it is, as lines of JSON on standard output"},
         CONNECTION_FLAGS(f.connection),
     };
     args a;

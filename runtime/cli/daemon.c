@@ -66,7 +66,12 @@ static tn_status open_control(control *c, const args *a, tn_error *err)
     status = services_open(&options, &c->services, err);
     if (status != TN_OK)
         return status;
-    const admin_options admin = {.settings = c->settings, .ini = a->ini, .sets = a->sets, .services = c->services};
+    const admin_options admin = {.settings = c->settings,
+                                 .ini = a->ini,
+                                 .sets = a->sets,
+                                 .services = c->services,
+                                 .store = services_store(c->services),
+                                 .tell = tell};
     status = admin_open(&admin, &c->admin, err);
     if (status == TN_OK)
         status = auth_open(c->settings, err);
@@ -130,6 +135,7 @@ static int run_daemon(const command *command, int argc, char **argv)
         drain_ms = (uint32_t)(settings_number(c.settings, "engine", "drain_timeout") * 1000);
         fprintf(stderr, "tenon %s: the daemon is ready\n", TENON_VERSION);
         apply_sections(&c);
+        admin_start(c.admin);
         sigwait(&signals, &received);
         fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s); engines %s\n", strsignal(received),
                 drain_ms / 1000.0, stops_engines ? "are ended" : "go on");

@@ -39,6 +39,11 @@ static tn_status find_store(const settings *settings, char ret_path[STORE_BYTES]
     return TN_OK;
 }
 
+const char *services_store(const services *s)
+{
+    return s->store;
+}
+
 static tn_status make_folders(services *s, tn_error *err)
 {
     snprintf(s->services_folder, sizeof s->services_folder, "%s/services", s->store);

@@ -75,6 +75,8 @@ typedef struct services_options {
 
 /* Locks the store, adopts what still runs, and ends what belongs to no service. TN_E_AGAIN: another daemon has it. */
 tn_status services_open(const services_options *options, services **ret_services, tn_error *err);
+/* The daemon's folder; borrowed until close. */
+const char *services_store(const services *s);
 /* Leaves engines running. NULL is fine. */
 void services_close(services *s);
 /* Ends every engine, within `drain_s` seconds each; wishes stay, and the next services_open starts them again. */

@@ -126,6 +126,13 @@ const settings_option settings_options[] = {
     {"server", "wake_timeout", "number", "120", 0.1, 86400, "Seconds that a request waits for an engine."},
     {"server", "queue_max", "integer", "1024", 1, 1 << 20, "Requests of a service that may wait for an engine."},
 
+    {"batch", "max_running", "integer", "2", 1, 64, "Batches that `tenon daemon` runs at once; others wait."},
+    {"batch", "window", "integer", "64", 1, 1024, "Rows of a batch in flight."},
+    {"batch", "max_file_bytes", "size", "512MiB", 1, SIZE_MAX_BYTES, "Size of one uploaded file."},
+    {"batch", "max_total_bytes", "size", "16GiB", 1, SIZE_MAX_BYTES, "Size of all files that are kept for batches."},
+    {"batch", "expiry", "integer", "2592000", 0, 315360000,
+     "Seconds that files, and batches that have ended, are kept; 0: until they are deleted."},
+
     {"service NAME", "model", "string", NULL, NO_RANGE,
      "What `tenon daemon` is to serve: NAME[@VERSION|:ALIAS] of the registry, or an absolute path. Keys of [model] and "
      "[engine] may stand here too."},

@@ -74,6 +74,7 @@ static void call(services *fake, tn_admin *admin, char *line, const char *body, 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static settings *settings;
+    static char store[32];
     static const char *sets[] = {"registry.path=/nonexistent/registry", NULL};
     const uint8_t *newline = memchr(bytes, '\n', n);
     size_t head = newline ? (size_t)(newline - bytes) : n;
@@ -81,7 +82,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     tn_admin *admin;
 
     TN_ASSERT(settings || settings_read(NULL, sets, &settings, NULL) == TN_OK);
-    const admin_options options = {.settings = settings, .program = "/nonexistent/program", .services = &fake};
+    if (!store[0])
+        TN_ASSERT(mkdtemp(strcpy(store, "/tmp/tenon-fuzz-XXXXXX")));
+    const admin_options options = {
+        .settings = settings, .program = "/nonexistent/program", .services = &fake, .store = store};
     TN_ASSERT(admin_open(&options, &admin, NULL) == TN_OK);
     char *line = malloc(head + 1);
     TN_ASSERT(line);

@@ -431,3 +431,9 @@ write("batch", "messages", b'\x01{"key": 7, "messages": [{"role": "user", "conte
 write("batch", "openai", b'\x01{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": []}}')
 write("batch", "log", b'\x02{"tenon_batch":1,"service":"m"}\n{"row":0,"status":"ok"}\n{"row":1,"status":"error"}\n{"row":2,"status":"null"}\n'
       b'{"row":1,"status":"error"}\n{"row":1,"status":"ok"}\n{"row":3,"sta')
+
+FORM = b'--cut\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--cut\r\nContent-Disposition: form-data; ' \
+       b'name="file"; filename="../a \\"b\\".jsonl"\r\nContent-Type: application/jsonl\r\n\r\n{}\r\n--cu\r\r\n\r\n--cut--\r\n'
+write("multipart", "form", b"multipart/form-data; boundary=cut\n" + FORM)
+write("multipart", "preamble", b'multipart/form-data; charset=x; boundary="cut"\nhello\r\n' + FORM + b"after")
+write("multipart", "truncated", b"multipart/form-data; boundary=cut\n" + FORM[:-6])

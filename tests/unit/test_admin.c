@@ -51,7 +51,8 @@ static void open_admin(const char *set)
 
     snprintf(path, sizeof path, "registry.path=%s", root);
     assert_int_equal(settings_read(NULL, sets, &held, NULL), TN_OK);
-    const admin_options options = {.settings = held, .ini = "/etc/x.ini", .program = program, .services = &fake};
+    const admin_options options = {
+        .settings = held, .ini = "/etc/x.ini", .program = program, .services = &fake, .store = folder.path};
     assert_int_equal(admin_open(&options, &admin, NULL), TN_OK);
 }
 
@@ -369,7 +370,7 @@ static void test_paths_and_methods(void **state)
     refused("GET", "/services//logs", NULL, NULL, 404, "-", "there is no");
     refused("PUT", "/services", NULL, NULL, 405, "-", "takes GET, POST, not PUT");
     refused("GET", "/plan", NULL, NULL, 405, "-", "takes POST");
-    refused("GET", "/jobs", NULL, NULL, 404, "-", "there is no");
+    refused("GET", "/works", NULL, NULL, 404, "-", "there is no");
 }
 
 /* ---- idempotency ---- */

@@ -218,7 +218,7 @@ static void test_scopes_of_routes(void **state)
         {"GET", "/v1/models", any},
         {"GET", "/v1/models/a", any},
         {"POST", "/v1/chat/completions", TN_SCOPE_INFER},
-        {"GET", "/v1/batches/b", TN_SCOPE_BATCH},
+        {"GET", "/v1/batches/b", TN_SCOPE_BATCH | TN_SCOPE_ADMIN},
         {"GET", "/admin", 0},
         {"GET", "/admin/page.css", 0},
         {"GET", "/admin/v1/services", TN_SCOPE_ADMIN},

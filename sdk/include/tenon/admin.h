@@ -34,16 +34,28 @@ typedef struct tn_admin_call {
     const char *body;   /* JSON; NULL: none */
     uint64_t n_body;
     const char *idempotency_key; /* a POST with the key of an earlier one gets its answer again; NULL: none */
+    const char *caller;          /* name of the token that asks; NULL: whoever asks needs none */
+    uint32_t caller_scopes, reserved1; /* TN_SCOPE_* of that token */
+    const char *content_type;          /* of the body; NULL: JSON */
+    /* Of a body that comes while it is read (`body` is NULL then): waits for its next bytes, at least 1 and at most
+     * capacity; *ret_n = 0: it has ended. TN_E_CANCELLED: the client has left. NULL: `body` is all there is. */
+    tn_status (*read)(void *read_ctx, void *bytes, uint64_t capacity, uint64_t *ret_n);
+    void *read_ctx;
 } tn_admin_call;
-TN_SEALED(tn_admin_call, idempotency_key);
+TN_SEALED(tn_admin_call, read_ctx);
 
 typedef struct tn_admin_table {
     uint32_t struct_size, flags;
     /* Answers every call through sink, refusals too: {"error": {"message", "type", "param"}}. May take as long as what
      * was asked takes (?wait=SECONDS, logs?follow=1); ends early when the reader has left or the daemon ends. [any] */
     void (*call)(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink);
+    /* The same for OpenAI's files and batches, of which a caller with a name sees his own: "/files/ID/content",
+     * "/batches". A POST to "/files" is multipart/form-data and comes through `read`. [any] */
+    void (*call_batch)(tn_admin *admin, const tn_admin_call *call, const tn_admin_sink *sink);
+    /* The most bytes that the body of such a POST may have. [any] */
+    uint64_t (*upload_bytes_max)(tn_admin *admin);
 } tn_admin_table;
-TN_SEALED(tn_admin_table, call);
+TN_SEALED(tn_admin_table, upload_bytes_max);
 
 TN_END_DECLS
 #endif

@@ -13,6 +13,8 @@ from .rows import records, request_of
 from .transport import Transport, quote
 
 ENDED = ("completed", "failed", "expired", "cancelled")
+_TIMES = ("created_at", "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at",
+          "cancelled_at")
 
 
 @dataclass
@@ -53,7 +55,21 @@ class Job:
     def status(self) -> str:
         return str(self.show()["status"])
 
+    def get_logs(self, limit: int = -1) -> str:
+        """What there is to say of the job, a line each: when it came into which state, how far it is, what is wrong.
+        limit: of the last lines; -1: all."""
+        shown = self.show()
+        steps = sorted((shown[name], name[:-len("_at")]) for name in _TIMES if shown.get(name))
+        lines = [f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))} {state}" for at, state in steps]
+        counts = shown.get("request_counts") or {"total": 0, "completed": 0, "failed": 0}
+        lines.append(f"{shown['status']}: {counts['completed']} of {counts['total']} rows answered, {counts['failed']} failed")
+        for error in (shown.get("errors") or {}).get("data") or []:
+            place = f"line {error['line']}: " if error.get("line") else ""
+            lines.append(f"{error.get('code')}: {place}{error.get('message')}")
+        return "\n".join(lines if limit < 0 else lines[len(lines) - min(limit, len(lines)):])
+
     def cancel(self) -> None:
+        """No more rows are asked; what has been answered is kept. wait() says when it has come to its end."""
         self._transport.request("POST", f"/v1/batches/{quote(self.id)}/cancel", {})
 
     def wait(self, timeout: float = 24 * 3600) -> Dict[str, Any]:

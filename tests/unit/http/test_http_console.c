@@ -128,6 +128,8 @@ static const struct {
     {"/metrics", ANY},
     {"/version", ANY},
     {"/v1/models/", ANY},
+    {"/v1/files", TN_SCOPE_BATCH | TN_SCOPE_ADMIN},
+    {"/v1/batches", TN_SCOPE_BATCH | TN_SCOPE_ADMIN},
     {"/admin/v1", TN_SCOPE_ADMIN},
     {"/admin", 0},
 };

@@ -1,0 +1,95 @@
+/* batch_file.c: `tenon batch check` and `tenon batch export`: OpenAI's files of a batch. */
+#include "cli/batch.h"
+
+#include "batch/check.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int run_check(const command *command, int argc, char **argv)
+{
+    const char *endpoint = "/v1/chat/completions";
+    const flag flags[] = {{"endpoint", "PATH", FLAG_STRING, &endpoint, NULL,
+                           "what each line's url must be (default /v1/chat/completions)"}};
+    json_t *found = NULL;
+    args a;
+    tn_error err = TN_ERROR_INIT;
+    int code = args_parse(command, flags, 1, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    if (batch_check(a.positional[0], endpoint, &found, &err) == TN_OK) {
+        json_dumpf(found, stdout, JSON_COMPACT);
+        putchar('\n');
+        code = json_array_size(json_object_get(found, "errors")) ? EXIT_ROWS_FAILED : 0;
+    } else {
+        code = report(&err);
+    }
+    json_decref(found);
+    args_finish(&a);
+    return code;
+}
+
+const command command_batch_check = {
+    .name = "batch check",
+    .arguments = "FILE",
+    .summary = "what is wrong with a file of OpenAI's batch lines",
+    .help = "Reads every line, asks nothing, and prints one JSON object: {\"rows\", \"model\", \"errors\": [{\"code\", "
+            "\"message\", \"line\",\n"
+            "\"param\"}]}, of errors the first 100. Exit code 0: it can be run; 3: it has errors.",
+    .positional_min = 1,
+    .positional_max = 1,
+    .run = run_check,
+};
+
+static tn_status export_halves(const char *name, const char *answers, const char *errors, job_counts *ret_counts,
+                               tn_error *err)
+{
+    batch_output output;
+    job_log *log = NULL;
+    tn_status status = output_parse(name, &output, err);
+
+    if (status == TN_OK)
+        status = job_log_open(output.job, JOB_LOG_READ, &log, err);
+    if (status == TN_OK)
+        status = output_export(log, answers, errors, ret_counts, err);
+    job_log_close(log);
+    return status;
+}
+
+static int run_export(const command *command, int argc, char **argv)
+{
+    const char *answers = NULL, *errors = NULL;
+    const flag flags[] = {{"answers", "FILE", FLAG_STRING, &answers, NULL, "takes the rows that have an answer"},
+                          {"errors", "FILE", FLAG_STRING, &errors, NULL, "takes the rows that failed"}};
+    job_counts counts = {0};
+    args a;
+    tn_error err = TN_ERROR_INIT;
+    int code = args_parse(command, flags, 2, argc, argv, &a);
+
+    if (code >= 0)
+        return code;
+    code = EXIT_USAGE;
+    if (!answers || !errors) {
+        fprintf(stderr, "tenon batch export: --answers and --errors are both needed\n");
+    } else if (export_halves(a.positional[0], answers, errors, &counts, &err) != TN_OK) {
+        code = report(&err);
+    } else {
+        printf("{\"ok\": %" PRIu64 ", \"error\": %" PRIu64 "}\n", counts.ok + counts.null, counts.failed);
+        code = 0;
+    }
+    args_finish(&a);
+    return code;
+}
+
+const command command_batch_export = {
+    .name = "batch export",
+    .arguments = "OUT",
+    .summary = "the answers of a batch so far, as two files",
+    .help = "JSON lines of the rows that have an answer, and of those that failed, from the log of a batch that is done, "
+            "was\n"
+            "stopped or runs. Each file appears as a whole, empty ones too.",
+    .positional_min = 1,
+    .positional_max = 1,
+    .run = run_export,
+};

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""OpenAI's files and batches and the administrator's jobs of a daemon, over a real engine on the tiny model: what they answer, what they
+refuse, who sees whose, and that no row is lost or asked twice when the daemon or its engine is killed at any moment."""
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import sys
+import tempfile
+import time
+
+from daemon import Daemon
+from registry_program import command, run
+from server import Server
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../sdk/python"))
+import tenon
+from tenon import InputSpec, JobSpec, OutputSpec
+
+KILLS = int(os.environ.get("TENON_TEST_KILLS", "30"))
+SERVICE = {"name": "chat", "model": "tiny", "pool": "here", "settings": {"max_model_len": 128, "max_num_seqs": 4}}
+ENDED = ("completed", "failed", "expired", "cancelled")
+LIMITS = "[batch]\nmax_file_bytes = 20MiB\nmax_total_bytes = 40MiB\nwindow = 8\n"
+
+
+def line(custom_id, model="chat", url="/v1/completions", method="POST", **body):
+    body = {"model": model, "prompt": [1, 2, 3], "max_tokens": 2, "temperature": 0, **body}
+    return json.dumps({"custom_id": custom_id, "method": method, "url": url, "body": body})
+
+
+def form(content, purpose=b"batch", filename=b"rows.jsonl", boundary=b"cut", more=b""):
+    return (b'--%s\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n%s\r\n' % (boundary, purpose) + more +
+            b'--%s\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\nContent-Type: application/jsonl\r\n\r\n' %
+            (boundary, filename) + content + b"\r\n--%s--\r\n" % boundary)
+
+
+def send(daemon, body, content_type="multipart/form-data; boundary=cut", **how):
+    headers = {"Content-Type": content_type, **how.pop("headers", {})}
+    return daemon.request("POST", "/v1/files", body, headers, **how)
+
+
+def upload(daemon, *lines, **how):
+    status, file = send(daemon, form("\n".join(lines).encode() + b"\n"), **how)
+    assert status == 200, file
+    return file
+
+
+def refused(reply, code, words, param=None):
+    assert reply[0] == code and words in reply[1]["error"]["message"], reply
+    if param:
+        assert reply[1]["error"]["param"] == param, reply
+
+
+def order(daemon, file, endpoint="/v1/completions", **fields):
+    how = fields.pop("how", {})
+    return daemon.request("POST", "/v1/batches", {"input_file_id": file["id"], "endpoint": endpoint, "completion_window": "24h", **fields}, **how)
+
+
+def wait(daemon, batch, state=None, seconds=120, **how):
+    end = time.time() + seconds
+    while batch["status"] not in ENDED and batch["status"] != state:
+        assert time.time() < end, (batch, daemon.read_log()[-2000:])
+        time.sleep(0.02)
+        status, batch = daemon.request("GET", "/v1/batches/" + batch["id"], **how)
+        assert status == 200, batch
+    assert state is None or batch["status"] == state, batch
+    return batch
+
+
+def content(daemon, file_id, **how):
+    status, text = daemon.request("GET", f"/v1/files/{file_id}/content", **how)
+    assert status == 200, text
+    if isinstance(text, dict):
+        return [text]
+    return [json.loads(row) for row in text.splitlines()]
+
+
+# ---- what they answer ----
+
+def check_files(daemon):
+    rows = b"{}\r\n--cu\r\n-\r\r\n--cu t is none\n\r"
+    ids = []
+    for name, kept in ((b"a.jsonl", "a.jsonl"), (b"../../etc/x.jsonl", "x.jsonl"), ("é \\\"q\\\".jsonl".encode(), 'é "q".jsonl')):
+        status, file = send(daemon, form(rows, filename=name))
+        assert status == 200 and file["filename"] == kept and file["bytes"] == len(rows) and file["object"] == "file", file
+        assert daemon.request("GET", "/v1/files/" + file["id"]) == (200, file)
+        assert daemon.request("GET", f"/v1/files/{file['id']}/content")[1] == rows.decode()
+        ids.append(file["id"])
+    listed = daemon.request("GET", "/v1/files?order=asc&limit=2")[1]
+    assert [f["id"] for f in listed["data"]] == ids[:2] and listed["has_more"] is True and "owner" not in listed["data"][0]
+    listed = daemon.request("GET", f"/v1/files?order=asc&after={ids[1]}&purpose=batch")[1]
+    assert [f["id"] for f in listed["data"]] == ids[2:] and listed["has_more"] is False
+    assert daemon.request("GET", "/v1/files?purpose=batch_output")[1]["data"] == []
+    expiring = b'--cut\r\nContent-Disposition: form-data; name="expires_after[anchor]"\r\n\r\ncreated_at\r\n' \
+               b'--cut\r\nContent-Disposition: form-data; name="expires_after[seconds]"\r\n\r\n3600\r\n'
+    status, file = send(daemon, form(rows, more=expiring))
+    assert status == 200 and file["expires_at"] == file["created_at"] + 3600
+    for file_id in ids + [file["id"]]:
+        assert daemon.request("DELETE", "/v1/files/" + file_id) == (200, {"id": file_id, "object": "file", "deleted": True})
+        refused(daemon.request("GET", "/v1/files/" + file_id), 404, "there is no file")
+    for path in ("/v1/files?limit=0", "/v1/files?order=up", "/v1/files?after=file-x", "/v1/files?what=1", "/v1/batches?limit=101"):
+        assert daemon.request("GET", path)[0] == 400, path
+    assert daemon.request("PUT", "/v1/files", {})[0] == 405
+    assert os.listdir(daemon.folder + "/store/files") == []
+
+
+def check_batch(daemon):
+    file = upload(daemon, *[line(f"r{i}", prompt=[1, 2, 3 + i % 40]) for i in range(100)], line("long", max_tokens=9999))
+    status, batch = order(daemon, file, metadata={"who": "me"})
+    assert status == 200 and batch["status"] == "validating" and batch["metadata"] == {"who": "me"}, batch
+    assert batch["input_file_id"] == file["id"] and batch["expires_at"] == batch["created_at"] + 86400
+    batch = wait(daemon, batch)
+    assert batch["status"] == "completed" and batch["request_counts"] == {"total": 101, "completed": 100, "failed": 1}, batch
+    rows = content(daemon, batch["output_file_id"])
+    assert [row["custom_id"] for row in rows] == [f"r{i}" for i in range(100)]
+    assert all(row["error"] is None and row["response"]["status_code"] == 200 and row["response"]["body"]["choices"] for row in rows)
+    (bad,) = content(daemon, batch["error_file_id"])
+    assert bad["custom_id"] == "long" and bad["error"]["code"] == "context_length_exceeded", bad
+    assert daemon.request("GET", "/v1/files?purpose=batch_output")[1]["data"][0]["bytes"] > 0
+    assert daemon.request("GET", "/v1/batches?limit=1")[1]["data"] == [batch]
+    refused(daemon.request("POST", f"/v1/batches/{batch['id']}/cancel", b""), 409, "completed")
+    assert not any(os.path.isdir(os.path.join(daemon.folder, "store/jobs", name)) for name in os.listdir(daemon.folder + "/store/jobs"))
+
+
+def check_cancel(daemon):
+    file = upload(daemon, *[line(f"r{i}", max_tokens=100) for i in range(3000)])
+    batch = wait(daemon, order(daemon, file)[1], "in_progress")
+    while batch["request_counts"]["completed"] == 0:
+        batch = daemon.request("GET", "/v1/batches/" + batch["id"])[1]
+    refused(daemon.request("DELETE", "/v1/files/" + file["id"]), 409, "cancel it first")
+    status, told = daemon.request("POST", f"/v1/batches/{batch['id']}/cancel", b"")
+    assert status == 200 and told["status"] == "cancelling" and told["cancelling_at"], told
+    batch = wait(daemon, told)
+    counts = batch["request_counts"]
+    assert batch["status"] == "cancelled" and 0 < counts["completed"] < counts["total"] == 3000, batch
+    rows = content(daemon, batch["output_file_id"])
+    assert [row["custom_id"] for row in rows] == [f"r{i}" for i in range(counts["completed"])], "what was answered is kept"
+
+
+def check_wrong_batches(daemon):
+    good = line("a")
+    cases = [
+        ([good, "{", line("a"), line("b", url="/v1/embeddings"), line("c", method="GET"), line("d", model="other"), line("e", stream=True),
+          json.dumps({"key": "f", "prompt": "x"}), line("g", url="/v1/chat/completions", messages=[])],
+         ["invalid_json_line 2", "duplicate_custom_id 3", "invalid_url 4", "invalid_method 5", "mismatched_model 6", "invalid_request 7",
+          "missing_required_parameter 8", "mismatched_url 9"]),
+        ([""], ["empty_file None"]),
+        ([good, '{"custom_id": "' + "x" * (17 << 20) + '"}', good], ["line_too_long 2"]),
+        ([line("a", model="none")], ["model_not_found None"]),
+    ]
+    for lines, wanted in cases:
+        file = upload(daemon, *lines)
+        batch = wait(daemon, order(daemon, file)[1], "failed")
+        assert [f"{e['code']} {e['line']}" for e in batch["errors"]["data"]] == wanted and batch["failed_at"], batch
+        assert daemon.request("DELETE", "/v1/files/" + file["id"])[0] == 200
+    file = upload(daemon, good)
+    refused(order(daemon, file, "/v1/embeddings"), 400, "/v1/chat/completions", "endpoint")
+    refused(order(daemon, file, completion_window="1h"), 400, "24h", "completion_window")
+    refused(order(daemon, file, metadata={"a": 1}), 400, "metadata", "metadata")
+    refused(order(daemon, {"id": "file-none"}), 404, "no file", "input_file_id")
+    refused(order(daemon, {"id": "../jobs/x"}), 404, "no file", "input_file_id")
+    refused(order(daemon, file, surprise=1), 400, "surprise", "surprise")
+    refused(daemon.request("GET", "/v1/batches/batch_none"), 404, "there is no batch")
+    assert daemon.request("DELETE", "/v1/files/" + file["id"])[0] == 200
+
+
+# ---- hostile uploads ----
+
+def raw(daemon, head, body=b"", half=False):
+    """The first line of the answer to bytes as they are; half: the client leaves before the end."""
+    with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
+        connection.settimeout(20)
+        connection.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + body)
+        return b"" if half else connection.recv(4096).partition(b"\r\n")[0]
+
+
+def check_hostile(daemon):
+    whole = form(b"{}\n")
+    kind = b"Content-Type: multipart/form-data; boundary=cut\r\n"
+    begun = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    wrong = [
+        ("multipart/form-data", whole), ("multipart/form-data; boundary=", whole), ("multipart/form-data; boundary=" + "x" * 71, whole),
+        ('multipart/form-data; boundary="a\tb"', whole), (None, whole[:-8]), (None, b""), (None, b"--cut--"), (None, whole.replace(b'"file"', b'"fil"')),
+        (None, whole.replace(b"form-data; name", b"attachment; name")), (None, whole.replace(b'; filename="rows.jsonl"', b"")),
+        (None, whole.replace(b"rows.jsonl", b"a\0b")), (None, whole.replace(b"rows.jsonl", b"a\x07b")), (None, whole.replace(b"rows.jsonl", b"\xff\xfe")),
+        (None, whole.replace(b"rows.jsonl", b"x" * 256)), (None, b"--cut\r\n" + b"A: b\r\n" * 3000 + whole), (None, whole.replace(b"--cut\r\n", b"--cutx\r\n")),
+        (None, form(b"x", purpose=b"fine-tune")), (None, form(b"x", purpose=b"b" * 100)), (None, whole.replace(b"--cut--", b"") + whole),
+        (None, whole.replace(b"Content-Type: application/jsonl", b"Content-Transfer-Encoding: base64")), (None, begun + b"x\r\n--cut--"),
+        (None, b"".join(b'--cut\r\nContent-Disposition: form-data; name="n%d"\r\n\r\n' % i for i in range(20)) + whole),
+    ]
+    for content_type, body in wrong:
+        reply = send(daemon, body, content_type or "multipart/form-data; boundary=cut")
+        assert reply[0] == 400 and reply[1]["error"]["message"], (content_type, body[:200], reply)
+    assert b" 415 " in raw(daemon, b"Content-Type: application/json\r\nContent-Length: 5\r\n")
+    assert b" 403 " in raw(daemon, kind + b"Origin: http://evil.example\r\nContent-Length: 5\r\n"), "a page may send forms unasked"
+    assert send(daemon, form(b"x" * ((20 << 20) + 1)))[0] == 413
+    assert b" 413 " in raw(daemon, kind + b"Content-Length: 3221225472\r\n"), "3 GB, before a byte of it"
+    assert b" 413 " in raw(daemon, kind + b"Content-Length: 99999999999999999999\r\n")
+    assert b" 400 " in raw(daemon, kind + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")
+    for head, body in ((b"Content-Length: 1000\r\n", whole), (b"Transfer-Encoding: chunked\r\n", b"10\r\n--cut"), (b"Content-Length: 100000000\r\n", b"")):
+        raw(daemon, kind + head, begun + b"x" * 100000 if not body else body, half=True)
+    files = [upload(daemon, "x" * (19 << 20))["id"] for _ in range(2)]
+    refused(send(daemon, form(b"x" * (3 << 20))), 413, "max_total_bytes")
+    for file_id in files:
+        assert daemon.request("DELETE", "/v1/files/" + file_id)[0] == 200
+    end = time.time() + 20
+    while os.listdir(daemon.folder + "/store/files") and time.time() < end:
+        time.sleep(0.02)
+    assert os.listdir(daemon.folder + "/store/files") == [], "nothing is left of what was not whole"
+
+
+# ---- who sees whose ----
+
+def check_owners(folder):
+    tokens = {name: run(command("token", "create", name, "--scope", scope, "--file", folder + "/tokens")).strip()
+              for name, scope in (("ann", "batch"), ("bob", "batch"), ("joe", "infer"), ("root", "admin"))}
+
+    def as_(name):
+        return {"headers": {"Authorization": "Bearer " + tokens[name]}, "tcp": True}
+
+    with Daemon(folder, LIMITS + f"[auth]\ntoken_file = {folder}/tokens\n") as daemon:
+        assert daemon.admin("POST", "/services", SERVICE)[0] == 201
+        file = upload(daemon, line("a"), **as_("ann"))
+        batch = order(daemon, file, how=as_("ann"))[1]
+        batch = wait(daemon, batch, "completed", **as_("ann"))
+        for path in ("/v1/files/" + file["id"], f"/v1/files/{batch['output_file_id']}/content", "/v1/batches/" + batch["id"]):
+            assert daemon.request("GET", path, **as_("ann"))[0] == 200 and daemon.request("GET", path, **as_("root"))[0] == 200, path
+            assert daemon.request("GET", path, **as_("bob"))[0] == 404 and daemon.request("GET", path, **as_("joe"))[0] == 403, path
+            assert daemon.request("GET", path, tcp=True)[0] == 401 and daemon.request("GET", path)[0] == 200, path
+        assert daemon.request("GET", "/v1/files", **as_("bob"))[1]["data"] == [] and daemon.request("GET", "/v1/batches", **as_("bob"))[1]["data"] == []
+        assert len(daemon.request("GET", "/v1/files", **as_("ann"))[1]["data"]) == 2
+        refused(order(daemon, file, how=as_("bob")), 404, "no file")
+        assert daemon.request("DELETE", "/v1/files/" + file["id"], **as_("bob"))[0] == 404
+        assert daemon.request("GET", "/admin/v1/jobs", **as_("ann"))[0] == 403
+        assert daemon.admin("GET", "/jobs", **as_("root"))[1]["jobs"][0]["created_by"] == "ann"
+        daemon.stop()
+
+
+# ---- jobs over what lies on the daemon's machine ----
+
+def wait_job(daemon, job, seconds=60):
+    end = time.time() + seconds
+    while job["state"] not in ENDED:
+        assert time.time() < end, job
+        time.sleep(0.02)
+        job = daemon.admin("GET", "/jobs/" + job["id"])[1]
+    return job
+
+
+def check_jobs(daemon):
+    database, out = daemon.folder + "/shop.db", daemon.folder + "/answers.csv"
+    with sqlite3.connect(database) as db:
+        db.execute("CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT)")
+        db.executemany("INSERT INTO product(name) VALUES (?)", [(f"thing {i}",) for i in range(20)])
+    asked = {"service": "chat", "input": f"sqlite:{database}?SELECT id AS key, name AS prompt FROM product", "output": f"sqlite:{database}?answer",
+             "params": {"max_tokens": 2, "temperature": 0}, "raw": True}
+    status, job = daemon.admin("POST", "/jobs", asked)
+    assert status == 201 and job["kind"] == "command" and job["state"] == "validating", job
+    job = wait_job(daemon, job)
+    assert job["state"] == "completed" and job["counts"] == {"rows": 20, "answered": 20, "failed": 0}, job
+    with sqlite3.connect(database) as db:
+        assert db.execute("SELECT count(*), count(DISTINCT key) FROM answer WHERE status = 'ok'").fetchone() == (20, 20)
+    refused(daemon.admin("POST", "/jobs", asked), 409, "there already", "output")
+    assert wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "mode": "overwrite"})[1])["state"] == "completed"
+    assert wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "output": out})[1])["state"] == "completed" and os.path.exists(out)
+    failed = wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "input": "/none.jsonl", "output": out + ".jsonl"})[1])
+    assert failed["state"] == "failed" and "/none.jsonl" in failed["message"], failed
+    for field, value in (("input", "rows.jsonl"), ("output", "out.jsonl"), ("mode", "again"), ("output", "/tmp/out.txt"), ("what", 1)):
+        assert daemon.admin("POST", "/jobs", {**asked, field: value})[1]["error"]["param"] == field, field
+    listed = daemon.admin("GET", "/jobs")[1]["jobs"]
+    assert listed[0]["id"] == failed["id"] and {"batch", "command"} == {job["kind"] for job in listed}
+    assert daemon.admin("DELETE", "/jobs/" + failed["id"])[0] == 204 and daemon.admin("GET", "/jobs/" + failed["id"])[0] == 404
+    assert daemon.admin("POST", f"/jobs/{job['id']}:cancel", b"")[0] == 409
+
+
+# ---- clients ----
+
+def check_python(daemon):
+    registry = tenon.Registry("unix:" + daemon.socket)
+    out = daemon.folder + "/python.jsonl"
+    version = registry.get_model("tiny").version("v1")
+    rows = [{"key": f"k{i}", "prompt": f"thing {i}"} for i in range(30)]
+    job = version.run_batch(rows, service_name="chat", output_spec=OutputSpec(out), input_spec=InputSpec({"max_tokens": 2}))
+    shown = job.wait(60)
+    assert shown["status"] == "completed" and "30 of 30" in job.get_logs(), job.get_logs()
+    with open(out) as file:
+        assert [json.loads(row)["custom_id"] for row in file] == [row["key"] for row in rows]
+    try:
+        version.run_batch(rows, service_name="chat", output_spec=OutputSpec(out))
+        raise AssertionError("the output is there already")
+    except FileExistsError:
+        pass
+    job = version.run_batch(rows[:3], service_name="chat", output_spec=OutputSpec(out, mode="overwrite"),
+                            input_spec=InputSpec({"max_tokens": 2}), job_spec=JobSpec(block=True))
+    with open(out) as file:
+        assert len(file.readlines()) == 3
+    job = version.run_batch(({"key": i, "prompt": "x"} for i in range(3000)), service_name="chat", output_spec=OutputSpec(out, mode="overwrite"),
+                            input_spec=InputSpec({"max_tokens": 100}))
+    job.cancel()
+    assert job.wait(60)["status"] == "cancelled"
+
+
+def check_openai(daemon):
+    try:
+        import openai
+    except ImportError:
+        print("the openai package is not here: its client is left out")
+        return
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{daemon.port}/v1", api_key="none", max_retries=0, timeout=60)
+    file = client.files.create(file=("rows.jsonl", "\n".join(line(f"r{i}") for i in range(5)).encode()), purpose="batch")
+    assert client.files.retrieve(file.id) == file and file.id in [f.id for f in client.files.list(purpose="batch")]
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/completions", completion_window="24h", metadata={"a": "b"})
+    end = time.time() + 60
+    while batch.status != "completed":
+        assert time.time() < end and batch.status not in ENDED, batch
+        batch = client.batches.retrieve(batch.id)
+    assert batch.request_counts.completed == 5 and batch.errors is None and batch.error_file_id is None
+    rows = [json.loads(row) for row in client.files.content(batch.output_file_id).text.splitlines()]
+    assert [row["custom_id"] for row in rows] == [f"r{i}" for i in range(5)]
+    assert batch.id in [b.id for b in client.batches.list(limit=2)]
+    file = client.files.create(file=("more.jsonl", "\n".join(line(f"r{i}", max_tokens=100) for i in range(2000)).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/completions", completion_window="24h")
+    batch = client.batches.cancel(batch.id)
+    assert batch.status in ("cancelling", "cancelled"), batch
+    while batch.status != "cancelled":
+        batch = client.batches.retrieve(batch.id)
+    assert client.files.delete(file.id).deleted
+    try:
+        client.files.retrieve(file.id)
+        raise AssertionError("a deleted file")
+    except openai.NotFoundError:
+        pass
+
+
+def check_serve(folder):
+    with Server() as server:
+        for path in ("/v1/files", "/v1/batches/x"):
+            status, body = server.get(path) if hasattr(server, "get") else (0, None)
+            if status:
+                assert status == 404 and "tenon daemon" in body, body
+
+
+# ---- kills ----
+
+def check_kills(daemon):
+    """Every row once, whatever is killed, and files and batches that were answered with 200 are there."""
+    picked, rows = random.Random(7), 150 * max(1, KILLS // 2)
+    file = upload(daemon, *[line(f"r{i}", prompt=[1 + i % 90, 2], max_tokens=24) for i in range(rows)])
+    batch = order(daemon, file)[1]
+    known, kills = {file["id"]: file["bytes"]}, 0
+    while kills < KILLS:
+        time.sleep(picked.random() * 0.25)
+        if picked.random() < 0.4:
+            known.update({f["id"]: f["bytes"] for f in [upload(daemon, "{}", "x" * picked.randrange(1 << 20))]})
+        batch = daemon.request("GET", "/v1/batches/" + batch["id"])[1]
+        if batch["status"] in ENDED:
+            break
+        kills += 1
+        if kills % 3:
+            daemon.process.kill()
+            daemon.process.wait()
+            os.truncate(daemon.log_path, 0)  # start looks there
+            daemon.start()
+        else:
+            instances = daemon.admin("GET", "/services/chat")[1]["instances"]
+            for instance in instances:
+                if instance["pid"]:
+                    os.kill(instance["pid"], signal.SIGKILL)
+    batch = wait(daemon, batch, seconds=240)
+    assert kills >= KILLS * 2 // 3, (kills, "the batch ended too early to say anything")
+    ids = [row["custom_id"] for name in ("output_file_id", "error_file_id") if batch[name] for row in content(daemon, batch[name])]
+    assert batch["status"] == "completed" and sorted(ids) == sorted(f"r{i}" for i in range(rows)), (batch, len(ids), rows)
+    assert batch["request_counts"]["failed"] == 0, content(daemon, batch["error_file_id"])[:2]
+    listed = {f["id"]: f["bytes"] for f in daemon.request("GET", "/v1/files")[1]["data"]}
+    assert known.items() <= listed.items(), known.items() - listed.items()
+    assert not any(name.endswith(".partial") for name in os.listdir(daemon.folder + "/store/files"))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch, Daemon(scratch, LIMITS) as served:
+        check_files(served)
+        check_hostile(served)
+        assert served.admin("POST", "/services", SERVICE)[0] == 201
+        for check in (check_batch, check_cancel, check_wrong_batches, check_jobs, check_python, check_openai, check_kills):
+            begin = time.time()
+            check(served)
+            print(check.__name__, f"{time.time() - begin:.1f} s")
+    with tempfile.TemporaryDirectory() as scratch:
+        check_owners(scratch)
