@@ -42,15 +42,16 @@ static int64_t now_s(void)
     return (int64_t)now.tv_sec;
 }
 
-static digest digest_of_call(const tn_admin_call *call)
+/* caller: who asks is part of what is asked: nobody gets another's answer. */
+static digest digest_of_call(const tn_admin_call *call, const char *caller)
 {
-    const char *parts[] = {call->method, call->path, call->query ? call->query : ""};
+    const char *parts[] = {call->method, call->path, call->query ? call->query : "", caller ? caller : ""};
     struct sha256_ctx context;
     uint8_t sum[SHA256_DIGEST_SIZE];
     digest digest;
 
     sha256_init(&context);
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         sha256_update(&context, strlen(parts[i]) + 1, (const uint8_t *)parts[i]);
     if (call->body)
         sha256_update(&context, call->n_body, (const uint8_t *)call->body);
@@ -63,7 +64,7 @@ static digest digest_of_call(const tn_admin_call *call)
 static void answer_once(const route *route, request *request, const tn_admin_call *call)
 {
     tn_admin *admin = request->admin;
-    const digest identity = digest_of_call(call);
+    const digest identity = digest_of_call(call, request->caller);
     kept_answer kept;
     char *text;
     tn_error err = TN_ERROR_INIT;
@@ -141,7 +142,8 @@ static void answer_call(tn_admin *admin, bool batch, const tn_admin_call *call, 
         return; /* nobody can be answered */
     take_caller(call, &request);
     bool ready = prepare(call, batch, &request, &route, &answer);
-    if (ready && call->idempotency_key && strcmp(call->method, "POST") == 0) {
+    const bool upload = TN_HAS(call, tn_admin_call, read_ctx) && call->read; /* told by its bytes, which are not kept */
+    if (ready && call->idempotency_key && strcmp(call->method, "POST") == 0 && !upload) {
         answer_once(route, &request, call);
     } else {
         if (ready)
@@ -179,15 +181,25 @@ const tn_admin_table admin_table = {.struct_size = sizeof admin_table,
 
 /* ---- life ---- */
 
-static bool serves(void *ctx, const char *service)
+/* One that has failed is there: whoever asks it is told why. */
+static job_service look_at(void *ctx, const char *service)
 {
+    static const char *const coming[] = {"PENDING", "PLANNING", "LOADING", "RESUMING", "SUSPENDING", "SUSPENDED"};
     const tn_admin *admin = ctx;
     json_t *shown = NULL;
     tn_error err = TN_ERROR_INIT;
-    tn_status status = services_show(admin->options.services, service, &shown, &err);
+    job_service is = JOB_SERVICE_THERE;
 
+    if (services_show(admin->options.services, service, &shown, &err) != TN_OK)
+        return JOB_SERVICE_NONE;
+    const char *state = json_string_value(json_object_get(shown, "state"));
+    for (size_t i = 0; state && i < sizeof coming / sizeof *coming; i++)
+        if (strcmp(state, coming[i]) == 0)
+            is = JOB_SERVICE_COMING;
+    if (state && strcmp(state, "SUSPENDED") == 0)
+        services_do(admin->options.services, service, SERVICE_RESUME, 0, &err); /* what cannot be is seen in its state */
     json_decref(shown);
-    return status == TN_OK;
+    return is;
 }
 
 /* The door by which batches come in, "unix:/PATH" or, where nobody has to show a token, "http://HOST:PORT". */
@@ -227,7 +239,7 @@ static tn_status open_jobs(tn_admin *admin, tn_error *err)
                   .total_bytes = (uint64_t)settings_integer(settings, "batch", "max_total_bytes"),
                   .expiry_s = settings_integer(settings, "batch", "expiry")},
         .tell = admin->options.tell,
-        .serves = serves,
+        .look = look_at,
         .ctx = admin};
 
     return jobs_open(&options, &admin->jobs, err);

@@ -1,11 +1,15 @@
 /* batch_show.c: `tenon batch status`, `list`, `errors` and `cancel`. */
 #include "cli/batch.h"
+#include "cli/batch_daemon.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
+
+/* The end of such a command's help. */
+#define JOBS_HELP "With --server, of the jobs that a daemon runs, by their ids: those of /v1/batches and of /admin/v1/jobs."
 
 typedef enum batch_state { STATE_RUNNING, STATE_DONE, STATE_STOPPED } batch_state;
 
@@ -62,13 +66,19 @@ static job_log *open_log(const char *name, batch_output *ret_output)
 static int run_status(const command *command, int argc, char **argv)
 {
     bool json = false;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}};
+    daemon_flags daemon = {0};
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object"}, DAEMON_FLAGS(daemon)};
     batch_output output;
     args a;
-    int code = args_parse(command, flags, 1, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
+    if (daemon.server) {
+        code = batch_daemon_status(&daemon, &a, a.positional[0], json);
+        args_finish(&a);
+        return code;
+    }
     job_log *log = open_log(a.positional[0], &output);
     if (log)
         (json ? print_object : print_text)(a.positional[0], log, output.success);
@@ -83,7 +93,7 @@ const command command_batch_status = {
     .summary = "how far a batch has come: running, done or stopped, and its rows",
     .help =
         "running: a process is at it. done: the output is written. stopped: neither; `tenon batch run --mode resume` "
-        "goes on.",
+        "goes on.\n" JOBS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_status,
@@ -119,13 +129,20 @@ static bool print_job(const char *folder, const char *entry, bool json)
 static int run_list(const command *command, int argc, char **argv)
 {
     bool json = false, good = true;
-    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object per line"}};
+    daemon_flags daemon = {0};
+    const flag flags[] = {{"json", NULL, FLAG_SWITCH, &json, NULL, "as one JSON object per line"},
+                          DAEMON_FLAGS(daemon)};
     struct dirent **entries = NULL;
     args a;
-    int code = args_parse(command, flags, 1, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
+    if (daemon.server) {
+        code = batch_daemon_list(&daemon, &a, json);
+        args_finish(&a);
+        return code;
+    }
     const char *folder = a.positional_count ? a.positional[0] : ".";
     int count = scandir(folder, &entries, is_job, alphasort);
     if (count < 0) {
@@ -145,7 +162,7 @@ const command command_batch_list = {
     .name = "batch list",
     .arguments = "[FOLDER]",
     .summary = "the batches whose outputs lie in a folder",
-    .help = "One line for each NAME.job in FOLDER (default: this one), as `tenon batch status` prints it.",
+    .help = "One line for each NAME.job in FOLDER (default: this one), as `tenon batch status` prints it.\n" JOBS_HELP,
     .positional_max = 1,
     .run = run_list,
 };
@@ -216,12 +233,19 @@ static int cancel(const char *name, job_log *log)
 
 static int run_cancel(const command *command, int argc, char **argv)
 {
+    daemon_flags daemon = {0};
+    const flag flags[] = {DAEMON_FLAGS(daemon)};
     batch_output output;
     args a;
-    int code = args_parse(command, NULL, 0, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
+    if (daemon.server) {
+        code = batch_daemon_cancel(&daemon, &a, a.positional[0]);
+        args_finish(&a);
+        return code;
+    }
     job_log *log = open_log(a.positional[0], &output);
     code = log ? cancel(a.positional[0], log) : EXIT_FAILURE;
     job_log_close(log);
@@ -236,7 +260,7 @@ const command command_batch_cancel = {
     .help = "It waits for the rows in flight, keeps their answers and ends with exit code 1; `tenon batch run --mode "
             "resume` "
             "goes on\n"
-            "some day. Told twice, it ends at once, and rows in flight are asked again then.",
+            "some day. Told twice, it ends at once, and rows in flight are asked again then.\n" JOBS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_cancel,

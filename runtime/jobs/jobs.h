@@ -17,6 +17,8 @@ enum { JOBS_MAX = 10000, JOBS_COMPLETION_SECONDS = 24 * 3600 };
 
 typedef struct jobs jobs;
 
+typedef enum job_service { JOB_SERVICE_NONE, JOB_SERVICE_COMING, JOB_SERVICE_THERE } job_service;
+
 /* Copied, but for ctx. */
 typedef struct jobs_options {
     const char *folder;  /* the daemon's store */
@@ -25,7 +27,8 @@ typedef struct jobs_options {
     uint32_t running_max, window;
     file_limits files;
     void (*tell)(const char *sentence);                 /* NULL: nobody reads. [any] */
-    bool (*serves)(void *ctx, const char *service);     /* whether there is such a service. [any] */
+    /* Whether there is such a service, and it has come up; one that is suspended is resumed. [any] */
+    job_service (*look)(void *ctx, const char *service);
     void *ctx;
 } jobs_options;
 

@@ -21,6 +21,7 @@
 enum {
     WORDS = 96,
     TRIES = 4, /* of a run without an answer in between */
+    LOOK_MS = 100, /* for a service that comes up */
     STOP_MS = 2000,
     CANCEL_MS = 30000,
     ORPHAN_MS = 10000, /* that a run of a daemon that was killed gets to end */
@@ -102,12 +103,13 @@ static int signal_on_stop(void *ctx)
 }
 
 /* Waits, but not past a wish that it ends. */
-static void pause_for(const work *w, uint32_t seconds)
+static void pause_for(const work *w, uint32_t ms)
 {
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += seconds;
+    until.tv_sec += ms / 1000 + (until.tv_nsec / 1000000 + ms % 1000) / 1000;
+    until.tv_nsec = (until.tv_nsec / 1000000 + ms % 1000) % 1000 * 1000000;
     pthread_mutex_lock(&w->jobs->lock);
     int code = 0;
     while (code == 0 && !w->jobs->stopping && strcmp(text_of(jobs_look(w->jobs, w->id), "status"), "cancelling") != 0)
@@ -197,9 +199,9 @@ static void fail(work *w, const char *code, const char *message)
 
 /* ---- a batch's file ---- */
 
-static bool is_served(const work *w, const char *service)
+static job_service look(const work *w, const char *service)
 {
-    return w->jobs->options.serves(w->jobs->options.ctx, service);
+    return w->jobs->options.look(w->jobs->options.ctx, service);
 }
 
 /* What `tenon batch check` says. False: the batch has ended. */
@@ -214,7 +216,7 @@ static bool take_check(work *w)
                  json_pack("{s:{s:s, s:O}}", "errors", "object", "list", "data", errors));
         return false;
     }
-    if (!model || !is_served(w, model)) {
+    if (!model || look(w, model) == JOB_SERVICE_NONE) {
         snprintf(message, sizeof message, "there is no service '%.100s'", model ? model : "");
         fail(w, "model_not_found", message);
         return false;
@@ -333,6 +335,10 @@ static const char *run_rows(work *w, char *message, size_t bytes)
     json_int_t before = -1;
 
     while (demand_on(w) == GO_ON) {
+        if (look(w, text_of(task_of(w), "service")) == JOB_SERVICE_COMING) { /* rows would wait for less time */
+            pause_for(w, LOOK_MS);
+            continue;
+        }
         tn_error err = TN_ERROR_INIT;
         int code = -1;
         tn_status status = run_once(w, &code, &err);
@@ -349,7 +355,7 @@ static const char *run_rows(work *w, char *message, size_t bytes)
         before = w->answered;
         if (tries >= TRIES)
             return message;
-        pause_for(w, 1u << (tries - 1));
+        pause_for(w, 1000u << (tries - 1));
     }
     return NULL;
 }

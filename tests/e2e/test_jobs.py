@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -201,6 +202,9 @@ def check_hostile(daemon):
     assert b" 400 " in raw(daemon, kind + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")
     for head, body in ((b"Content-Length: 1000\r\n", whole), (b"Transfer-Encoding: chunked\r\n", b"10\r\n--cut"), (b"Content-Length: 100000000\r\n", b"")):
         raw(daemon, kind + head, begun + b"x" * 100000 if not body else body, half=True)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (whole[i:i + 7] for i in range(0, len(whole), 7))) + b"0\r\n\r\n"
+    assert b" 200 " in raw(daemon, kind + b"Transfer-Encoding: chunked\r\n", chunks), "of no told length, in small pieces"
+    assert daemon.request("DELETE", "/v1/files/" + daemon.request("GET", "/v1/files")[1]["data"][0]["id"])[0] == 200
     files = [upload(daemon, "x" * (19 << 20))["id"] for _ in range(2)]
     refused(send(daemon, form(b"x" * (3 << 20))), 413, "max_total_bytes")
     for file_id in files:
@@ -334,12 +338,27 @@ def check_openai(daemon):
         pass
 
 
-def check_serve(folder):
+def check_commands(daemon):
+    server = ["--server", "unix:" + daemon.socket]
+    job = order(daemon, upload(daemon, *[line(f"r{i}", max_tokens=100) for i in range(3000)]))[1]["id"]
+    assert run(command("batch", "list", *server)).splitlines()[0].startswith(job + "  ")
+    assert json.loads(run(command("batch", "status", job, "--json", *server)))["id"] == job
+    assert run(command("batch", "cancel", job, *server)).startswith(job + "  cancel")
+    assert "there is no job" in run(command("batch", "status", "none", *server), 1)
+    assert wait(daemon, daemon.request("GET", "/v1/batches/" + job)[1])["status"] == "cancelled"
+    path = daemon.folder + "/lines.jsonl"
+    with open(path, "w") as file:
+        file.write(line("a") + "\n" + line("a") + "\n")
+    found = subprocess.run(command("batch", "check", path, "--endpoint", "/v1/completions"), capture_output=True, text=True)
+    assert found.returncode == 3 and json.loads(found.stdout)["errors"][0]["code"] == "duplicate_custom_id", found
+
+
+def check_serve():
     with Server() as server:
-        for path in ("/v1/files", "/v1/batches/x"):
-            status, body = server.get(path) if hasattr(server, "get") else (0, None)
-            if status:
-                assert status == 404 and "tenon daemon" in body, body
+        for method, path in (("GET", "/v1/files"), ("GET", "/v1/batches/batch_x"), ("POST", "/v1/files")):
+            status, _, body = server.request(method, path)
+            assert status == 404 and "needs `tenon daemon`" in body["error"]["message"], (method, path, body)
+        server.stop()
 
 
 # ---- kills ----
@@ -383,9 +402,10 @@ if __name__ == "__main__":
         check_files(served)
         check_hostile(served)
         assert served.admin("POST", "/services", SERVICE)[0] == 201
-        for check in (check_batch, check_cancel, check_wrong_batches, check_jobs, check_python, check_openai, check_kills):
+        for check in (check_batch, check_cancel, check_wrong_batches, check_jobs, check_python, check_openai, check_commands, check_kills):
             begin = time.time()
             check(served)
             print(check.__name__, f"{time.time() - begin:.1f} s")
     with tempfile.TemporaryDirectory() as scratch:
         check_owners(scratch)
+    check_serve()
