@@ -137,26 +137,27 @@ static tn_status find_job(sqlite3 *db, const job_text *text, job *ret_job, bool 
     return status;
 }
 
-static tn_status take_job(sqlite3 *db, const job_text *text, job *job, tn_error *err)
+static tn_status take_job(sqlite3 *db, const job_text *text, const char *state, job *job, tn_error *err)
 {
-    const char *texts[] = {text->service, text->query, text->target, text->options, job->runner};
+    const char *texts[] = {text->service, text->query, text->target, text->options, job->runner, state};
     tn_status status = job_execute(
         db,
-        "INSERT INTO llm_jobs(service, query, target, options, state, runner) VALUES (?1, ?2, ?3, ?4, 'running', ?5) "
-        "ON CONFLICT(target) DO UPDATE SET state = 'running', message = NULL, runner = ?5, updated = CURRENT_TIMESTAMP",
-        texts, 5, err);
+        "INSERT INTO llm_jobs(service, query, target, options, state, runner) VALUES (?1, ?2, ?3, ?4, ?6, ?5) "
+        "ON CONFLICT(target) DO UPDATE SET state = ?6, message = NULL, runner = ?5, updated = CURRENT_TIMESTAMP",
+        texts, 6, err);
 
     if (status == TN_OK && job->id == 0)
         job->id = sqlite3_last_insert_rowid(db);
     return status;
 }
 
-tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_taken, tn_error *err)
+/* Makes what is missing and puts the job into `state`, unless a living runner has it. */
+static tn_status enter(sqlite3 *db, const job_text *text, const char *state, job *ret_job, bool *ret_running,
+                       tn_error *err)
 {
-    job job = {.id = 0};
+    job job = *ret_job;
     bool running = false;
 
-    describe_process(getpid(), job.runner, sizeof job.runner);
     tn_status status = job_execute(db, "BEGIN IMMEDIATE", NULL, 0, err);
     if (status != TN_OK)
         return status;
@@ -166,7 +167,7 @@ tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_t
     if (status == TN_OK)
         status = make_target(db, text->target, err);
     if (status == TN_OK && !running)
-        status = take_job(db, text, &job, err);
+        status = take_job(db, text, state, &job, err);
     if (status == TN_OK)
         status = job_execute(db, "COMMIT", NULL, 0, err);
     if (status != TN_OK) {
@@ -174,8 +175,32 @@ tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_t
         return status;
     }
     *ret_job = job;
+    *ret_running = running;
+    return TN_OK;
+}
+
+tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_taken, tn_error *err)
+{
+    job job = {.id = 0};
+    bool running;
+
+    describe_process(getpid(), job.runner, sizeof job.runner);
+    tn_status status = enter(db, text, "running", &job, &running, err);
+    if (status != TN_OK)
+        return status;
+    *ret_job = job;
     *ret_taken = !running;
     return TN_OK;
+}
+
+tn_status job_register(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_running, tn_error *err)
+{
+    job job = {.id = 0};
+    tn_status status = enter(db, text, "submitted", &job, ret_running, err);
+
+    if (status == TN_OK)
+        *ret_job = job;
+    return status;
 }
 
 /* Runs sql with ?1 the id and ?2 the runner, and ?3, ?4 as given; the rows that it changed. */

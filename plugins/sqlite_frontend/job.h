@@ -25,6 +25,8 @@ tn_status job_database_open(sqlite3 *of, sqlite3 **ret_db, tn_error *err);
 /* Makes llm_jobs and the target where they are missing, finds or makes the job, and takes it; *ret_taken false: a
  * living runner has it. Errors: TN_E_ARGUMENT when the target belongs to another query. */
 tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_taken, tn_error *err);
+/* The same without taking it: it is "submitted", for another process to take. *ret_running: a living runner has it. */
+tn_status job_register(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_running, tn_error *err);
 /* Adds to its rows; false when the job is no longer ours: cancelled, or deleted. */
 bool job_progress(sqlite3 *db, const job *job, int rows_done, int rows_failed);
 /* "done", "failed" and the like; message NULL: none. */

@@ -76,6 +76,78 @@ static void llm_submit(sqlite3_context *context, int count, sqlite3_value **argu
         raise(context, "llm_submit", status, &err);
 }
 
+/* ---- to the daemon ---- */
+
+static tn_status ask_daemon(sql_connection *connection, const char *path, const job_text *text, tn_error *err)
+{
+    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s}", "database", path, "service", text->service, "query",
+                             text->query, "target", text->target, "options", text->options);
+    client_request request = {"/admin/v1/jobs", body ? json_dumps(body, JSON_COMPACT) : NULL};
+    client_answer answer;
+
+    json_decref(body);
+    if (!request.body)
+        return tn_fail(err, TN_E_ARGUMENT, "a text is not UTF-8, or memory is out");
+    tn_status status = sql_connection_call(connection, request, NULL, false, &answer, err);
+    if (status != TN_OK)
+        return status;
+    if (answer.kind != ANSWER_OK)
+        status = tn_fail(err, TN_E_ARGUMENT, "the daemon does not take the job: %s", answer.message);
+    client_answer_finish(&answer);
+    return status;
+}
+
+/* What no daemon took is not left as if one had. */
+static void mark_failed(sqlite3 *db, const char *target, const tn_error *why)
+{
+    const char *texts[] = {target, why->msg};
+
+    job_execute(db, "UPDATE llm_jobs SET state = 'failed', message = ?2 WHERE target = ?1 AND state = 'submitted'",
+                texts, 2, NULL);
+}
+
+static tn_status hand_over(sql_connection *connection, const job_text *text, sqlite3_int64 *ret_id, tn_error *err)
+{
+    sqlite3 *db;
+    job job;
+    bool running = false;
+
+    tn_status status = job_database_open(connection->db, &db, err);
+    if (status != TN_OK)
+        return status;
+    status = check(db, text, err);
+    if (status == TN_OK)
+        status = job_register(db, text, &job, &running, err);
+    if (status == TN_OK && !running) {
+        status = ask_daemon(connection, sqlite3_db_filename(connection->db, "main"), text, err);
+        if (status != TN_OK && err)
+            mark_failed(db, text->target, err);
+    }
+    sqlite3_close(db);
+    if (status == TN_OK)
+        *ret_id = job.id;
+    return status;
+}
+
+static void llm_submit_daemon(sqlite3_context *context, int count, sqlite3_value **arguments)
+{
+    const char *texts[4] = {NULL, NULL, NULL, "{}"};
+    sqlite3_int64 id;
+    tn_error err = TN_ERROR_INIT;
+
+    for (int i = 0; i < count; i++)
+        if (!(texts[i] = (const char *)sqlite3_value_text(arguments[i])))
+            return; /* NULL in, NULL out */
+    job_text text = {texts[0], texts[1], texts[2], texts[3]};
+    tn_status status = hand_over(sqlite3_user_data(context), &text, &id, &err);
+    if (status == TN_OK)
+        sqlite3_result_int64(context, id);
+    else
+        raise(context, "llm_submit_daemon", status, &err);
+}
+
+/* ---- waiting ---- */
+
 /* The job's state now, as malloc'd text (sqlite3_free). */
 static tn_status read_state(sqlite3 *db, sqlite3_int64 id, char **ret_state, tn_error *err)
 {
@@ -110,7 +182,8 @@ static tn_status wait_for(const sql_connection *connection, sqlite3_int64 id, ui
         return status;
     for (;;) {
         status = read_state(db, id, ret_state, err);
-        if (status != TN_OK || strcmp(*ret_state, "running") != 0 || clock_ms() >= end)
+        if (status != TN_OK || (strcmp(*ret_state, "running") != 0 && strcmp(*ret_state, "submitted") != 0) ||
+            clock_ms() >= end)
             break;
         sqlite3_free(*ret_state);
         *ret_state = NULL;
@@ -151,6 +224,9 @@ int job_functions_register(sqlite3 *db, sql_connection *connection)
 
     for (int count = 3; code == SQLITE_OK && count <= 4; count++)
         code = sqlite3_create_function_v2(db, "llm_submit", count, flags, connection, llm_submit, NULL, NULL, NULL);
+    for (int count = 3; code == SQLITE_OK && count <= 4; count++)
+        code = sqlite3_create_function_v2(db, "llm_submit_daemon", count, flags, connection, llm_submit_daemon, NULL,
+                                          NULL, NULL);
     for (int count = 1; code == SQLITE_OK && count <= 2; count++)
         code = sqlite3_create_function_v2(db, "llm_wait", count, flags, connection, llm_wait, NULL, NULL, NULL);
     return code;

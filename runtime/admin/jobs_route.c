@@ -178,25 +178,64 @@ static json_t *make_words(const job_body *body, answer *ret_answer)
     return NULL;
 }
 
+/* Of SQL's llm_submit: all of it is in the database. NULL: *ret_answer says why not. */
+static json_t *make_sql_task(const request *request, answer *ret_answer)
+{
+    const char *service = NULL, *database = NULL, *query = NULL, *target = NULL, *options = "{}";
+    const field fields[] = {{"service", FIELD_TEXT, &service, true},
+                            {"database", FIELD_TEXT, &database, true},
+                            {"query", FIELD_TEXT, &query, true},
+                            {"target", FIELD_TEXT, &target, true},
+                            {"options", FIELD_TEXT, &options, false}};
+    const char *plugins = settings_string(request->admin->options.settings, "plugins", "path");
+    char extension[PATH_MAX];
+
+    if (!request_fields(request, fields, sizeof fields / sizeof *fields, ret_answer))
+        return NULL;
+    if (database[0] != '/') {
+        *ret_answer = answer_error(400, "database", "the path must be absolute, as the daemon sees it");
+        return NULL;
+    }
+    snprintf(extension, sizeof extension, "%s/tenon_sqlite", plugins);
+    json_t *words = json_array();
+    bool good = words && add_word(words, "service", service) && add_word(words, "query", query) &&
+                add_word(words, "target", target) && add_word(words, "options", options) &&
+                add_word(words, "extension", extension);
+    if (good)
+        return json_pack("{s:s, s:s, s:s, s:s, s:o}", "kind", "sql", "service", service, "input", database, "output",
+                         target, "words", words);
+    json_decref(words);
+    *ret_answer = answer_error(400, NULL, "a text is too long");
+    return NULL;
+}
+
+static json_t *make_command_task(const request *request, answer *ret_answer)
+{
+    job_body body = {0};
+
+    if (!read_body(request, &body, ret_answer))
+        return NULL;
+    json_t *words = make_words(&body, ret_answer);
+    return words ? json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "kind", "command", "service", body.service, "input",
+                             body.input, "output", body.output, "mode", body.mode ? body.mode : "error", "words", words)
+                 : NULL;
+}
+
 answer admin_add_job(request *request)
 {
     jobs *jobs = request->admin->jobs;
-    job_body body = {0};
-    answer answer;
+    answer answer = {0};
     json_t *made;
     tn_error err = TN_ERROR_INIT;
 
     if (jobs_obstacle(jobs))
         return answer_error(503, NULL, "%s", jobs_obstacle(jobs));
-    if (!read_body(request, &body, &answer))
-        return answer;
-    json_t *words = make_words(&body, &answer);
-    if (!words)
-        return answer;
+    json_t *task =
+        json_object_get(request->body, "database") ? make_sql_task(request, &answer) : make_command_task(request, &answer);
+    if (!task)
+        return answer.code ? answer : answer_error(500, NULL, "out of memory for a job");
     jobs_sweep(jobs);
-    json_t *job = json_pack("{s:s?, s:{s:s, s:s, s:s, s:s, s:s, s:o}}", "owner", request->caller, "task", "kind",
-                            "command", "service", body.service, "input", body.input, "output", body.output, "mode",
-                            body.mode ? body.mode : "error", "words", words);
+    json_t *job = json_pack("{s:s?, s:o}", "owner", request->caller, "task", task);
     tn_status status = jobs_create(jobs, job, &made, &err);
     if (status != TN_OK)
         return status == TN_E_MEMORY ? answer_error(429, NULL, "%s", err.msg) : answer_failure(status, NULL, &err);

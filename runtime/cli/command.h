@@ -131,6 +131,7 @@ extern const command command_service_create, command_service_list, command_servi
     command_service_delete;
 /* Those of `tenon batch`. */
 extern const command command_batch_run, command_batch_status, command_batch_list, command_batch_cancel,
-    command_batch_errors, command_batch_retry, command_batch_check, command_batch_export;
+    command_batch_errors, command_batch_retry, command_batch_check, command_batch_export,
+    command_batch_sql;
 
 #endif

@@ -45,7 +45,7 @@ job_files *jobs_files(jobs *jobs);
 const char *jobs_obstacle(const jobs *jobs);
 
 /* A job as it is kept. Fields are those of OpenAI's batch object, with "owner" (a token's name, null: nobody's) and
- * "task": {"kind": "batch" or "command", "service", "output_file_id", "error_file_id", "words": [what follows `tenon
+ * "task": {"kind": "batch", "command" or "sql", "service", "output_file_id", "error_file_id", "words": [what follows `tenon
  * batch run`], "input", "output", "mode"}, of which a batch has ids only. */
 /* job: moved; without id, times and state, which are set. *ret_job: owned. TN_E_MEMORY: there are JOBS_MAX. */
 tn_status jobs_create(jobs *jobs, json_t *job, json_t **ret_job, tn_error *err);

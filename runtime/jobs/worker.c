@@ -57,9 +57,14 @@ static const json_t *task_of(const work *w)
     return json_object_get(w->job, "task");
 }
 
+static bool is_kind(const work *w, const char *kind)
+{
+    return strcmp(text_of(task_of(w), "kind"), kind) == 0;
+}
+
 static bool is_batch(const work *w)
 {
-    return strcmp(text_of(task_of(w), "kind"), "batch") == 0;
+    return is_kind(w, "batch");
 }
 
 /* ---- why it may have to end ---- */
@@ -289,6 +294,20 @@ static const char *mode_of(const work *w)
     return mode && strcmp(mode, "overwrite") == 0 && !begun ? "overwrite" : "resume";
 }
 
+/* One run of SQL's job, of which all is in the database, who runs it as well. */
+static tn_status run_sql(work *w, int *ret_code, tn_error *err)
+{
+    const process_watch watch = {w, count_line, signal_on_demand};
+    const char *words[WORDS + 1] = {"batch",  "sql",           text_of(task_of(w), "input"),
+                                    "--json", "--server", w->jobs->server};
+    uint32_t count = 6;
+
+    if (!add_words_of_task(w, words, &count))
+        return tn_fail(err, TN_E_ARGUMENT, "the job has too many words");
+    w->counted = false;
+    return run_words(w, words, &watch, ret_code, err);
+}
+
 /* One run; *ret_code as of `tenon batch run`. */
 static tn_status run_once(work *w, int *ret_code, tn_error *err)
 {
@@ -341,7 +360,7 @@ static const char *run_rows(work *w, char *message, size_t bytes)
         }
         tn_error err = TN_ERROR_INIT;
         int code = -1;
-        tn_status status = run_once(w, &code, &err);
+        tn_status status = (is_kind(w, "sql") ? run_sql : run_once)(w, &code, &err);
         if (status == TN_OK && (code == EXIT_DONE || code == EXIT_ROWS_FAILED))
             return NULL;
         if (demand_on(w) != GO_ON)

@@ -121,7 +121,7 @@ static void read_http(const client_reply *reply, bool wants_text, const json_t *
     json_t *root = json_loadb(reply->bytes ? reply->bytes : "", reply->count, JSON_ALLOW_NUL, &fault);
     char message[200];
 
-    if (reply->http_status != 200) {
+    if (reply->http_status != 200 && reply->http_status != 201) {
         read_refusal(reply->http_status, root, row_fields, answer);
     } else if (!json_is_object(root)) {
         snprintf(message, sizeof message, "the server's answer is not a JSON object%s%.120s", root ? "" : ": ",

@@ -4,6 +4,7 @@ refuse, who sees whose, and that no row is lost or asked twice when the daemon o
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -353,6 +354,49 @@ def check_commands(daemon):
     assert found.returncode == 3 and json.loads(found.stdout)["errors"][0]["code"] == "duplicate_custom_id", found
 
 
+SUBMIT = """import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.enable_load_extension(True)
+db.load_extension(sys.argv[2])
+db.execute("SELECT llm_server(?)", [sys.argv[3]]).fetchall()
+print(db.execute("SELECT llm_submit_daemon('chat', 'SELECT id, name FROM product', 'told', ?)", [sys.argv[4]]).fetchone()[0])
+"""
+
+
+def check_sql(folder, extension):
+    """A job of SQL's goes on when its client has ended, and when the daemon is killed; the database says what is answered."""
+    plugins = shutil.copytree(os.environ["TENON_PLUGINS"], folder + "/plugins", ignore=lambda _, names: [n for n in names if not n.endswith(".so")])
+    shutil.copy(extension, plugins)
+    path, options = folder + "/shop.db", '{"max_tokens": 24, "temperature": 0, "raw": true, "window": 4}'
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT)")
+        db.executemany("INSERT INTO product(name) VALUES (?)", [(f"thing {i}",) for i in range(400)])
+    os.environ["TENON_PLUGINS"], kept = plugins, os.environ["TENON_PLUGINS"]
+    with Daemon(folder, LIMITS) as daemon:
+        os.environ["TENON_PLUGINS"] = kept
+        assert daemon.admin("POST", "/services", SERVICE)[0] == 201
+        client = [sys.executable, "-c", SUBMIT, path, extension, "unix:" + daemon.socket]
+        assert "'window' must be" in run([*client, '{"window": 0}'], 1)
+        assert run([*client, options]) == "1\n"
+        job = daemon.admin("GET", "/jobs")[1]["jobs"][0]
+        assert job["kind"] == "sql" and job["service"] == "chat" and job["input"] == path and job["output"] == "told", job
+        told = "SELECT count(*), count(DISTINCT key), count(value) FROM told"
+        end = time.time() + 60
+        while sqlite3.connect(path).execute(told).fetchone()[0] == 0:
+            assert time.time() < end, daemon.admin("GET", "/jobs")
+            time.sleep(0.01)
+        daemon.process.kill()
+        daemon.process.wait()
+        os.truncate(daemon.log_path, 0)
+        daemon.start()
+        assert daemon.admin("GET", "/jobs/" + job["id"])[1]["state"] == "in_progress"
+        job = wait_job(daemon, job)
+        assert job["state"] == "completed" and job["counts"] == {"rows": 400, "answered": 400, "failed": 0}, job
+        assert sqlite3.connect(path).execute(told).fetchone() == (400, 400, 400)
+        assert sqlite3.connect(path).execute("SELECT state, rows_done FROM llm_jobs").fetchall() == [("done", 400)]
+        daemon.stop()
+
+
 def check_serve():
     with Server() as server:
         for method, path in (("GET", "/v1/files"), ("GET", "/v1/batches/batch_x"), ("POST", "/v1/files")):
@@ -408,4 +452,7 @@ if __name__ == "__main__":
             print(check.__name__, f"{time.time() - begin:.1f} s")
     with tempfile.TemporaryDirectory() as scratch:
         check_owners(scratch)
+    if len(sys.argv) > 1 and not os.environ.get("TENON_SANITIZED") and hasattr(sqlite3.Connection, "enable_load_extension"):
+        with tempfile.TemporaryDirectory() as scratch:
+            check_sql(scratch, sys.argv[1])
     check_serve()
