@@ -27,12 +27,12 @@ struct admin_call {
     /* Under front->lock. */
     admin_call *next, *previous; /* of front->admin_calls, while its thread runs */
     uint32_t references;
-    pthread_cond_t room;  /* out was read, or nobody will */
-    pthread_cond_t bytes; /* of an upload: there are some, or will be none */
-    byte_buffer in;       /* of an upload, in_read of them are the thread's */
+    pthread_cond_t room;      /* out was read, or nobody will */
+    pthread_cond_t bytes;     /* of an upload: there are some, or will be none */
+    byte_buffer in;           /* of an upload, in_read of them are the thread's */
     size_t in_read, in_fresh; /* in_fresh: since the client's time began anew */
     bool in_ended;
-    uint32_t code;       /* 0: head has not been told */
+    uint32_t code; /* 0: head has not been told */
     char type[64];
     byte_buffer out;
     size_t out_read;

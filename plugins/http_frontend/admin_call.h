@@ -1,10 +1,10 @@
-/* admin_call.h: one request below /admin/v1, /v1/files or /v1/batches, answered by tn.admin on a thread of its own, since it may take as long as
- * what was asked takes. The connection is suspended meanwhile.
+/* admin_call.h: one request below /admin/v1, /v1/files or /v1/batches, answered by tn.admin on a thread of its own,
+ * since it may take as long as what was asked takes. The connection is suspended meanwhile.
  *
  * Held by its connection and by its thread; front->lock guards what they share. JSON is collected and sent whole,
  * unless it grows long; anything else is a stream. A thread that writes faster than the client reads waits, and learns
- * that the client has left from its next write, for which zero bytes will do. An upload's thread begins with the head of
- * its request and reads the body as it comes: a client that is faster than the disk waits.
+ * that the client has left from its next write, for which zero bytes will do. An upload's thread begins with the head
+ * of its request and reads the body as it comes: a client that is faster than the disk waits.
  */
 #ifndef HTTP_ADMIN_CALL_H
 #define HTTP_ADMIN_CALL_H
@@ -17,9 +17,9 @@ enum { ADMIN_CALLS_MAX = 32, UPLOADS_MAX = 8 };
 typedef struct admin_call admin_call;
 
 typedef struct admin_question {
-    const char *method, *path;  /* borrowed; path: below the root */
-    bool batch, upload;         /* tn.admin's call_batch is asked; the body follows by admin_call_take */
-    const tn_identity *caller;  /* borrowed; without a name: someone who needs no token */
+    const char *method, *path; /* borrowed; path: below the root */
+    bool batch, upload;        /* tn.admin's call_batch is asked; the body follows by admin_call_take */
+    const tn_identity *caller; /* borrowed; without a name: someone who needs no token */
 } admin_question;
 
 /* body is moved; empty for an upload. 503: too many are under way. */

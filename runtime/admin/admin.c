@@ -197,7 +197,8 @@ static job_service look_at(void *ctx, const char *service)
         if (strcmp(state, coming[i]) == 0)
             is = JOB_SERVICE_COMING;
     if (state && strcmp(state, "SUSPENDED") == 0)
-        services_do(admin->options.services, service, SERVICE_RESUME, 0, &err); /* what cannot be is seen in its state */
+        services_do(admin->options.services, service, SERVICE_RESUME, 0,
+                    &err); /* what cannot be is seen in its state */
     json_decref(shown);
     return is;
 }
@@ -206,8 +207,8 @@ static job_service look_at(void *ctx, const char *service)
 static bool find_door(const settings *settings, char address[PATH_MAX + 8])
 {
     const char *list = settings_plugin_value(settings, "http_frontend", "listen"), *first = NULL;
-    const bool tokens = settings_string(settings, "auth", "token_file") ||
-                        settings_plugin_value(settings, "http_frontend", "api_key");
+    const bool tokens =
+        settings_string(settings, "auth", "token_file") || settings_plugin_value(settings, "http_frontend", "api_key");
 
     for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',') {
         at += strspn(at, " ");

@@ -58,7 +58,8 @@ answer admin_list_batches(request *request)
     if (status != TN_OK)
         return answer_failure(status, "limit", &err);
     json_t *all = jobs_list(request->admin->jobs), *data = json_array();
-    json_array_foreach(all, i, job) {
+    json_array_foreach(all, i, job)
+    {
         if (!is_batch(job) || !request_sees(request, job))
             continue;
         more = passed && json_array_size(data) == (size_t)limit;
@@ -96,9 +97,9 @@ static bool check_metadata(json_t *metadata, answer *ret_answer)
     json_t *value;
     bool good = json_object_size(metadata) <= METADATA_MAX;
 
-    json_object_foreach(metadata, name, value)
-        good = good && strlen(name) <= METADATA_KEY_MAX && json_is_string(value) &&
-               json_string_length(value) <= METADATA_VALUE_MAX;
+    json_object_foreach(metadata, name, value) good = good && strlen(name) <= METADATA_KEY_MAX &&
+                                                      json_is_string(value) &&
+                                                      json_string_length(value) <= METADATA_VALUE_MAX;
     if (!good)
         *ret_answer =
             answer_error(400, "metadata", "'metadata' takes %d texts of up to %d bytes, with names of up to %d",

@@ -151,7 +151,8 @@ answer admin_send_file(request *request)
         close(fd);
         answer = (struct answer){0};
     } else {
-        answer = answer_error(500, NULL, "the content of '%.64s' cannot be read: %s", request->part[0], strerror(errno));
+        answer =
+            answer_error(500, NULL, "the content of '%.64s' cannot be read: %s", request->part[0], strerror(errno));
     }
     free(piece);
     return answer;

@@ -38,7 +38,8 @@ static json_t *tell(json_t *job)
         "state", json_object_get(job, "status"), "counts", "rows", json_object_get(counts, "total"), "answered",
         json_object_get(counts, "completed"), "failed", json_object_get(counts, "failed"), "created",
         json_object_get(job, "created_at"), "ended", first_time(job), "created_by", json_object_get(job, "owner"),
-        "input", json_object_get(task, "input") ? json_object_get(task, "input") : json_object_get(job, "input_file_id"),
+        "input",
+        json_object_get(task, "input") ? json_object_get(task, "input") : json_object_get(job, "input_file_id"),
         "output",
         json_object_get(task, "output") ? json_object_get(task, "output") : json_object_get(job, "output_file_id"),
         "error_file_id", json_object_get(job, "error_file_id"), "endpoint", json_object_get(job, "endpoint"), "message",
@@ -54,8 +55,7 @@ answer admin_list_jobs(request *request)
     bool whole = all && told;
     size_t i;
 
-    json_array_foreach(all, i, job)
-        whole = whole && json_array_append_new(told, tell(json_incref(job))) == 0;
+    json_array_foreach(all, i, job) whole = whole && json_array_append_new(told, tell(json_incref(job))) == 0;
     json_decref(all);
     return answer_json(200, whole ? json_pack("{s:o}", "jobs", told) : NULL);
 }
@@ -164,7 +164,8 @@ static json_t *make_words(const job_body *body, answer *ret_answer)
                 (!body->raw || json_array_append_new(words, json_string("--raw")) == 0) &&
                 (json_object_get(body->params, "priority") || add_word(words, "param", "priority=100"));
 
-    json_object_foreach(body->params, name, value) {
+    json_object_foreach(body->params, name, value)
+    {
         char param[BODY_TEXT_BYTES_MAX + 32];
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         int bytes = text ? snprintf(param, sizeof param, "%s=%s", name, text) : -1;
@@ -230,8 +231,8 @@ answer admin_add_job(request *request)
 
     if (jobs_obstacle(jobs))
         return answer_error(503, NULL, "%s", jobs_obstacle(jobs));
-    json_t *task =
-        json_object_get(request->body, "database") ? make_sql_task(request, &answer) : make_command_task(request, &answer);
+    json_t *task = json_object_get(request->body, "database") ? make_sql_task(request, &answer)
+                                                              : make_command_task(request, &answer);
     if (!task)
         return answer.code ? answer : answer_error(500, NULL, "out of memory for a job");
     jobs_sweep(jobs);

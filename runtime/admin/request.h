@@ -28,7 +28,7 @@ typedef struct request {
     const tn_admin_sink *sink;                            /* of a route that sends its answer itself */
     char part[REQUEST_PARTS][REQUEST_PART_BYTES_MAX + 1]; /* what the pattern's '*' stand for */
     query query;
-    json_t *body; /* an object, NULL: none came */
+    json_t *body;              /* an object, NULL: none came */
     const tn_admin_call *call; /* of an upload: its type, and its bytes by read */
     const char *caller;        /* a token's name; NULL: someone who sees everything, and owns nothing */
     bool sees_all;

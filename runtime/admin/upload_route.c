@@ -112,7 +112,8 @@ static bool check_fields(const form *f, int64_t *ret_expiry_s, answer *ret_answe
         *ret_answer = answer_error(400, "purpose", "'purpose' must be \"batch\": files serve nothing else here");
     else if (f->seen[FIELD_ANCHOR] != f->seen[FIELD_SECONDS] ||
              (f->seen[FIELD_ANCHOR] && strcmp(f->text[FIELD_ANCHOR], "created_at") != 0))
-        *ret_answer = answer_error(400, "expires_after", "'expires_after' needs an anchor of \"created_at\", and seconds");
+        *ret_answer =
+            answer_error(400, "expires_after", "'expires_after' needs an anchor of \"created_at\", and seconds");
     else
         good = true;
     if (!good || !f->seen[FIELD_SECONDS])

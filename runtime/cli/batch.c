@@ -8,9 +8,8 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_batch_run,    &command_batch_status, &command_batch_list,
-    &command_batch_cancel, &command_batch_errors, &command_batch_retry,
-    &command_batch_check,  &command_batch_export, &command_batch_sql,
+    &command_batch_run,   &command_batch_status, &command_batch_list,   &command_batch_cancel, &command_batch_errors,
+    &command_batch_retry, &command_batch_check,  &command_batch_export, &command_batch_sql,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -117,7 +116,8 @@ int watch_finish(const char *output, tn_status status, const job_counts *counts,
 const command command_batch = {
     .name = "batch",
     .arguments = "COMMAND ...",
-    .summary = "a table or file of prompts through a server: run, status, list, cancel, errors, retry-failed, check, export, sql",
+    .summary = "a table or file of prompts through a server: run, status, list, cancel, errors, retry-failed, check, "
+               "export, sql",
     .help =
         "Every row of an input asked of a server once, many at a time, through kills of either side. A batch is its "
         "output\n"

@@ -86,9 +86,10 @@ const command command_batch_export = {
     .name = "batch export",
     .arguments = "OUT",
     .summary = "the answers of a batch so far, as two files",
-    .help = "JSON lines of the rows that have an answer, and of those that failed, from the log of a batch that is done, "
-            "was\n"
-            "stopped or runs. Each file appears as a whole, empty ones too.",
+    .help =
+        "JSON lines of the rows that have an answer, and of those that failed, from the log of a batch that is done, "
+        "was\n"
+        "stopped or runs. Each file appears as a whole, empty ones too.",
     .positional_min = 1,
     .positional_max = 1,
     .run = run_export,

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 /* The end of such a command's help. */
-#define JOBS_HELP "With --server, of the jobs that a daemon runs, by their ids: those of /v1/batches and of /admin/v1/jobs."
+#define JOBS_HELP \
+    "With --server, of the jobs that a daemon runs, by their ids: those of /v1/batches and of /admin/v1/jobs."
 
 typedef enum batch_state { STATE_RUNNING, STATE_DONE, STATE_STOPPED } batch_state;
 

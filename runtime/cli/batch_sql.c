@@ -25,8 +25,9 @@ static tn_status load(sqlite3 *db, const char *extension, tn_error *err)
     sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL);
     int code = sqlite3_load_extension(db, extension, NULL, &message);
     sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
-    tn_status status =
-        code == SQLITE_OK ? TN_OK : tn_fail(err, TN_E_IO, "%.200s: %.280s", extension, message ? message : "not loaded");
+    tn_status status = code == SQLITE_OK
+                           ? TN_OK
+                           : tn_fail(err, TN_E_IO, "%.200s: %.280s", extension, message ? message : "not loaded");
     sqlite3_free(message);
     return status;
 }
@@ -78,8 +79,9 @@ static tn_status look(sqlite3 *db, const char *path, const char *job, char ret_s
     if (status != TN_OK)
         return status;
     sqlite3_finalize(row);
-    status = first_row(db, path, "SELECT state, rows_done, rows_failed, coalesce(message, '') FROM llm_jobs WHERE id = ?1",
-                       &job, 1, &row, err);
+    status =
+        first_row(db, path, "SELECT state, rows_done, rows_failed, coalesce(message, '') FROM llm_jobs WHERE id = ?1",
+                  &job, 1, &row, err);
     if (status != TN_OK)
         return status;
     snprintf(ret_state, 24, "%s", (const char *)sqlite3_column_text(row, 0));
@@ -88,7 +90,8 @@ static tn_status look(sqlite3 *db, const char *path, const char *job, char ret_s
     snprintf(message, sizeof message, "%s", (const char *)sqlite3_column_text(row, 3));
     sqlite3_finalize(row);
     if (strcmp(ret_state, "failed") == 0 || strcmp(ret_state, "cancelled") == 0)
-        return tn_fail(err, TN_E_IO, "%.100s, job %s: it is %s%s%s", path, job, ret_state, *message ? ": " : "", message);
+        return tn_fail(err, TN_E_IO, "%.100s, job %s: it is %s%s%s", path, job, ret_state, *message ? ": " : "",
+                       message);
     return TN_OK;
 }
 
@@ -157,9 +160,11 @@ const command command_batch_sql = {
     .name = "batch sql",
     .arguments = "DATABASE",
     .summary = "run a job of SQLite's llm_submit in a process of its own",
-    .help = "What `SELECT llm_submit(SERVICE, QUERY, TARGET, OPTIONS)` begins, from here and until it has ended. The job is in "
-            "the\n"
-            "database: after a kill, the same command, or the same statement, goes on with the keys that have no answer.",
+    .help =
+        "What `SELECT llm_submit(SERVICE, QUERY, TARGET, OPTIONS)` begins, from here and until it has ended. The job "
+        "is in "
+        "the\n"
+        "database: after a kill, the same command, or the same statement, goes on with the keys that have no answer.",
     .positional_min = 1,
     .positional_max = 1,
     .run = run_sql,

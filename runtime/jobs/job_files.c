@@ -87,8 +87,9 @@ static json_t *read_note(const job_files *store, const char *id)
     job_files_path(store, id, path);
     const char *own = id_of(file);
     bool whole = own && strcmp(own, id) == 0 && json_is_integer(json_object_get(file, "created_at")) &&
-                 json_is_string(json_object_get(file, "filename")) && json_is_string(json_object_get(file, "purpose")) &&
-                 stat(path, &status) == 0 && (uint64_t)status.st_size == bytes_of(file);
+                 json_is_string(json_object_get(file, "filename")) &&
+                 json_is_string(json_object_get(file, "purpose")) && stat(path, &status) == 0 &&
+                 (uint64_t)status.st_size == bytes_of(file);
     if (whole)
         return file;
     json_decref(file);
@@ -101,8 +102,7 @@ static bool insert(job_files *store, json_t *file)
     const json_int_t created = json_integer_value(json_object_get(file, "created_at"));
     size_t at = json_array_size(store->files);
 
-    while (at > 0 &&
-           json_integer_value(json_object_get(json_array_get(store->files, at - 1), "created_at")) > created)
+    while (at > 0 && json_integer_value(json_object_get(json_array_get(store->files, at - 1), "created_at")) > created)
         at--;
     store->bytes += bytes_of(file);
     return json_array_insert_new(store->files, at, file) == 0;
@@ -159,7 +159,7 @@ static tn_status read_folder(job_files *store, void (*tell)(const char *), tn_er
 }
 
 tn_status job_files_open(const char *folder, const file_limits *limits, void (*tell)(const char *sentence),
-                          job_files **ret_store, tn_error *err)
+                         job_files **ret_store, tn_error *err)
 {
     job_files *store = calloc(1, sizeof *store);
 
@@ -358,9 +358,8 @@ json_t *job_files_list(job_files *store)
     size_t i;
 
     pthread_mutex_lock(&store->lock);
-    json_array_foreach(store->files, i, file)
-        if (whole && !has_expired(file, now))
-            whole = json_array_append_new(list, json_deep_copy(file)) == 0;
+    json_array_foreach(store->files, i, file) if (whole && !has_expired(file, now)) whole =
+        json_array_append_new(list, json_deep_copy(file)) == 0;
     pthread_mutex_unlock(&store->lock);
     if (!whole) {
         json_decref(list);

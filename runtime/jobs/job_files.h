@@ -24,7 +24,7 @@ typedef struct file_limits {
 
 /* tell: sentences for a log: what was found damaged; NULL: nobody reads. */
 tn_status job_files_open(const char *folder, const file_limits *limits, void (*tell)(const char *sentence),
-                          job_files **ret_store, tn_error *err);
+                         job_files **ret_store, tn_error *err);
 void job_files_close(job_files *store); /* NULL is fine */
 const file_limits *job_files_limits(const job_files *store);
 

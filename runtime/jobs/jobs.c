@@ -212,7 +212,8 @@ static void start_ready(jobs *jobs)
     json_t *job;
     size_t i;
 
-    json_array_foreach(jobs->list, i, job) {
+    json_array_foreach(jobs->list, i, job)
+    {
         const char *id = text_of(job, "id");
         if (!jobs->started || jobs->stopping || jobs->running >= jobs->options.running_max)
             return;
@@ -448,8 +449,8 @@ bool jobs_use_file(jobs *jobs, const char *file_id)
     size_t i;
 
     pthread_mutex_lock(&jobs->lock);
-    json_array_foreach(jobs->list, i, job)
-        used |= !job_has_ended(job) && strcmp(text_of(job, "input_file_id"), file_id) == 0;
+    json_array_foreach(jobs->list, i, job) used |=
+        !job_has_ended(job) && strcmp(text_of(job, "input_file_id"), file_id) == 0;
     pthread_mutex_unlock(&jobs->lock);
     return used;
 }

@@ -26,7 +26,7 @@ typedef struct jobs_options {
     const char *server;  /* the daemon's own door, "unix:/run/tenond.sock"; NULL: it has none that takes no token */
     uint32_t running_max, window;
     file_limits files;
-    void (*tell)(const char *sentence);                 /* NULL: nobody reads. [any] */
+    void (*tell)(const char *sentence); /* NULL: nobody reads. [any] */
     /* Whether there is such a service, and it has come up; one that is suspended is resumed. [any] */
     job_service (*look)(void *ctx, const char *service);
     void *ctx;
@@ -45,8 +45,8 @@ job_files *jobs_files(jobs *jobs);
 const char *jobs_obstacle(const jobs *jobs);
 
 /* A job as it is kept. Fields are those of OpenAI's batch object, with "owner" (a token's name, null: nobody's) and
- * "task": {"kind": "batch", "command" or "sql", "service", "output_file_id", "error_file_id", "words": [what follows `tenon
- * batch run`], "input", "output", "mode"}, of which a batch has ids only. */
+ * "task": {"kind": "batch", "command" or "sql", "service", "output_file_id", "error_file_id", "words": [what follows
+ * `tenon batch run`], "input", "output", "mode"}, of which a batch has ids only. */
 /* job: moved; without id, times and state, which are set. *ret_job: owned. TN_E_MEMORY: there are JOBS_MAX. */
 tn_status jobs_create(jobs *jobs, json_t *job, json_t **ret_job, tn_error *err);
 json_t *jobs_find(jobs *jobs, const char *id); /* owned; NULL: none, or out of memory */

@@ -96,8 +96,10 @@ tn_status multipart_init(multipart *form, const char *content_type, const multip
         return tn_fail(err, TN_E_ARGUMENT, "the body must be multipart/form-data");
     if (!find_parameter(content_type, "boundary", boundary, sizeof boundary, &found) || !found ||
         !is_boundary(boundary))
-        return tn_fail(err, TN_E_ARGUMENT, "Content-Type: the boundary is missing, or is not 1 to %d characters of those that RFC 2046 allows",
-                       MULTIPART_BOUNDARY_MAX);
+        return tn_fail(
+            err, TN_E_ARGUMENT,
+            "Content-Type: the boundary is missing, or is not 1 to %d characters of those that RFC 2046 allows",
+            MULTIPART_BOUNDARY_MAX);
     *form = (multipart){.sink = *sink, .state = MULTIPART_BEFORE};
     form->mark_bytes = (size_t)snprintf(form->mark, sizeof form->mark, "\r\n--%s", boundary);
     form->matched = 2; /* the first boundary may begin the body */
@@ -173,7 +175,8 @@ static tn_status begin_part(multipart *form, tn_error *err)
                               : read_disposition(value, &part, err);
             disposed = true;
         } else if (is_header(line, "Content-Transfer-Encoding", &value) && !is_plain_encoding(value)) {
-            status = tn_fail(err, TN_E_ARGUMENT, "a part has the Content-Transfer-Encoding '%.40s'; send it binary", value);
+            status =
+                tn_fail(err, TN_E_ARGUMENT, "a part has the Content-Transfer-Encoding '%.40s'; send it binary", value);
         }
     }
     if (status == TN_OK && !disposed)

@@ -20,7 +20,7 @@
 
 enum {
     WORDS = 96,
-    TRIES = 4, /* of a run without an answer in between */
+    TRIES = 4,     /* of a run without an answer in between */
     LOOK_MS = 100, /* for a service that comes up */
     STOP_MS = 2000,
     CANCEL_MS = 30000,
@@ -32,12 +32,12 @@ enum {
 typedef struct work {
     jobs *jobs;
     const char *id;
-    json_t *job;    /* owned: as it was when the work began */
+    json_t *job;       /* owned: as it was when the work began */
     uint64_t asked_ms; /* when its process was told to end; 0: it was not */
     bool killed;
-    bool counted;   /* the process has said how far it is */
+    bool counted; /* the process has said how far it is */
     json_int_t answered;
-    json_t *said;   /* owned: its last line */
+    json_t *said; /* owned: its last line */
 } work;
 
 static uint64_t now_ms(void)
@@ -217,8 +217,7 @@ static bool take_check(work *w)
     char message[256];
 
     if (json_array_size(errors) > 0) {
-        jobs_end(w->jobs, w->id, "failed",
-                 json_pack("{s:{s:s, s:O}}", "errors", "object", "list", "data", errors));
+        jobs_end(w->jobs, w->id, "failed", json_pack("{s:{s:s, s:O}}", "errors", "object", "list", "data", errors));
         return false;
     }
     if (!model || look(w, model) == JOB_SERVICE_NONE) {
@@ -230,8 +229,8 @@ static bool take_check(work *w)
     json_object_set_new(task, "service", json_string(model));
     jobs_change(w->jobs, w->id,
                 json_pack("{s:s, s:I, s:s, s:{s:I, s:i, s:i}, s:o}", "status", "in_progress", "in_progress_at",
-                          (json_int_t)time(NULL), "model", model, "request_counts", "total",
-                          number_of(w->said, "rows"), "completed", 0, "failed", 0, "task", task),
+                          (json_int_t)time(NULL), "model", model, "request_counts", "total", number_of(w->said, "rows"),
+                          "completed", 0, "failed", 0, "task", task),
                 true);
     return true;
 }
@@ -262,7 +261,8 @@ static bool add_words_of_task(const work *w, const char **words, uint32_t *count
     const json_t *list = json_object_get(task_of(w), "words"), *word;
     size_t i;
 
-    json_array_foreach(list, i, word) {
+    json_array_foreach(list, i, word)
+    {
         if (*count + 2 >= WORDS || !json_is_string(word))
             return false;
         words[(*count)++] = json_string_value(word);
@@ -298,7 +298,7 @@ static const char *mode_of(const work *w)
 static tn_status run_sql(work *w, int *ret_code, tn_error *err)
 {
     const process_watch watch = {w, count_line, signal_on_demand};
-    const char *words[WORDS + 1] = {"batch",  "sql",           text_of(task_of(w), "input"),
+    const char *words[WORDS + 1] = {"batch",  "sql",      text_of(task_of(w), "input"),
                                     "--json", "--server", w->jobs->server};
     uint32_t count = 6;
 
@@ -354,9 +354,15 @@ static const char *run_rows(work *w, char *message, size_t bytes)
     json_int_t before = -1;
 
     while (demand_on(w) == GO_ON) {
-        if (look(w, text_of(task_of(w), "service")) == JOB_SERVICE_COMING) { /* rows would wait for less time */
+        const char *service = text_of(task_of(w), "service");
+        const job_service is = look(w, service);
+        if (is == JOB_SERVICE_COMING) { /* rows would wait for less time */
             pause_for(w, LOOK_MS);
             continue;
+        }
+        if (is == JOB_SERVICE_NONE) {
+            snprintf(message, bytes, "there is no service '%.100s'", service);
+            return message;
         }
         tn_error err = TN_ERROR_INIT;
         int code = -1;
@@ -410,8 +416,7 @@ static tn_status export_rows(work *w, json_int_t *ret_ok, json_int_t *ret_failed
 static tn_status adopt(work *w, const char *name, const char *task_id, const char *kind, tn_error *err)
 {
     char path[PATH_MAX], filename[JOB_ID_BYTES + 32];
-    const file_label label = {
-        .filename = filename, .purpose = "batch_output", .owner = text_of(w->job, "owner")};
+    const file_label label = {.filename = filename, .purpose = "batch_output", .owner = text_of(w->job, "owner")};
 
     job_path(w->jobs, w->id, name, path);
     snprintf(filename, sizeof filename, "%s_%s.jsonl", w->id, kind);

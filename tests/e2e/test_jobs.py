@@ -272,6 +272,9 @@ def check_jobs(daemon):
     assert wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "output": out})[1])["state"] == "completed" and os.path.exists(out)
     failed = wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "input": "/none.jsonl", "output": out + ".jsonl"})[1])
     assert failed["state"] == "failed" and "/none.jsonl" in failed["message"], failed
+    missing = wait_job(daemon, daemon.admin("POST", "/jobs", {**asked, "service": "none", "output": out + ".jsonl"})[1])
+    assert missing["state"] == "failed" and "there is no service 'none'" in missing["message"], missing
+    assert daemon.admin("DELETE", "/jobs/" + missing["id"])[0] == 204
     for field, value in (("input", "rows.jsonl"), ("output", "out.jsonl"), ("mode", "again"), ("output", "/tmp/out.txt"), ("what", 1)):
         assert daemon.admin("POST", "/jobs", {**asked, field: value})[1]["error"]["param"] == field, field
     listed = daemon.admin("GET", "/jobs")[1]["jobs"]

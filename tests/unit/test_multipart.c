@@ -49,13 +49,14 @@ static tn_status parse(const char *type, const char *body, size_t cut)
     return status == TN_OK ? multipart_end(&form, &err) : status;
 }
 
-#define TYPE "multipart/form-data; boundary=cut"
+#define TYPE       "multipart/form-data; boundary=cut"
 #define PART(name) "--cut\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n"
 
 static void test_parts_are_the_same_wherever_the_body_is_cut(void **state)
 {
-    static const char body[] = "before\r\n" PART("purpose") "batch\r\n--cut \t\r\nX: y\r\nContent-Disposition: form-data; "
-                               "name=file; filename=\"../a \\\"b\\\".jsonl\"\r\n\r\n\r\n\r\r\n--cu\r\n--\r\n--cut--\r\nafter";
+    static const char body[] = "before\r\n" PART(
+        "purpose") "batch\r\n--cut \t\r\nX: y\r\nContent-Disposition: form-data; "
+                   "name=file; filename=\"../a \\\"b\\\".jsonl\"\r\n\r\n\r\n\r\r\n--cu\r\n--\r\n--cut--\r\nafter";
     (void)state;
     for (size_t cut = 0; cut <= sizeof body - 1; cut++) {
         assert_int_equal(parse(TYPE, body, cut), TN_OK);

@@ -272,7 +272,7 @@ class Batches(Scripted):
         super().setUp()
         self.version = tenon.ModelVersion(self.registry._transport, 'smol', 'v1')
         self.output = os.path.join(self.folder.name, 'out.jsonl')
-        self.shown = ['validating', 'in_progress', 'completed']
+        self.shown, self.more = ['validating', 'in_progress', 'completed'], {}
 
     def answer(self, seen):
         if seen['path'] == '/v1/files':
@@ -281,7 +281,7 @@ class Batches(Scripted):
             return 200, {}, {'id': 'batch-1', 'status': 'validating'}
         if seen['path'] == '/v1/batches/batch-1':
             return 200, {}, {'id': 'batch-1', 'status': self.shown.pop(0) if self.shown[1:] else self.shown[0],
-                             'output_file_id': 'file-2', 'error_file_id': 'file-3'}
+                             'output_file_id': 'file-2', 'error_file_id': 'file-3', **self.more}
         if seen['path'] == '/v1/files/file-2/content':
             return 200, {}, b'{"custom_id": "0", "response": {"status_code": 200}}\n'
         if seen['path'] == '/v1/files/file-3/content':
@@ -310,6 +310,25 @@ class Batches(Scripted):
             self.run_batch(['one'])
         self.assertEqual(self.seen, [])
         self.run_batch(['one'], mode='overwrite')
+
+    def test_what_has_come_meanwhile_is_not_overwritten(self):
+        job = self.version.run_batch(['one'], service_name='chat', output_spec=tenon.OutputSpec(self.output))
+        with open(self.output, 'w', encoding='utf-8') as file:
+            file.write('mine')
+        with self.assertRaises(FileExistsError):
+            job.wait()
+        with open(self.output, encoding='utf-8') as file:
+            self.assertEqual(file.read(), 'mine')
+        self.assertFalse([name for name in os.listdir(self.folder.name) if name.endswith('.part')])
+
+    def test_logs_say_what_became_of_it(self):
+        job = self.version.run_batch(['one'], service_name='chat', output_spec=tenon.OutputSpec(self.output))
+        self.shown = ['failed']
+        self.more = {'created_at': 0, 'failed_at': 60, 'request_counts': {'total': 3, 'completed': 1, 'failed': 1},
+                     'errors': {'data': [{'code': 'invalid_url', 'line': 2, 'message': 'no'}]}}
+        self.assertEqual(job.get_logs().splitlines(), ['1970-01-01T00:01:00Z failed', 'failed: 1 of 3 rows answered, 1 failed',
+                                                       'invalid_url: line 2: no'])
+        self.assertEqual(job.get_logs(1), 'invalid_url: line 2: no')
 
     def test_keys_name_results_and_so_differ(self):
         with self.assertRaisesRegex(ValueError, "row 1 has the key 'a' of an earlier row"):

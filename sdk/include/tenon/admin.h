@@ -33,8 +33,8 @@ typedef struct tn_admin_call {
     const char *query;  /* as it came, without '?'; NULL: none */
     const char *body;   /* JSON; NULL: none */
     uint64_t n_body;
-    const char *idempotency_key; /* a POST with the key of an earlier one gets its answer again; NULL: none */
-    const char *caller;          /* name of the token that asks; NULL: whoever asks needs none */
+    const char *idempotency_key;       /* a POST with the key of an earlier one gets its answer again; NULL: none */
+    const char *caller;                /* name of the token that asks; NULL: whoever asks needs none */
     uint32_t caller_scopes, reserved1; /* TN_SCOPE_* of that token */
     const char *content_type;          /* of the body; NULL: JSON */
     /* Of a body that comes while it is read (`body` is NULL then): waits for its next bytes, at least 1 and at most

@@ -1,6 +1,7 @@
 """Many rows as one job that the daemon keeps: OpenAI's /v1/files and /v1/batches underneath."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -102,12 +103,19 @@ class Job:
         if self._output is None:
             return
         part = f"{self._output.path}.{uuid.uuid4().hex}.part"
-        with open(part, "w", encoding="utf-8") as file:
-            for row in self.result():
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self._output.path)
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                for row in self.result():
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if self._output.mode == "error":
+                os.link(part, self._output.path)  # refuses what has come meanwhile
+            else:
+                os.replace(part, self._output.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
         self._output = None
 
 
