@@ -69,7 +69,41 @@ static void call(tn_admin *opaque, const tn_admin_call *call, const tn_admin_sin
     atomic_fetch_sub(&admin->running, 1);
 }
 
-const tn_admin_table fake_admin_table = {.struct_size = sizeof fake_admin_table, .call = call};
+/* Reads an upload, once admin->held says that it may. */
+static void call_batch(tn_admin *opaque, const tn_admin_call *call, const tn_admin_sink *sink)
+{
+    fake_admin *admin = (fake_admin *)(void *)opaque;
+    char bytes[4096], text[256];
+    uint64_t n = 1, total = 0;
+    tn_status status = TN_OK;
+
+    atomic_fetch_add(&admin->running, 1);
+    while (call->read && n > 0 && status == TN_OK) {
+        while (atomic_load(&admin->held))
+            usleep(1000);
+        status = call->read(call->read_ctx, bytes, sizeof bytes, &n);
+        total += n;
+    }
+    if (status != TN_OK)
+        atomic_fetch_add(&admin->left, 1);
+    snprintf(text, sizeof text, "{\"bytes\":%llu,\"path\":\"%s\",\"caller\":\"%s\",\"scopes\":%u,\"type\":\"%s\"}",
+             (unsigned long long)total, call->path, call->caller ? call->caller : "", call->caller_scopes,
+             call->content_type ? call->content_type : "");
+    answer(sink, 200, text);
+    atomic_fetch_sub(&admin->running, 1);
+}
+
+static uint64_t upload_bytes_max(tn_admin *opaque)
+{
+    (void)opaque;
+    return 8 << 20;
+}
+
+const tn_admin_table fake_admin_table = {.struct_size = sizeof fake_admin_table,
+                                         .call = call,
+                                         .call_batch = call_batch,
+                                         .upload_bytes_max = upload_bytes_max};
+const tn_admin_table fake_old_admin_table = {.struct_size = offsetof(tn_admin_table, call_batch), .call = call};
 
 /* ---- tn.auth ---- */
 

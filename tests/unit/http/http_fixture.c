@@ -97,6 +97,10 @@ tn_status http_fixture_start(http_fixture *fixture, const char *const *settings,
             args.admin = (tn_admin *)(void *)&fixture->admin;
             args.admin_api = &fake_admin_table;
         }
+        if (strcmp(*setting, "fake_old_admin=1") == 0) {
+            args.admin = (tn_admin *)(void *)&fixture->admin;
+            args.admin_api = &fake_old_admin_table;
+        }
     }
     tn_status status = http_frontend_table.start(&args, &fixture->front, err);
     if (status != TN_OK) {

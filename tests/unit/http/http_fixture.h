@@ -20,8 +20,8 @@ typedef struct http_fixture {
 
 /* settings: "key=value" strings, NULL-terminated, over the plugin's defaults; listen is 127.0.0.1:0 unless given.
  * "fake_context=N" sets the engine's max_model_len, "fake_author=1" gives the model an author with wishes,
- * "fake_models=1" serves `second` ("other") too, as a daemon does, "fake_admin=1" gives it a tn.admin and "fake_auth=1"
- * a tn.auth, which is http_fixture_auth. */
+ * "fake_models=1" serves `second` ("other") too, as a daemon does, "fake_admin=1" gives it a tn.admin ("fake_old_admin=1":
+ * of an older core) and "fake_auth=1" a tn.auth, which is http_fixture_auth. */
 extern const tn_auth_table *http_fixture_auth; /* fake_auth_table, unless a test sets another */
 tn_status http_fixture_start(http_fixture *fixture, const char *const *settings, tn_error *err);
 void http_fixture_stop(http_fixture *fixture);
