@@ -1,9 +1,9 @@
 /* batch_run.c: `tenon batch run` and `tenon batch retry-failed`. */
+#include "base/clock.h"
 #include "cli/batch.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct run_flags {
     connection_flags connection;
@@ -89,10 +89,8 @@ static bool check_flags(const run_flags *flags)
 static void print_counts(job_counts counts, uint64_t rows)
 {
     static uint64_t printed_ms; /* 0: never */
-    struct timespec now;
+    const uint64_t now_ms = clock_ms();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     if (printed_ms && now_ms < printed_ms + 200 && counts.ok + counts.null + counts.failed < rows)
         return;
     printed_ms = now_ms;

@@ -7,6 +7,7 @@
  */
 #include "jobs/state.h"
 
+#include "base/clock.h"
 #include "batch/output.h"
 #include "file/directory.h"
 #include "jobs/process.h"
@@ -39,13 +40,6 @@ typedef struct work {
     json_int_t answered;
     json_t *said; /* owned: its last line */
 } work;
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -86,10 +80,10 @@ static demand demand_on(const work *w)
 static int end_it(work *w, demand demand)
 {
     if (!w->asked_ms) {
-        w->asked_ms = now_ms();
+        w->asked_ms = clock_ms();
         return SIGTERM;
     }
-    if (w->killed || now_ms() < w->asked_ms + (demand == STOP ? STOP_MS : CANCEL_MS))
+    if (w->killed || clock_ms() < w->asked_ms + (demand == STOP ? STOP_MS : CANCEL_MS))
         return 0;
     w->killed = true;
     return SIGKILL;
@@ -273,11 +267,11 @@ static bool add_words_of_task(const work *w, const char **words, uint32_t *count
 /* Whose log another process still writes: one of a daemon that was killed. It ends by itself, when its reader has. */
 static void wait_for_orphan(const char *log)
 {
-    const uint64_t until = now_ms() + ORPHAN_MS;
+    const uint64_t until = clock_ms() + ORPHAN_MS;
     const struct timespec pause = {.tv_nsec = 20 * 1000000};
     pid_t writer;
 
-    while ((writer = job_log_writer_of(log)) > 0 && now_ms() < until) {
+    while ((writer = job_log_writer_of(log)) > 0 && clock_ms() < until) {
         kill(writer, SIGKILL); /* the log bears it */
         nanosleep(&pause, NULL);
     }
