@@ -74,8 +74,13 @@ int __wrap_asprintf(char **ret_text, const char *format, ...)
 
 uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact)
 {
+    return fail_allocations(action, exact, 1);
+}
+
+uint32_t fail_allocations(tn_status (*action)(tn_error *err), bool exact, uint32_t stride)
+{
     json_set_alloc_funcs(__wrap_malloc, free);
-    for (uint32_t n = 1;; n++) {
+    for (uint32_t n = 1, lived = 0;; n += stride, lived++) {
         tn_error err = TN_ERROR_INIT;
         countdown = n;
         tn_status status = action(&err);
@@ -83,7 +88,7 @@ uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact)
         countdown = 0;
         if (!reached) { /* fewer than n allocations: nothing failed */
             TN_ASSERT(status == TN_OK);
-            return n - 1;
+            return lived;
         }
         TN_ASSERT(exact ? status == TN_E_MEMORY : status != TN_OK);
         TN_ASSERT(err.msg[0] != 0);

@@ -15,6 +15,8 @@
  * without, any failure will do (jansson reports some of its own as bad JSON). Returns how many failures the action
  * lived through; stops the process on a wrong status or an empty message. */
 uint32_t fail_every_allocation(tn_status (*action)(tn_error *err), bool exact);
+/* The same with allocation 1, then 1 + stride, 1 + 2 stride, ... failing. */
+uint32_t fail_allocations(tn_status (*action)(tn_error *err), bool exact, uint32_t stride);
 
 /* The nth allocation from now on fails; 0: none. For what may live through a failure, and must then have done its work. */
 void fail_allocation(uint32_t n);

@@ -12,6 +12,12 @@
 #include <jansson.h>
 
 enum { TOKENS = 16, SEQUENCES = 2, VOCAB = 96 };
+/* ThreadSanitizer looks for no leak, and 300,000 threads are dear: it is shown some failures, out of step with any loop. */
+#ifdef __SANITIZE_THREAD__
+enum { STRIDE = 13 };
+#else
+enum { STRIDE = 1 };
+#endif
 
 static const char *source_path;
 static scratch_directory directory;
@@ -95,7 +101,7 @@ static void assert_survives(const char *path)
     open_model();
     const quantize_request request = request_for(&whole);
     directory = scratch_create();
-    assert_true(fail_every_allocation(quantize, true) > 100);
+    assert_true(fail_allocations(quantize, true, STRIDE) > 100);
     if (quantize_checkpoint(&request, &err) != TN_OK)
         fail_msg("%s", err.msg);
     DIR *entries = opendir(whole.path);
