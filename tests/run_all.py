@@ -100,10 +100,10 @@ def run(name, suites, built):
     if os.path.exists(log):
         os.remove(log)
     environment = dict(os.environ)
+    command += ["--timeout-multiplier", "2" if name in ("gcc", "gpu") else "4"]
     if name not in ("gcc", "gpu"):
         for model in [key for key in environment if key.startswith("TENON_TEST_")]:
             del environment[model]
-        command += ["--timeout-multiplier", "4"]
     with open(os.path.join(folder, "test.log"), "w") as output:
         subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     if not os.path.exists(log):
