@@ -12,7 +12,8 @@
 #include <jansson.h>
 
 enum { TOKENS = 16, SEQUENCES = 2, VOCAB = 96 };
-/* ThreadSanitizer looks for no leak, and 300,000 threads are dear: it is shown some failures, out of step with any loop. */
+/* ThreadSanitizer looks for no leak, and 300,000 threads are dear: it is shown some failures, out of step with any
+ * loop. */
 #ifdef __SANITIZE_THREAD__
 enum { STRIDE = 13 };
 #else

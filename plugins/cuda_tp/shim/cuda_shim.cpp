@@ -41,8 +41,9 @@ struct copy_async {
     unsigned group;
 };
 
-/* Where somebody left off. A context's switch asks the kernel for the signal mask, so contexts are only begun with; then
- * it is jumps, and the compiler's own: libc's, like contexts, let AddressSanitizer clear what it knows of a whole stack.
+/* Where somebody left off. A context's switch asks the kernel for the signal mask, so contexts are only begun with;
+ * then it is jumps, and the compiler's own: libc's, like contexts, let AddressSanitizer clear what it knows of a whole
+ * stack.
  */
 struct place {
     ucontext_t context;
