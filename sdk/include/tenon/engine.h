@@ -32,6 +32,17 @@ enum {
     TN_REQ_NO_CACHE = 1u << 6      /* neither read nor fill the prefix cache */
 };
 
+/* What texts a request's answer may be. Bits 1 << kind in tn_engine_info.grammars: a kind whose bit is clear would be
+ * ignored, so do not send it. */
+enum {
+    TN_GRAMMAR_NONE = 0,
+    TN_GRAMMAR_JSON_SCHEMA = 1,        /* grammar: a JSON schema (draft 2020-12; what is supported: the engine says) */
+    TN_GRAMMAR_JSON_SCHEMA_STRICT = 2, /* objects have no properties beyond those named, unless the schema says so */
+    TN_GRAMMAR_JSON_OBJECT = 3,        /* any JSON object; grammar is not read */
+    TN_GRAMMAR_REGEX = 4,              /* all of the answer matches grammar, a regular expression */
+    TN_GRAMMAR_CHOICE = 5              /* one of grammar, a JSON list of texts */
+};
+
 /* Everything is copied by submit. Zero-filled members take the neutral meaning noted. */
 typedef struct tn_request {
     uint32_t struct_size, flags;
@@ -56,8 +67,13 @@ typedef struct tn_request {
     uint32_t stop_count, stop_token_count, bias_count, allowed_count;
     const char *cache_salt; /* separates prefix-cache entries; NULL: shared */
     uint64_t user;          /* comes back in every event */
+    /* The answer is whole when it obeys the grammar, and ends where nothing more may follow, min_new or not; a limit or
+     * a stop rule may end it before. What is wrong with a grammar comes with DONE: TN_E_ARGUMENT and a sentence. */
+    const char *grammar;    /* UTF-8; NULL: none is needed */
+    uint32_t grammar_kind;  /* TN_GRAMMAR_* */
+    uint32_t grammar_bytes; /* 0..limits.max_grammar_bytes */
 } tn_request;
-TN_SEALED(tn_request, user);
+TN_SEALED(tn_request, grammar_bytes);
 
 enum {
     TN_EVENT_ACCEPTED = 1, /* scheduled for the first time; seed and cached_tokens are set */
@@ -112,8 +128,10 @@ typedef struct tn_engine_info {
     const char *model_path, *architecture;
     uint64_t created; /* Unix seconds of the load */
     tn_sampling_defaults defaults;
+    uint32_t grammars; /* bits 1 << TN_GRAMMAR_*: what requests may ask for */
+    uint32_t max_grammar_bytes;
 } tn_engine_info;
-TN_SEALED(tn_engine_info, defaults);
+TN_SEALED(tn_engine_info, max_grammar_bytes);
 
 typedef struct tn_engine_table {
     uint32_t struct_size, flags;
