@@ -197,7 +197,7 @@ static void add_sampling_row(const tn_engine *engine, batch_builder *builder, co
     add_biases(engine, builder, row, sequence);
     if (request->penalised)
         add_seen(builder, row, sequence);
-    if (request->mask)
+    if (request->mask || request->grammar)
         builder->batch.need |= TN_NEED_MASK;
 }
 
@@ -218,15 +218,20 @@ static void add_outputs(tn_engine *engine, const scheduled *item, uint32_t first
 }
 
 /* Mask rows exist for all output rows or for none. */
-static void fill_masks(batch_builder *builder, const schedule *schedule)
+static void fill_masks(tn_engine *engine, const schedule *schedule)
 {
+    batch_builder *builder = &engine->builder;
     memset(builder->mask, 0xff, (size_t)builder->batch.out_count * builder->mask_words * sizeof *builder->mask);
     for (uint32_t i = 0; i < schedule->count; i++) {
         const scheduled *item = &schedule->item[i];
         const request *request = item->sequence->request;
-        if (request->mask && item->samples)
-            memcpy(builder->mask + (size_t)(item->out_first + item->score_count) * builder->mask_words, request->mask,
-                   builder->mask_words * sizeof *builder->mask);
+        uint32_t *row = builder->mask + (size_t)(item->out_first + item->score_count) * builder->mask_words;
+        if (!item->samples)
+            continue;
+        if (request->grammar)
+            grammar_desk_mask(&engine->desk, item->sequence, row);
+        for (uint32_t w = 0; request->mask && w < builder->mask_words; w++)
+            row[w] &= request->mask[w];
     }
 }
 
@@ -317,7 +322,7 @@ void batch_builder_fill(tn_engine *engine, const schedule *schedule, uint64_t pr
     if (!(builder->batch.need & TN_NEED_PREV))
         builder->batch.prev = 0;
     if (builder->batch.need & TN_NEED_MASK)
-        fill_masks(builder, schedule);
+        fill_masks(engine, schedule);
     finish_sample(builder, top_logprobs);
     prepare_result(builder, top_logprobs, result);
 }

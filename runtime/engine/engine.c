@@ -242,6 +242,18 @@ static tn_status start_loop(tn_engine *engine, tn_error *err)
     return tn_fail(err, TN_E_INTERNAL, "cannot start the engine's thread: %s", strerror(code));
 }
 
+static void stop_loop(tn_engine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->stopping = true;
+    pthread_cond_signal(&engine->wake);
+    pthread_mutex_unlock(&engine->mutex);
+    pthread_join(engine->thread, NULL);
+    pthread_cond_destroy(&engine->drained);
+    pthread_cond_destroy(&engine->wake);
+    pthread_mutex_destroy(&engine->mutex);
+}
+
 tn_status engine_create(const engine_config *config, const tn_graph *graph, const tn_graph_api *graph_api,
                         const tn_backend *backend, tn_model *model, const tn_tokenizer_table *tokenizer,
                         const tn_tok *tok, tn_engine **ret_engine, tn_error *err)
@@ -271,6 +283,11 @@ tn_status engine_create(const engine_config *config, const tn_graph *graph, cons
     status = build(engine, err);
     if (status == TN_OK)
         status = start_loop(engine, err);
+    if (status == TN_OK) {
+        status = grammar_desk_open(&engine->desk, engine, err);
+        if (status != TN_OK)
+            stop_loop(engine);
+    }
     if (status != TN_OK) {
         free(engine->memory);
         free(engine);
@@ -307,14 +324,8 @@ void engine_destroy(tn_engine *engine)
     if (!engine)
         return;
     TN_ASSERT(engine->client_count == 0);
-    pthread_mutex_lock(&engine->mutex);
-    engine->stopping = true;
-    pthread_cond_signal(&engine->wake);
-    pthread_mutex_unlock(&engine->mutex);
-    pthread_join(engine->thread, NULL);
-    pthread_cond_destroy(&engine->drained);
-    pthread_cond_destroy(&engine->wake);
-    pthread_mutex_destroy(&engine->mutex);
+    grammar_desk_close(&engine->desk);
+    stop_loop(engine);
     free(engine->memory);
     free(engine);
 }
@@ -348,6 +359,8 @@ static tn_status table_info(tn_engine *engine, tn_engine_info *ret_info)
         .architecture = config->architecture,
         .created = (uint64_t)engine->created,
         .defaults = config->defaults,
+        .grammars = engine->limits.can & TN_NEED_MASK ? GRAMMAR_DESK_KINDS : 0,
+        .max_grammar_bytes = GRAMMAR_TEXT_MAX,
     };
     if (info.struct_size < sizeof info.struct_size)
         return TN_E_ARGUMENT;
@@ -406,22 +419,30 @@ static tn_status check_open(const tn_engine *engine, tn_error *err)
     return TN_OK;
 }
 
-/* Hands a request to the loop. */
+void engine_pass_on(tn_engine *engine, request *request)
+{
+    request->submitted_next = NULL;
+    if (engine->submitted)
+        engine->submitted_tail->submitted_next = request;
+    else
+        engine->submitted = request;
+    engine->submitted_tail = request;
+    engine->woken = true;
+    pthread_cond_signal(&engine->wake);
+}
+
+/* Hands a request to the loop, or first to the desk that compiles its grammar. */
 static tn_status post(tn_engine *engine, request *request, tn_error *err)
 {
     pthread_mutex_lock(&engine->mutex);
     tn_status status = check_open(engine, err);
     if (status == TN_OK) {
-        request->submitted_next = NULL;
-        if (engine->submitted)
-            engine->submitted_tail->submitted_next = request;
-        else
-            engine->submitted = request;
-        engine->submitted_tail = request;
         engine->outstanding++;
         atomic_fetch_add(&engine->waiting_count, 1);
-        engine->woken = true;
-        pthread_cond_signal(&engine->wake);
+        if (request->grammar_kind != TN_GRAMMAR_NONE && !request->grammar)
+            grammar_desk_add(&engine->desk, request);
+        else
+            engine_pass_on(engine, request);
     }
     pthread_mutex_unlock(&engine->mutex);
     return status;
@@ -451,6 +472,8 @@ static tn_status table_submit(tn_client *client, const tn_request *asked, uint64
     uint64_t id = request->id = atomic_fetch_add(&engine->next_id, 1);
     request->client = client;
     request->submitted_ns = stats_now_ns();
+    if (request->grammar_kind != TN_GRAMMAR_NONE)
+        grammar_desk_recall(&engine->desk, request);
     client_enter(client, request);
     status = post(engine, request, err);
     if (status == TN_OK) { /* the request is the loop's now */

@@ -140,6 +140,19 @@ static tn_status check_lists(const request_limits *limits, const tn_request *ask
     return status;
 }
 
+static tn_status check_grammar(const tn_request *asked, tn_error *err)
+{
+    if (!request_asks_grammar(asked))
+        return TN_OK;
+    if (asked->grammar_kind > TN_GRAMMAR_CHOICE)
+        return tn_fail(err, TN_E_ARGUMENT, "grammar_kind is %u, which is unknown", asked->grammar_kind);
+    if (asked->grammar_bytes > 0 && !asked->grammar)
+        return tn_fail(err, TN_E_ARGUMENT, "grammar is NULL but grammar_bytes is %u", asked->grammar_bytes);
+    if (asked->grammar_bytes > 0 && !utf8_is_valid(asked->grammar, asked->grammar_bytes))
+        return tn_fail(err, TN_E_ARGUMENT, "grammar is not valid UTF-8");
+    return check_count("grammar_bytes", asked->grammar_bytes, GRAMMAR_TEXT_MAX, err);
+}
+
 static bool contains(const int32_t *token, uint32_t count, int32_t wanted)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -168,7 +181,7 @@ static uint32_t needs_of(const request_limits *limits, const tn_request *asked)
     uint32_t need = 0;
     bool bans = asked->min_new > 0 &&
                 (asked->stop_token_count > 0 || (limits->end_token_count > 0 && !(asked->flags & TN_REQ_IGNORE_EOS)));
-    if (asked->allowed_count > 0)
+    if (asked->allowed_count > 0 || request_asks_grammar(asked))
         need |= TN_NEED_MASK;
     if (asked->bias_count > 0 || bans)
         need |= TN_NEED_BIAS;
@@ -185,7 +198,7 @@ static tn_status check_can(uint32_t need, uint32_t can, tn_error *err)
         uint32_t bit;
         const char *field;
     } field[] = {
-        {TN_NEED_MASK, "allowed: token masks"},
+        {TN_NEED_MASK, "allowed, grammar: token masks"},
         {TN_NEED_BIAS, "bias, min_new: biased tokens"},
         {TN_NEED_PENALTY, "repetition, presence, frequency: penalties"},
         {TN_NEED_SCORE, "flags: prompt log-probs"},
@@ -217,6 +230,8 @@ static tn_status check_request(const request_limits *limits, const tn_request *a
         status = check_lists(limits, asked, err);
     if (status == TN_OK)
         status = check_allowed_before_min(limits, asked, err);
+    if (status == TN_OK)
+        status = check_grammar(asked, err);
     if (status == TN_OK && asked->cache_salt &&
         strnlen(asked->cache_salt, CACHE_SALT_BYTES_MAX + 1) > CACHE_SALT_BYTES_MAX)
         status = tn_fail(err, TN_E_ARGUMENT, "cache_salt is longer than %d bytes", CACHE_SALT_BYTES_MAX);
@@ -236,6 +251,7 @@ static void request_layout(const request_sizes *sizes, carve *memory)
     int32_t *stop_token = carve_array(memory, sizes->stop_tokens, sizeof *stop_token);
     tn_bias *bias = carve_array(memory, sizes->biases, sizeof *bias);
     uint32_t *mask = carve_array(memory, sizes->mask_words, sizeof *mask);
+    char *grammar_text = carve_array(memory, sizes->grammar_bytes, 1);
     sequence *sequences = carve_array(memory, sizes->choices, sizeof *sequences);
 
     if (memory->base) {
@@ -245,6 +261,7 @@ static void request_layout(const request_sizes *sizes, carve *memory)
         request->stop_token = stop_token;
         request->bias = bias;
         request->mask = sizes->mask_words > 0 ? mask : NULL;
+        request->grammar_text = grammar_text;
         request->sequence = sequences;
         if (sizes->stops > 0)
             stop[0].text = stop_text;
@@ -257,6 +274,9 @@ static void request_layout(const request_sizes *sizes, carve *memory)
         one.seen = carve_array(memory, seen_max, sizeof *one.seen);
         one.seen_times = carve_array(memory, seen_max, sizeof *one.seen_times);
         one.text.held = carve_array(memory, sizes->held_bytes, 1);
+        one.grammar = carve_array(memory, sizes->constrained, sizeof *one.grammar);
+        if (!sizes->constrained)
+            one.grammar = NULL;
         if (memory->base)
             sequences[i] = one;
     }
@@ -296,6 +316,8 @@ static void copy_lists(request *request, const tn_request *asked)
         request->bias[i] = asked->bias[i];
     for (uint32_t i = 0; i < asked->allowed_count; i++)
         request->mask[asked->allowed[i] / 32] |= 1u << (asked->allowed[i] % 32);
+    if (request->grammar_bytes > 0)
+        memcpy(request->grammar_text, asked->grammar, request->grammar_bytes);
 }
 
 static void copy_numbers(request *request, const tn_request *asked, const request_sizes *sizes)
@@ -317,6 +339,8 @@ static void copy_numbers(request *request, const tn_request *asked, const reques
     request->stop_count = asked->stop_count;
     request->stop_token_count = asked->stop_token_count;
     request->bias_count = asked->bias_count;
+    request->grammar_kind = sizes->constrained ? asked->grammar_kind : TN_GRAMMAR_NONE;
+    request->grammar_bytes = sizes->grammar_bytes;
     request->prompt_count = sizes->prompt;
 }
 
@@ -344,7 +368,9 @@ static request_sizes measure(const request_limits *limits, const tn_request *ask
         .stop_tokens = asked->stop_token_count,
         .biases = asked->bias_count,
         .mask_words = asked->allowed_count > 0 ? limits->vocab / 32 + (limits->vocab % 32 > 0) : 0,
+        .grammar_bytes = request_asks_grammar(asked) ? asked->grammar_bytes : 0,
         .penalised = (needs_of(limits, asked) & TN_NEED_PENALTY) != 0,
+        .constrained = request_asks_grammar(asked),
     };
     sizes.max_new = asked->max_new < window - sizes.prompt ? asked->max_new : window - sizes.prompt;
     sizes.seen = sizes.penalised ? sizes.prompt : 0;
@@ -408,6 +434,8 @@ void request_destroy(request *request)
 {
     if (request && request->account)
         atomic_fetch_sub(request->account, request->bytes);
+    if (request)
+        grammar_release(request->grammar);
     free(request);
 }
 
@@ -426,7 +454,9 @@ uint64_t request_bytes_max(const engine_config *config, uint32_t vocab, uint32_t
         .seen = config->max_model_len,
         .blocks = config->max_model_len,
         .held_bytes = (uint32_t)detokenizer_capacity(piece_bytes, config->max_stop_bytes),
+        .grammar_bytes = GRAMMAR_TEXT_MAX,
         .penalised = true,
+        .constrained = true,
     };
     request_layout(&sizes, &memory);
     return memory.overflow ? UINT64_MAX : memory.used;

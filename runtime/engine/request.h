@@ -10,6 +10,7 @@
 #include "engine/carve.h"
 #include "engine/engine.h"
 #include "engine/sequence.h"
+#include "grammar/matcher.h"
 
 #include <stdatomic.h>
 
@@ -19,7 +20,8 @@ typedef struct request_sizes {
     uint32_t stops, stop_bytes, stop_longest, stop_tokens, biases; /* stop_bytes: of all, with terminators */
     uint32_t mask_words, seen, blocks;                             /* blocks: whole ones of a finished sequence */
     uint32_t held_bytes;                                           /* text buffer of a sequence */
-    bool penalised;
+    uint32_t grammar_bytes;
+    bool penalised, constrained;
 } request_sizes;
 
 /* What submit checks against; constant after start. */
@@ -58,6 +60,11 @@ typedef struct request {
     uint32_t *mask;      /* [(V + 31) / 32] allowed tokens; NULL: all */
     sequence *sequence;  /* [choice_count] */
 
+    uint32_t grammar_kind, grammar_bytes; /* as asked; TN_GRAMMAR_NONE: any text */
+    char *grammar_text;
+    grammar *grammar;  /* retained; compiled between submit and the loop */
+    tn_status refused; /* not TN_OK: it could not be, and `error` says why */
+
     atomic_bool cancelled;                     /* set by the client, read by the loop */
     struct request *client_prev, *client_next; /* the client's live requests, under its mutex */
     struct request *submitted_next;            /* under the engine's mutex until the loop takes it */
@@ -81,6 +88,11 @@ void request_destroy(request *request); /* NULL is fine. [any] */
 /* Bytes of the largest request this engine accepts. */
 uint64_t request_bytes_max(const engine_config *config, uint32_t vocab, uint32_t piece_bytes);
 
+/* True if the request names a grammar, in a struct that has room for one. */
+static inline bool request_asks_grammar(const tn_request *asked)
+{
+    return TN_HAS(asked, tn_request, grammar_bytes) && asked->grammar_kind != TN_GRAMMAR_NONE;
+}
 /* True if the prompt's tokens are to be scored. */
 static inline bool request_scores_prompt(const request *request)
 {

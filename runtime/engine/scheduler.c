@@ -269,7 +269,7 @@ static bool can_run_ahead(const sequence *sequence)
 {
     const request *request = sequence->request;
     return sequence->pending == 0 ||
-           (!request->penalised && sequence->generated + sequence->pending < request->max_new);
+           (!request->penalised && !request->grammar && sequence->generated + sequence->pending < request->max_new);
 }
 
 /* One pass over the running sequences: those that need one row, or those that need more. */

@@ -10,6 +10,7 @@
 #include "engine/client.h"
 #include "engine/detokenizer.h"
 #include "engine/siphash.h"
+#include "grammar/matcher.h"
 
 #define SLOT_NONE UINT32_MAX
 typedef enum sequence_state { SEQUENCE_WAITING, SEQUENCE_FORKING, SEQUENCE_RUNNING, SEQUENCE_FINISHED } sequence_state;
@@ -34,6 +35,7 @@ typedef struct sequence {
     int32_t *seen;        /* [max_new] distinct output tokens, ascending; if penalised */
     uint32_t *seen_times; /* [max_new] */
     detokenizer text;
+    grammar_state *grammar;       /* where the output stands in the request's grammar; NULL: it has none */
     int64_t last_token_ns;        /* 0: none yet */
     struct sequence *prev, *next; /* waiting list */
     event_node choice_event;

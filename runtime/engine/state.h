@@ -7,6 +7,7 @@
 #define ENGINE_STATE_H
 
 #include "engine/batch_builder.h"
+#include "engine/grammar_desk.h"
 #include "engine/page_table.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
@@ -47,6 +48,7 @@ struct tn_engine {
     pthread_cond_t drained;              /* outstanding became 0 */
     bool woken, stopping;                /* mutex */
     request *submitted, *submitted_tail; /* mutex */
+    grammar_desk desk;                   /* requests whose grammar is compiled first */
     uint32_t outstanding;                /* mutex; requests between submit and DONE */
     uint32_t client_count;               /* mutex */
     tn_status failure;                   /* mutex; not TN_OK: the engine has failed, for this reason: */
@@ -72,6 +74,8 @@ struct tn_engine {
     char *piece; /* [piece_bytes] */
 };
 
+/* Hands the loop a request that is entered already. Under the mutex. */
+void engine_pass_on(tn_engine *engine, request *request);
 /* Makes the loop look at its queues. [any, no lock held] */
 void engine_wake(tn_engine *engine);
 /* Body of the loop thread. */

@@ -239,12 +239,16 @@ static verdict take_token(tn_engine *engine, sequence *sequence, int32_t token)
     uint32_t n = stops && !(request->flags & TN_REQ_KEEP_STOP) ? 0 : piece_of(engine, request, token);
     uint32_t found = detokenizer_push(&sequence->text, engine->piece, n, request->stop, request->stop_count,
                                       request->stop_count > 0 && may_stop, (request->flags & TN_REQ_KEEP_STOP) != 0);
-    if (found != DETOKENIZER_NO_STOP) {
+    if (request->grammar && !stops && !grammar_desk_take(&engine->desk, sequence, engine->piece, n)) {
+        verdict.finish = TN_FINISH_ERROR;
+    } else if (found != DETOKENIZER_NO_STOP) {
         verdict.finish = TN_FINISH_STOP;
         verdict.stop = request->stop[found].text;
     } else if (stops) {
         verdict.finish = TN_FINISH_STOP;
         verdict.stop_token = token;
+    } else if (request->grammar && grammar_desk_is_over(sequence)) {
+        verdict.finish = TN_FINISH_STOP;
     } else if (sequence->generated == request->max_new) {
         verdict.finish = TN_FINISH_LENGTH;
     }
@@ -322,7 +326,9 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
     bool valid = tell_scores(item, result);
     if (!valid || (item->samples && (token < 0 || (uint32_t)token >= engine->limits.vocab))) {
         char message[128];
-        snprintf(message, sizeof message, "the model gave no usable logits behind position %u",
+        snprintf(message, sizeof message, "%s behind position %u",
+                 request->grammar ? "no allowed token can go on with the text as the grammar wants it"
+                                  : "the model gave no usable logits",
                  item->start + item->count - 1);
         if (item->samples)
             request->client->reserved--; /* its event will not come */
@@ -335,7 +341,9 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
         verdict verdict = take_token(engine, sequence, token);
         time_token(engine, sequence);
         tell_token(item, result, token);
-        if (verdict.finish != TN_FINISH_NONE)
+        if (verdict.finish == TN_FINISH_ERROR)
+            abandon_request(engine, request, TN_FINISH_ERROR, TN_E_INTERNAL, "a token was sampled against its mask");
+        else if (verdict.finish != TN_FINISH_NONE)
             finish_sequence(engine, sequence, verdict.finish, verdict.stop_token, verdict.stop);
     } else if (request->max_new == 0 && item->start + item->count == sequence_target(sequence)) {
         finish_sequence(engine, sequence, TN_FINISH_LENGTH, -1, NULL);
@@ -457,10 +465,17 @@ static void publish_gauges(tn_engine *engine)
 static void receive(tn_engine *engine, request *request)
 {
     link_live(engine, request);
+    if (request->grammar)
+        for (uint32_t i = 0; i < request->choice_count; i++)
+            grammar_desk_begin(&engine->desk, &request->sequence[i]);
     if (atomic_load(&engine->failed)) {
         abandon_request(engine, request, TN_FINISH_ERROR, engine->failure, engine->reason);
     } else if (atomic_load(&request->cancelled)) {
         abandon_request(engine, request, TN_FINISH_CANCELLED, TN_E_CANCELLED, "cancelled");
+    } else if (request->refused != TN_OK) {
+        char message[sizeof request->error];
+        memcpy(message, request->error, sizeof message);
+        abandon_request(engine, request, TN_FINISH_ERROR, request->refused, message);
     } else if (request->max_new == 0 && request->prompt_count == 1) {
         scheduler_accept(engine, &request->sequence[0]); /* nothing precedes the only token: nothing to compute */
         finish_sequence(engine, &request->sequence[0], TN_FINISH_LENGTH, -1, NULL);
