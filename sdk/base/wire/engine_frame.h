@@ -25,7 +25,7 @@
 #include "tenon/stats.h"
 
 #define ENGINE_FRAME_MAGIC UINT64_C(0x6d6172666e6e6574) /* "tennfram" */
-enum { ENGINE_FRAME_VERSION = 1 };
+enum { ENGINE_FRAME_VERSION = 2 };
 
 enum {
     FRAME_HELLO = 1,
@@ -95,7 +95,7 @@ typedef struct frame_request {
     uint32_t channel;
     tn_request request; /* user: the tag; pointers are set by place */
     const uint8_t *token, *stop_token, *bias, *allowed;
-    wire_blob salt;
+    wire_blob salt, grammar;
     bool has_salt, has_allowed;
     const uint8_t *stops; /* request.stop_count blobs, checked */
     size_t stop_bytes;    /* of their texts with terminators */

@@ -100,7 +100,8 @@ tn_status frame_info_write(wire_buffer *out, const tn_engine_info *info, uint64_
     wire_put64(&writer, identity);
     const uint32_t numbers[] = {info->vocab_size,     info->max_model_len,    info->max_num_seqs,
                                 info->max_choices,    info->max_top_logprobs, info->max_stop,
-                                info->max_stop_bytes, info->max_bias,         info->max_stop_tokens};
+                                info->max_stop_bytes, info->max_bias,         info->max_stop_tokens,
+                                info->grammars,       info->max_grammar_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         wire_put32(&writer, numbers[i]);
     wire_put64(&writer, info->created);
@@ -122,7 +123,8 @@ static void read_limits(wire_reader *reader, tn_engine_info *info)
 {
     uint32_t *numbers[] = {&info->vocab_size,     &info->max_model_len,    &info->max_num_seqs,
                            &info->max_choices,    &info->max_top_logprobs, &info->max_stop,
-                           &info->max_stop_bytes, &info->max_bias,         &info->max_stop_tokens};
+                           &info->max_stop_bytes, &info->max_bias,         &info->max_stop_tokens,
+                           &info->grammars,       &info->max_grammar_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = wire_get32(reader);
     info->created = wire_get64(reader);
@@ -139,7 +141,8 @@ static bool is_sane(const tn_engine_info *info)
 {
     const uint32_t sizes[] = {info->vocab_size,       info->max_model_len,   info->max_choices,
                               info->max_top_logprobs, info->max_stop,        info->max_stop_bytes,
-                              info->max_bias,         info->max_stop_tokens, info->max_num_seqs};
+                              info->max_bias,         info->max_stop_tokens, info->max_num_seqs,
+                              info->max_grammar_bytes};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i] > 1u << 28)
             return false;

@@ -11,7 +11,7 @@ uint64_t frame_request_max(const tn_engine_info *info)
     uint64_t ints =
         (uint64_t)info->max_model_len + info->max_stop_tokens + 2 * (uint64_t)info->max_bias + info->vocab_size;
     uint64_t stops = (uint64_t)info->max_stop * ((uint64_t)info->max_stop_bytes + STOP_BYTES_EACH);
-    return HEAD_BYTES + SALT_BYTES_MAX + 4 * ints + stops; /* sums of limits below 2^28, products below 2^57 */
+    return HEAD_BYTES + SALT_BYTES_MAX + info->max_grammar_bytes + 4 * ints + stops; /* sums of limits below 2^28, products below 2^57 */
 }
 
 /* ---- writing ---- */
@@ -24,6 +24,13 @@ static tn_status check_count(const char *field, uint64_t count, const void *valu
     if (count > 0 && !values)
         return tn_fail(err, TN_E_ARGUMENT, "%s is %llu, but there is no array", field, (unsigned long long)count);
     return TN_OK;
+}
+
+/* Of a request that may be of an older size. */
+static uint32_t grammar_bytes(const tn_request *request)
+{
+    bool asked = TN_HAS(request, tn_request, grammar_bytes) && request->grammar_kind != TN_GRAMMAR_NONE;
+    return asked ? request->grammar_bytes : 0;
 }
 
 static tn_status check_stops(const tn_request *request, const tn_engine_info *info, tn_error *err)
@@ -58,11 +65,14 @@ static tn_status check_sizes(const tn_request *request, const tn_engine_info *in
         status = check_count("allowed_count", request->allowed_count, request->allowed, info->vocab_size, err);
     if (status == TN_OK && request->cache_salt && strnlen(request->cache_salt, SALT_BYTES_MAX + 1) > SALT_BYTES_MAX)
         status = tn_fail(err, TN_E_ARGUMENT, "cache_salt is longer than %d bytes", SALT_BYTES_MAX);
+    if (status == TN_OK)
+        status = check_count("grammar_bytes", grammar_bytes(request), request->grammar, info->max_grammar_bytes, err);
     return status;
 }
 
 static void put_numbers(wire_writer *writer, const tn_request *request, uint32_t allowed_count)
 {
+    bool has_grammar = TN_HAS(request, tn_request, grammar_bytes);
     const uint32_t numbers[] = {request->flags,
                                 request->max_new,
                                 request->min_new,
@@ -76,7 +86,8 @@ static void put_numbers(wire_writer *writer, const tn_request *request, uint32_t
                                 request->bias_count,
                                 request->allowed != NULL,
                                 allowed_count,
-                                request->cache_salt != NULL};
+                                request->cache_salt != NULL,
+                                has_grammar ? request->grammar_kind : TN_GRAMMAR_NONE};
     const float floats[] = {request->temperature, request->top_p,    request->min_p,
                             request->repetition,  request->presence, request->frequency};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -103,6 +114,8 @@ tn_status frame_request_write_part(wire_buffer *out, const tn_request *request, 
     }
     wire_put_ints(&writer, request->allowed, allowed_count);
     wire_put_text(&writer, request->cache_salt);
+    uint32_t grammar = grammar_bytes(request);
+    wire_put_blob(&writer, grammar > 0 ? request->grammar : "", grammar);
     for (uint32_t i = 0; i < request->stop_count; i++)
         wire_put_text(&writer, request->stop[i]);
     return wire_end_part(&writer, err);
@@ -139,6 +152,7 @@ static void get_numbers(wire_reader *reader, frame_request *read)
     read->has_allowed = wire_get32(reader) != 0;
     request->allowed_count = wire_get32(reader);
     read->has_salt = wire_get32(reader) != 0;
+    request->grammar_kind = wire_get32(reader);
     request->temperature = wire_get_float(reader);
     request->top_p = wire_get_float(reader);
     request->min_p = wire_get_float(reader);
@@ -179,6 +193,7 @@ tn_status frame_request_read(const uint8_t *frame, size_t n, frame_request *ret_
     read.bias = wire_get_array(&reader, read.request.bias_count, 8);
     read.allowed = wire_get_array(&reader, read.request.allowed_count, 4);
     read.salt = wire_get_blob(&reader, SALT_BYTES_MAX);
+    read.grammar = wire_get_blob(&reader, UINT32_MAX);
     get_stops(&reader, &read);
     if (memchr(read.salt.bytes, '\0', read.salt.n) || !wire_reader_done(&reader))
         return frame_fail(frame, n, "ends too early or too late, or holds a NUL in a text", err);
@@ -193,7 +208,7 @@ size_t frame_request_bytes(const frame_request *read)
     const tn_request *request = &read->request; /* all of it was in the frame: no sum wraps */
     return request->stop_count * sizeof(const char *) + request->bias_count * sizeof(tn_bias) +
            (request->token_count + request->stop_token_count + request->allowed_count + 1) * sizeof(int32_t) +
-           read->stop_bytes + read->salt.n + 1;
+           read->stop_bytes + read->salt.n + read->grammar.n + 2;
 }
 
 static int32_t *place_ints(int32_t **at, const uint8_t *from, uint64_t count)
@@ -226,6 +241,8 @@ void frame_request_place(frame_request *read, void *storage)
         at += 4 + (size_t)blob.n;
     }
     char *salt = frame_place_text(&text, read->salt);
+    request->grammar_bytes = read->grammar.n;
+    request->grammar = frame_place_text(&text, read->grammar);
     request->stop = stop;
     request->bias = bias;
     request->allowed = read->has_allowed ? allowed : NULL;
