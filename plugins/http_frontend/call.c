@@ -73,6 +73,7 @@ http_call *call_create(http_model *model, call_kind kind, const call_params *par
                                .return_token_ids = params->return_token_ids,
                                .skip_special = params->skip_special,
                                .skip_text = params->max_tokens == 0,
+                               .grammar_field = params->grammar.field,
                                .logprobs = params->logprobs,
                                .top_logprobs = params->top_logprobs,
                                .prompt_logprobs = params->prompt_logprobs,

@@ -48,8 +48,9 @@ typedef struct http_call {
     call_choice *choices; /* [prompt_count * choices_per_prompt] */
     byte_buffer head;     /* `{"id":...,"choices":[`, shared by all chunks */
     char id[96];
-    http_model *model;      /* held */
-    const char *model_name; /* served name, borrowed from the engine */
+    http_model *model;         /* held */
+    const char *model_name;    /* served name, borrowed from the engine */
+    const char *grammar_field; /* that is to blame for a grammar; static, NULL: none */
     int64_t created;
     http_peer *peer; /* NULL: unknown; its hang-up goes unnoticed until we write */
 

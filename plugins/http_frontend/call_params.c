@@ -174,18 +174,6 @@ static tn_status read_stream_options(const field_rule *of, json_t *value, void *
     return fields_read(value, &table, 1, into, error);
 }
 
-static tn_status read_response_format(const field_rule *field, json_t *value, void *into, api_error *error)
-{
-    (void)into;
-    const char *type = json_string_value(json_object_get(value, "type"));
-    if (!type)
-        return api_fail_field(error, field->name, "'response_format' must be an object with a 'type'");
-    if (strcmp(type, "text") != 0)
-        return api_fail(error, 400, "unsupported_field", field->name,
-                        "'response_format' of type '%.32s' is not supported by this server, only 'text'", type);
-    return TN_OK;
-}
-
 static tn_status read_request_id(const field_rule *field, json_t *value, void *into, api_error *error)
 {
     tn_status status = field_string(field, value, into, error);
@@ -225,7 +213,8 @@ static const field_rule shared_fields[] = {
     {"stream_options", read_stream_options, 0, 0, 0},
     {"return_token_ids", field_bool, AT(return_token_ids), 0, 0},
     {"return_tokens_as_token_ids", field_bool, AT(tokens_as_ids), 0, 0},
-    {"response_format", read_response_format, 0, 0, 0},
+    {"response_format", grammar_field_response_format, AT(grammar), 0, 0},
+    {"structured_outputs", grammar_field_structured_outputs, AT(grammar), 0, 0},
     /* Labels and hints: nothing in the answer depends on them. */
     {"user", field_harmless, 0, 0, 0},
     {"metadata", field_harmless, 0, 0, 0},
@@ -243,7 +232,6 @@ static const field_rule shared_fields[] = {
     {"bad_words", field_unsupported, 0, 0, 0},
     {"logprob_token_ids", field_unsupported, 0, 0, 0},
     {"thinking_token_budget", field_unsupported, 0, 0, 0},
-    {"structured_outputs", field_unsupported, 0, 0, 0},
     {"guided_json", field_unsupported, 0, 0, 0},
     {"guided_regex", field_unsupported, 0, 0, 0},
     {"guided_choice", field_unsupported, 0, 0, 0},
@@ -279,9 +267,29 @@ void call_params_finish(call_params *params)
     free(params->stop_token);
     free(params->allowed);
     free(params->bias);
+    answer_grammar_finish(&params->grammar);
     params->stop = NULL;
     params->stop_token = params->allowed = NULL;
     params->bias = NULL;
+}
+
+/* Whether the engine would heed the grammar. */
+static tn_status check_grammar(const call_params *params, api_error *error)
+{
+    const answer_grammar *grammar = &params->grammar;
+    const tn_engine_info *limits = params->limits;
+    bool told = TN_HAS(limits, tn_engine_info, max_grammar_bytes);
+
+    if (grammar->kind == TN_GRAMMAR_NONE)
+        return TN_OK;
+    if (!told || !(limits->grammars >> grammar->kind & 1))
+        return api_fail(error, 400, "unsupported_field", grammar->field, "'%s' is not supported by this engine",
+                        grammar->field);
+    size_t bytes = grammar->text ? strlen(grammar->text) : 0;
+    if (bytes > limits->max_grammar_bytes)
+        return api_fail_field(error, grammar->field, "'%s' has %zu bytes; this engine takes at most %u",
+                              grammar->field, bytes, limits->max_grammar_bytes);
+    return TN_OK;
 }
 
 static tn_status check_logprobs(const call_params *params, api_error *error)
@@ -316,7 +324,8 @@ tn_status call_params_check(call_params *params, api_error *error)
         return api_fail_field(error, "min_tokens", "'min_tokens' must not exceed 'max_tokens'");
     if ((params->include_usage || params->continuous_usage) && !params->stream)
         return api_fail_field(error, "stream_options", "'stream_options' needs 'stream': true");
-    return check_logprobs(params, error);
+    tn_status status = check_grammar(params, error);
+    return status == TN_OK ? check_logprobs(params, error) : status;
 }
 
 void call_params_request(const call_params *params, tn_request *ret_request)
@@ -363,5 +372,9 @@ void call_params_request(const call_params *params, tn_request *ret_request)
                                 .stop_token_count = params->stop_token_count,
                                 .bias_count = params->bias_count,
                                 .allowed_count = params->allowed_count,
-                                .cache_salt = params->cache_salt};
+                                .cache_salt = params->cache_salt,
+                                .grammar = params->grammar.text,
+                                .grammar_kind = params->grammar.kind,
+                                .grammar_bytes =
+                                    params->grammar.text ? (uint32_t)strlen(params->grammar.text) : 0};
 }

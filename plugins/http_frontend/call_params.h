@@ -7,6 +7,7 @@
 #define HTTP_CALL_PARAMS_H
 
 #include "field.h"
+#include "grammar_field.h"
 #include "tenon/engine.h"
 
 enum { PARAM_UNSET = -1 };
@@ -26,6 +27,7 @@ typedef struct call_params {
     int32_t *stop_token, *allowed;
     tn_bias *bias;
     uint32_t stop_count, stop_token_count, allowed_count, bias_count;
+    answer_grammar grammar;
 
     /* Input of one route or the other; NULL if absent. */
     json_t *prompt, *messages, *tools, *template_kwargs;

@@ -77,6 +77,9 @@ SAME = [
     (TEXT, {"prompt": [5, 6, 7], "max_tokens": 9, "seed": 2, "logit_bias": {"9": 5}, "allowed_token_ids": [9, 10, 11],
             "return_token_ids": True, "stream": True}),
     (TEXT, {"prompt": "a", "max_tokens": 5, "min_tokens": 4, "temperature": 0, "prompt_logprobs": 1, "seed": 4}),
+    (CHAT, {"messages": HI, "max_tokens": 60, "seed": 3, "n": 2, "response_format": {"type": "json_schema", "json_schema": {
+        "name": "a", "strict": True, "schema": {"type": "object", "properties": {"a": {"enum": [1, "two"]}}, "required": ["a"]}}}}),
+    (TEXT, {"prompt": "a", "max_tokens": 60, "structured_outputs": {"regex": "(?=a)"}}),
     (TEXT, {"prompt": "a", "max_tokens": 10 ** 6}),
     (TEXT, {"prompt": "a", "temperature": -1}),
     (TEXT, {"model": "gpt", "prompt": "a"}),

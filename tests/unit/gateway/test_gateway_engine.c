@@ -145,6 +145,25 @@ static void test_stop_strings_biases_and_masks_are_the_same(void **state)
     event_log_finish(&plain);
 }
 
+static void test_grammars_are_the_same(void **state)
+{
+    static const char schema[] = "{\"enum\":[true,[1,2],\"three\"]}", refused[] = "{\"not\":{}}";
+    tn_request request = tiny_request(tiny_prompt, 12, 30);
+    request.temperature = 2;
+    request.n_choices = 2;
+    request.grammar_kind = TN_GRAMMAR_JSON_SCHEMA;
+    request.grammar = schema;
+    request.grammar_bytes = sizeof schema - 1;
+    event_log log = expect_same(*state, &request, 64);
+    assert_true(log.tokens >= 2);
+    event_log_finish(&log);
+    request.grammar = refused;
+    request.grammar_bytes = sizeof refused - 1;
+    log = expect_same(*state, &request, 64);
+    assert_int_equal(log.tokens, 0);
+    event_log_finish(&log);
+}
+
 static void test_refusals_have_the_same_words(void **state)
 {
     pair *p = *state;
@@ -517,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_one_request_gives_the_same_events),
         cmocka_unit_test(test_log_probs_and_choices_are_the_same),
         cmocka_unit_test(test_stop_strings_biases_and_masks_are_the_same),
+        cmocka_unit_test(test_grammars_are_the_same),
         cmocka_unit_test(test_refusals_have_the_same_words),
         cmocka_unit_test(test_a_slow_reader_gets_everything),
         cmocka_unit_test(test_a_client_that_does_not_read_holds_up_nobody),

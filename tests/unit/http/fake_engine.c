@@ -571,7 +571,9 @@ void fake_engine_init(tn_engine *engine)
                                     .model_path = "/nowhere/tiny.gguf",
                                     .architecture = "fake",
                                     .created = 1700000000,
-                                    .defaults = {.temperature = 1.0f, .top_p = 1.0f, .repetition = 1.0f}};
+                                    .defaults = {.temperature = 1.0f, .top_p = 1.0f, .repetition = 1.0f},
+                                    .grammars = 1u << TN_GRAMMAR_JSON_SCHEMA | 1u << TN_GRAMMAR_JSON_SCHEMA_STRICT,
+                                    .max_grammar_bytes = 256};
     engine->reply = "Hello";
     engine->health = (tn_health){.struct_size = sizeof engine->health, .ready = 1, .heartbeat_age_ms = 3};
     pthread_mutex_init(&engine->lock, NULL);
