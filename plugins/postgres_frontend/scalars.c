@@ -133,8 +133,10 @@ static void set_result(scalar_call *call)
         call->result = strdup(yes ? "t" : "f");
     if (call->result)
         return;
+    client_answer fault;
+    client_answer_reject(&call->answer, &fault);
     client_answer_finish(&call->answer);
-    client_answer_fail(&call->answer, ANSWER_ROW, "bad_answer", "the server's answer is not what was asked for");
+    call->answer = fault;
     set_fault(call);
 }
 

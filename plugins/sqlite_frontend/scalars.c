@@ -115,7 +115,7 @@ static void set_answer(const scalar_call *call, const client_answer *answer, boo
 
     if (!text) {
         client_answer fault;
-        client_answer_fail(&fault, ANSWER_ROW, "bad_answer", "the server's answer is not what was asked for");
+        client_answer_reject(answer, &fault);
         set_fault(call, &fault);
         return;
     }

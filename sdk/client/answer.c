@@ -16,6 +16,15 @@ void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char 
     fail(ret_answer, kind, code, message);
 }
 
+void client_answer_reject(const client_answer *answer, client_answer *ret_fault)
+{
+    if (answer->finish_reason && strcmp(answer->finish_reason, "length") == 0)
+        client_answer_fail(ret_fault, ANSWER_ROW, "incomplete",
+                           "the answer was cut before it was complete: raise max_tokens, or bound what may be said");
+    else
+        client_answer_fail(ret_fault, ANSWER_ROW, "bad_answer", "the server's answer is not what was asked for");
+}
+
 const char *client_answer_status(const client_answer *answer)
 {
     static const char *const names[] = {

@@ -28,6 +28,8 @@ typedef struct client_answer {
 /* Takes reply's bytes. wants_text: an answer without a choice's text is a row's error. row_fields: what the row itself
  * added to the request, so that a refusal of one of those is the row's; NULL: nothing. */
 void client_answer_read(client_reply *reply, bool wants_text, const json_t *row_fields, client_answer *ret_answer);
+/* The row's error for an answer that is not what was asked for; one that was cut at its limit says so. */
+void client_answer_reject(const client_answer *answer, client_answer *ret_fault);
 /* An answer that says no without a request. */
 void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char *code, const char *message);
 /* "ok", "null" or "error": llm_map's column. */

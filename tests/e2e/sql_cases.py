@@ -315,7 +315,14 @@ def real_scalars(db, server):
     assert one(db, "SELECT llm_filter('smollm2', 'Is water wet?')") in ("0", "1", "t", "f")
     count = server.request("POST", "/tokenize", {"model": "smollm2", "prompt": "hello world"})[2]["count"]
     assert one(db, "SELECT llm_tokens('smollm2', 'hello world')") == str(count)
-    assert "response_format" in db.error("SELECT llm_json('smollm2', 'a', '{}')")
+    schema = quoted('{"type": "object", "properties": {"ok": {"type": "boolean"}, "n": {"type": "integer", "minimum": 3, "maximum": 5}}, '
+                    '"required": ["ok", "n"]}')
+    value = json.loads(one(db, f"SELECT llm_json('smollm2', 'a', {schema}, {quoted(json.dumps({'temperature': 1, 'seed': 5}))})"))
+    assert set(value) == {"ok", "n"} and value["ok"] in (True, False) and value["n"] in (3, 4, 5), value
+    assert one(db, f"SELECT llm_json('smollm2', 'a', {schema}, {quoted(json.dumps({'max_tokens': 2}))})") is None
+    fail = quoted(json.dumps({"max_tokens": 2, "on_error": "fail"}))
+    assert "was cut before it was complete" in db.error(f"SELECT llm_json('smollm2', 'a', {schema}, {fail})")
+    assert "#/not: this keyword is not supported" in db.error("SELECT llm_json('smollm2', 'a', '{\"not\": {}}')")
     assert "this server makes no embeddings" in db.error("SELECT llm_embed('smollm2', 'a')")
     assert "does not exist" in db.error("SELECT llm_complete('other', 'a')")
 
