@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 enum {
-    GRAMMAR_NODES_MAX = 1 << 19,  /* of the automata under construction */
+    GRAMMAR_NODES_MAX = 1 << 20,  /* of the automata under construction */
     GRAMMAR_STATES_MAX = 1 << 16, /* of a deterministic one, and of a whole grammar */
     GRAMMAR_WORK_MAX = 1 << 25    /* edges looked at: some tenths of a second */
 };

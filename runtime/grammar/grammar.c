@@ -8,6 +8,7 @@
 
 #include "grammar/regex.h"
 #include "grammar/schema.h"
+#include "grammar/token_trie.h"
 
 #include <string.h>
 
@@ -135,6 +136,23 @@ static void prune(grammar *g)
     }
 }
 
+/* In a string of any characters: most of a vocabulary may come next, and need not be walked. */
+static void find_loops(grammar *g)
+{
+    for (uint32_t i = 0; i < g->node_count; i++) {
+        grammar_node *node = &g->node[i];
+        uint32_t at = 0;
+        node->loops = node->call_count == 0 && !node->accepts;
+        for (uint32_t byte = ' '; byte < 0x7f && node->loops; byte++) {
+            while (at < node->edge_count && g->edge[node->edge + at].hi < byte)
+                at++;
+            const grammar_edge *edge = &g->edge[node->edge + at];
+            node->loops =
+                !token_byte_is_plain((uint8_t)byte) || (at < node->edge_count && edge->lo <= byte && edge->target == i);
+        }
+    }
+}
+
 static void join(linker *l)
 {
     grammar *g = l->grammar;
@@ -148,8 +166,10 @@ static void join(linker *l)
         nfa_fail(l->nfa, TN_E_ARGUMENT, "the grammar allows no text at all: its rules contradict each other");
     else if (g->node[g->start].need >= GRAMMAR_DEPTH_MAX)
         nfa_fail(l->nfa, TN_E_ARGUMENT, "the grammar needs values nested deeper than %d levels", GRAMMAR_DEPTH_MAX);
-    else
-        prune(g);
+    if (l->nfa->status != TN_OK)
+        return;
+    prune(g);
+    find_loops(g);
 }
 
 /* ---- kinds ---- */

@@ -31,6 +31,7 @@ typedef struct grammar_node {
     uint16_t edge_count, call_count;
     uint16_t need; /* values that must still be opened within each other before the rule can end */
     bool accepts;  /* the rule may end here */
+    bool loops;    /* every plain byte (token_trie.h) leads back here */
 } grammar_node;
 
 typedef struct grammar {

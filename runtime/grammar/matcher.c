@@ -151,12 +151,21 @@ bool matcher_advance(matcher *m, const grammar *grammar, grammar_state *state, c
 
 /* ---- masks ---- */
 
-static void allow(const token_trie *trie, const token_node *node, uint32_t *mask)
+static void allow(const token_trie *trie, uint32_t first, uint32_t count, uint32_t *mask)
 {
-    for (uint32_t i = 0; i < node->token_count; i++) {
-        uint32_t token = trie->token[node->token + i];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t token = trie->token[first + i];
         mask[token / 32] |= 1u << (token % 32);
     }
+}
+
+/* True if one of the threads takes any number of plain bytes and is where it was. */
+static bool loops(const matcher *m, const matcher_set *set)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < set->count; i++)
+        found |= m->grammar->node[set->thread[i].node].loops;
+    return found;
 }
 
 void matcher_mask(matcher *m, const grammar *grammar, const grammar_state *state, const token_trie *trie,
@@ -164,10 +173,20 @@ void matcher_mask(matcher *m, const grammar *grammar, const grammar_state *state
 {
     memset(mask, 0, words * sizeof *mask);
     unpack(m, grammar, state);
+    bool looping = loops(m, &m->level[0]);
+    if (looping)
+        memcpy(mask, trie->plain, (words < trie->plain_words ? words : trie->plain_words) * sizeof *mask);
     for (uint32_t i = 0; i < trie->node_count;) {
         const token_node *node = &trie->node[i];
-        if (step(m, &m->level[node->depth - 1], node->byte, &m->level[node->depth])) {
-            allow(trie, node, mask);
+        const matcher_set *from = &m->level[node->depth - 1];
+        if (looping && node->plain && node->rooted) {
+            i = node->skip;
+        } else if (node->plain && loops(m, from)) {
+            uint32_t end = node->skip < trie->node_count ? trie->node[node->skip].token : trie->token_count;
+            allow(trie, node->token, end - node->token, mask);
+            i = node->skip;
+        } else if (step(m, from, node->byte, &m->level[node->depth])) {
+            allow(trie, node->token, node->token_count, mask);
             i++;
         } else {
             i = node->skip;

@@ -68,11 +68,59 @@ static size_t escape(uint32_t codepoint, char out[8])
     return 0;
 }
 
+/* The escapes of all control characters, as one: ranges that hold them are most of those there are. */
+static void add_controls(nfa *nfa, uint32_t from, uint32_t to)
+{
+    uint32_t slash = nfa_text(nfa, from, "\\", 1), hex = nfa_text(nfa, slash, "u00", 3);
+    uint32_t zero = nfa_text(nfa, hex, "0", 1), one = nfa_text(nfa, hex, "1", 1);
+
+    for (const char *letter = "bfnrt"; *letter; letter++)
+        nfa_bytes(nfa, slash, (uint8_t)*letter, (uint8_t)*letter, to);
+    nfa_bytes(nfa, zero, '0', '7', to);
+    nfa_bytes(nfa, zero, 'b', 'b', to);
+    nfa_bytes(nfa, zero, 'e', 'f', to);
+    nfa_bytes(nfa, one, '0', '9', to);
+    nfa_bytes(nfa, one, 'a', 'f', to);
+}
+
+/* Every character beyond ASCII: what follows the first byte is shared, since long texts hold this once for each place.
+ */
+static void add_beyond_ascii(nfa *nfa, uint32_t from, uint32_t to)
+{
+    /* First bytes lo..hi; second bytes; how many follow those. */
+    static const struct {
+        uint8_t lo, hi, second_lo, second_hi, rest;
+    } form[] = {{0xc2, 0xdf, 0x80, 0xbf, 0}, {0xe0, 0xe0, 0xa0, 0xbf, 1}, {0xe1, 0xec, 0x80, 0xbf, 1},
+                {0xed, 0xed, 0x80, 0x9f, 1}, {0xee, 0xef, 0x80, 0xbf, 1}, {0xf0, 0xf0, 0x90, 0xbf, 2},
+                {0xf1, 0xf3, 0x80, 0xbf, 2}, {0xf4, 0xf4, 0x80, 0x8f, 2}};
+    uint32_t left[4] = {to}; /* by bytes that are still to come */
+
+    for (int i = 1; i < 4; i++) {
+        left[i] = nfa_node(nfa);
+        nfa_bytes(nfa, left[i], 0x80, 0xbf, left[i - 1]);
+    }
+    for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
+        bool any_second = form[i].second_lo == 0x80 && form[i].second_hi == 0xbf;
+        uint32_t second = any_second ? left[form[i].rest + 1] : nfa_node(nfa);
+        nfa_bytes(nfa, from, form[i].lo, form[i].hi, second);
+        if (!any_second)
+            nfa_bytes(nfa, second, form[i].second_lo, form[i].second_hi, left[form[i].rest]);
+    }
+}
+
 void text_range(nfa *nfa, text_form form, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
 {
     char spelling[8];
     uint32_t begin = lo;
 
+    if (form == TEXT_JSON && lo == 0 && hi >= 0x1f) {
+        add_controls(nfa, from, to);
+        begin = lo = 0x20;
+    }
+    if (lo < 0x80 && hi == TEXT_CODEPOINT_MAX) {
+        add_beyond_ascii(nfa, from, to);
+        hi = 0x7f;
+    }
     for (uint32_t c = lo; form == TEXT_JSON && c <= hi && c <= '\\'; c++) {
         size_t n = escape(c, spelling);
         if (n == 0)

@@ -98,14 +98,31 @@ static void fill(const builder *b, token_trie *trie)
             trie->node[trie->node_count++] =
                 (token_node){.token = i, .byte = spelling->bytes[depth], .depth = (uint8_t)(depth + 1)};
         }
-        token_node *end = &trie->node[open[depth - 1]];
-        if (end->token_count == 0)
-            end->token = i;
-        end->token_count++;
+        trie->node[open[depth - 1]].token_count++;
         trie->token[trie->token_count++] = spelling->id;
     }
     for (; depth > 0; depth--)
         trie->node[open[depth - 1]].skip = trie->node_count;
+}
+
+static void mark_plain(token_trie *trie)
+{
+    bool above[TOKEN_BYTES_MAX + 1] = {true}; /* of the path to the node: [depth] */
+
+    for (uint32_t i = 0; i < trie->node_count; i++) {
+        token_node *node = &trie->node[i];
+        node->rooted = above[node->depth] = above[node->depth - 1] && token_byte_is_plain(node->byte);
+    }
+    for (uint32_t i = trie->node_count; i-- > 0;) {
+        token_node *node = &trie->node[i];
+        node->plain = token_byte_is_plain(node->byte);
+        for (uint32_t below = i + 1; below < node->skip; below = trie->node[below].skip)
+            node->plain &= trie->node[below].plain;
+        for (uint32_t k = 0; node->plain && node->rooted && k < node->token_count; k++) {
+            uint32_t token = trie->token[node->token + k];
+            trie->plain[token / 32] |= 1u << (token % 32);
+        }
+    }
 }
 
 tn_status token_trie_create(const tn_tokenizer_table *table, const tn_tok *tok, uint32_t vocab, token_trie **ret_trie,
@@ -120,10 +137,14 @@ tn_status token_trie_create(const tn_tokenizer_table *table, const tn_tok *tok, 
         read_tokens(&b, table, tok, vocab);
         trie->node = calloc((size_t)count_nodes(&b) + 1, sizeof *trie->node);
         trie->token = calloc((size_t)b.count + 1, sizeof *trie->token);
-        ready = trie->node && trie->token;
+        trie->plain_words = vocab / 32 + 1;
+        trie->plain = calloc(trie->plain_words, sizeof *trie->plain);
+        ready = trie->node && trie->token && trie->plain;
     }
-    if (ready)
+    if (ready) {
         fill(&b, trie);
+        mark_plain(trie);
+    }
     free(b.spelling);
     free(b.bytes);
     if (!ready) {
@@ -140,5 +161,6 @@ void token_trie_destroy(token_trie *trie)
         return;
     free(trie->node);
     free(trie->token);
+    free(trie->plain);
     free(trie);
 }

@@ -55,6 +55,8 @@ static tn_status submit(tn_client *client, const tn_request *request, uint64_t *
     for (uint32_t i = 0; i < request->stop_count; i++)
         sum += strlen(request->stop[i]);
     sum += request->cache_salt ? strlen(request->cache_salt) : 0;
+    for (uint32_t i = 0; i < request->grammar_bytes; i++)
+        sum += (uint8_t)request->grammar[i];
     if (client->count == EVENTS_MAX)
         return tn_fail(err, TN_E_AGAIN, "full");
     client->user[client->count++] = request->user;
