@@ -382,14 +382,14 @@ def note(kind, channel=0, tag=0, number=0, status=0, text=b""):
     return frame(kind, struct.pack("<IQQi", channel, tag, number, status) + blob(text))
 
 
-def submit(channel, tag, tokens, stops=(), stop_tokens=(), biases=(), allowed=None, salt=None, seeded=0):
+def submit(channel, tag, tokens, stops=(), stop_tokens=(), biases=(), allowed=None, salt=None, seeded=0, grammar=None):
     body = struct.pack("<IQIQ", channel, tag, seeded, 5)
-    body += struct.pack("<14I", 0, 8, 0, 1, 0, 0, 0, len(tokens), len(stops), len(stop_tokens), len(biases),
-                        allowed is not None, len(allowed or ()), salt is not None)
+    body += struct.pack("<15I", 0, 8, 0, 1, 0, 0, 0, len(tokens), len(stops), len(stop_tokens), len(biases),
+                        allowed is not None, len(allowed or ()), salt is not None, 1 if grammar else 0)
     body += struct.pack("<6fQ", 1, 1, 0, 1, 0, 0, 7)
     body += b"".join(struct.pack("<i", t) for t in (*tokens, *stop_tokens))
     body += b"".join(struct.pack("<if", *b) for b in biases) + b"".join(struct.pack("<i", t) for t in allowed or ())
-    return frame(SUBMIT, body + blob(salt or b"") + b"".join(map(blob, stops)))
+    return frame(SUBMIT, body + blob(salt or b"") + blob(grammar or b"") + b"".join(map(blob, stops)))
 
 
 def happens(tag, kind, choice=0, index=0, token=5, status=0, finish=0, text=b"", stop=None, tops=(), channel=1):
@@ -404,10 +404,10 @@ def series(kind, name, label=None, buckets=()):
     return body + b"".join(struct.pack("<d", b) for b, _ in buckets) + b"".join(struct.pack("<Q", n) for _, n in buckets)
 
 
-write("socket_peer", "greeting", b"n" + note(HELLO, tag=MAGIC, number=1) + note(ASK, number=1))
-write("socket_peer", "stranger", b"n" + note(HELLO, tag=MAGIC, number=2))
+write("socket_peer", "greeting", b"n" + note(HELLO, tag=MAGIC, number=2) + note(ASK, number=1))
+write("socket_peer", "stranger", b"n" + note(HELLO, tag=MAGIC, number=1))
 write("socket_peer", "requests", b"g" + note(OPEN, 1, number=4) + submit(1, 1, [1, 2, 3])
-      + submit(1, 2, [4], [b"stop", b"x"], [7], [(1, 0.5)], [1, 2], b"salt", 1) + note(CREDIT, 1, number=1)
+      + submit(1, 2, [4], [b"stop", b"x"], [7], [(1, 0.5)], [1, 2], b"salt", 1, b'{"type": "null"}') + note(CREDIT, 1, number=1)
       + note(CANCEL, 1, number=1) + note(CLOSE, 1) + note(OPEN, 2, number=1) + submit(2, 3, [1]) + submit(2, 4, [1]))
 write("socket_peer", "questions", b"g" + note(ASK, number=1) + note(ASK, number=2) + note(ASK, number=3))
 DONE = happens(TAG, 5) + happens(TAG + 1, 5, status=-7, text=b"gone")
@@ -418,7 +418,7 @@ write("gateway_link", "failure", b"e" + note(TAKEN, 1, TAG, 1) + happens(TAG, 1)
 write("gateway_link", "health", b"e" + frame(HEALTH, struct.pack("<IQII", 1, 5, 0, 0) + blob(b"fine") + struct.pack("<I", 2))
       + frame(STATS, struct.pack("<I", 3) + series(1, b"tokens") + series(2, b"kv_perc", b"label")
               + series(3, b"latency", None, [(0.5, 1), (2.0, 3)])) + note(GOODBYE, text=b"so long"))
-write("gateway_link", "welcome", b"w" + bytes([WELCOME]) + struct.pack("<IQ9IQ4fII", 1, 77, 100, 512, 8, 4, 5, 4, 32, 8, 8, 1700000000,
+write("gateway_link", "welcome", b"w" + bytes([WELCOME]) + struct.pack("<IQ11IQ4fII", 2, 77, 100, 512, 8, 4, 5, 4, 32, 8, 8, 62, 65536, 1700000000,
                                                                        1, 1, 0, 1, 0, 0)
       + blob(b"/models/m.gguf") + blob(b"llama") + struct.pack("<I", 2) + blob(b"m") + blob(b"alias"))
 
