@@ -155,6 +155,16 @@ def neighbours(server):
     assert again == [texts(future.result()) for future in beside], "an answer depends on its neighbours"
 
 
+def preempted(alone):
+    """With too few pages for all, sequences lose theirs and are computed anew: their documents go on where they were."""
+    with Server("model.max_model_len=192", "engine.kv_cache_memory_bytes=400k", "engine.enable_prefix_caching=false") as server:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda s: texts(ask(server, CHAT, seed=s, max_tokens=120, response_format=schema(PRODUCT))), range(8)))
+        assert answers == alone, "a preempted answer differs"
+        assert server.metric("tenon:num_preemptions_total") > 0, "nothing was preempted"
+        server.stop()
+
+
 def openai_package(server):
     try:
         import openai
@@ -178,7 +188,9 @@ def main():
         refuses(server)
         neighbours(server)
         openai_package(server)
+        alone = [texts(ask(server, CHAT, seed=s, max_tokens=120, response_format=schema(PRODUCT))) for s in range(8)]
         server.stop()
+    preempted(alone)
 
 
 if __name__ == "__main__":
