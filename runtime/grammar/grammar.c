@@ -212,7 +212,9 @@ static json_t *load(nfa *nfa, const char *what, const char *text, size_t n)
     json_error_t fault;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
 
-    if (!root)
+    if (!root && json_error_code(&fault) == json_error_out_of_memory)
+        nfa_fail(nfa, TN_E_MEMORY, "out of memory for a schema");
+    else if (!root)
         nfa_fail(nfa, TN_E_ARGUMENT, "%s is not JSON: %.150s", what, fault.text);
     return root;
 }

@@ -38,7 +38,8 @@ static void test_a_chat_survives_each_failing_allocation(void **state)
     (void)state;
     expect_failures("c{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a<x>\"}]}],\"n\":2,"
                     "\"logprobs\":true,\"top_logprobs\":2,\"stop\":\"a\",\"logit_bias\":{\"1\":1},"
-                    "\"allowed_token_ids\":[1],\"stop_token_ids\":[2],\"return_token_ids\":true,"
+                    "\"allowed_token_ids\":[1],\"stop_token_ids\":[2],\"response_format\":{\"type\":\"json_schema\","
+                    "\"json_schema\":{\"schema\":{}}},\"return_token_ids\":true,"
                     "\"prompt_logprobs\":1,\"chat_template_kwargs\":{\"a\":1},\"reasoning_effort\":\"low\"}",
                     40);
 }
