@@ -19,7 +19,8 @@ typedef enum keyword_value {
     NUMBER,
     LIST,
     FLAG,
-    TYPES
+    TYPES,
+    NAMES
 } keyword_value;
 typedef enum keyword_role { USED, ANNOTATION, REFUSED, ONLY_FALSE } keyword_role;
 
@@ -66,8 +67,10 @@ static const keyword keywords[] = {
     {"contentSchema", ANNOTATION, ANY_VALUE},
     {"$schema", ANNOTATION, TEXT},
     {"$comment", ANNOTATION, ANY_VALUE},
+    {"discriminator", ANNOTATION, ANY_VALUE}, /* OpenAPI's: says again what oneOf says */
     {"uniqueItems", ONLY_FALSE, FLAG},
-    {"$id", REFUSED, ANY_VALUE}, /* of the root it names nothing that could be fetched */
+    {"propertyNames", USED, NAMES}, /* what tools write for every map */
+    {"$id", REFUSED, ANY_VALUE},    /* of the root it names nothing that could be fetched */
     {"not", REFUSED, ANY_VALUE},
     {"if", REFUSED, ANY_VALUE},
     {"then", REFUSED, ANY_VALUE},
@@ -79,7 +82,6 @@ static const keyword keywords[] = {
     {"minProperties", REFUSED, ANY_VALUE},
     {"maxProperties", REFUSED, ANY_VALUE},
     {"patternProperties", REFUSED, ANY_VALUE},
-    {"propertyNames", REFUSED, ANY_VALUE},
     {"dependentRequired", REFUSED, ANY_VALUE},
     {"dependentSchemas", REFUSED, ANY_VALUE},
     {"unevaluatedItems", REFUSED, ANY_VALUE},
@@ -93,7 +95,6 @@ static const keyword keywords[] = {
     {"additionalItems", REFUSED, ANY_VALUE},
     {"dependencies", REFUSED, ANY_VALUE},
     {"nullable", REFUSED, ANY_VALUE},
-    {"discriminator", REFUSED, ANY_VALUE},
 };
 
 /* ---- where ---- */
@@ -200,6 +201,14 @@ static bool is_schema_map(const json_t *value)
     return true;
 }
 
+/* A rule for names that every name obeys. */
+static bool says_nothing_of_names(const json_t *value)
+{
+    const char *type = json_string_value(json_object_get(value, "type"));
+    size_t others = json_object_size(value) - (type != NULL);
+    return json_is_true(value) || (json_is_object(value) && others == 0 && (!type || strcmp(type, "string") == 0));
+}
+
 /* What a value should be, NULL if it is. */
 static const char *complaint(keyword_value kind, const json_t *value)
 {
@@ -224,6 +233,8 @@ static const char *complaint(keyword_value kind, const json_t *value)
         return json_is_array(value) ? NULL : "must be a list";
     case FLAG:
         return json_is_boolean(value) ? NULL : "must be true or false";
+    case NAMES:
+        return says_nothing_of_names(value) ? NULL : "only {\"type\": \"string\"} is supported";
     default:
         return NULL;
     }

@@ -19,7 +19,7 @@ LEFT_OUT = {"format", "refRemote", "vocabulary"}
 KNOWN = {"additionalProperties", "allOf", "anyOf", "boolean_schema", "const", "default", "enum", "exclusiveMaximum",
          "exclusiveMinimum", "infinite-loop-detection", "items", "maxItems", "maxLength", "maximum", "minItems",
          "minLength", "minimum", "oneOf", "pattern", "prefixItems", "properties", "ref", "required", "type", "defs",
-         "uniqueItems", "content"}
+         "uniqueItems", "content", "propertyNames"}
 DOCUMENT_BYTES_MAX = 400
 
 
