@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DOUBLE_DIGITS = 15 };
 typedef enum order { LESS, EQUAL, GREATER, ORDER_COUNT } order;
 
 /* A bound's magnitude as decimal digits: no leading zeros but one digit at least, no trailing zeros behind the point.
@@ -22,6 +23,7 @@ typedef struct decimal {
 /* Which magnitudes are wanted. */
 typedef struct comparison {
     decimal than;
+    uint32_t part_max; /* digits behind the point */
     bool wanted[ORDER_COUNT];
     bool integer;
 } comparison;
@@ -111,7 +113,7 @@ static void add_fraction(nfa *nfa, const comparison *c, const uint32_t point[ORD
     uint32_t from[ORDER_COUNT], to[ORDER_COUNT];
 
     memcpy(from, point, sizeof from);
-    for (uint32_t i = 0; i < NUMBER_DIGITS_MAX; i++) {
+    for (uint32_t i = 0; i < c->part_max; i++) {
         new_nodes(nfa, to);
         for (int o = 0; o < ORDER_COUNT; o++) {
             add_digits(nfa, from[o], '0', i < c->than.part_count ? c->than.part[i] : '0', (order)o, to);
@@ -159,17 +161,28 @@ static void add_magnitude(nfa *nfa, uint32_t from, const comparison *c, uint32_t
         add_fraction(nfa, c, point, end);
 }
 
+/* Digits behind the point of a number that must not be the bound: readers make doubles of both, which fifteen digits
+ * keep apart. */
+static uint32_t exclusive_part(const decimal *than)
+{
+    uint32_t most = than->whole_count < DOUBLE_DIGITS ? DOUBLE_DIGITS - than->whole_count : 0;
+    return most > than->part_count ? most : than->part_count;
+}
+
 /* Numbers on one side of a bound. */
 static void add_side(nfa *nfa, uint32_t from, uint32_t end, const decimal *than, bool at_least, bool exclusive,
                      bool integer)
 {
-    comparison c = {.than = *than, .integer = integer};
-    comparison all = {.than = {.whole = "0", .whole_count = 1}, .integer = integer, .wanted = {[GREATER] = true}};
+    comparison c = {.than = *than, .part_max = NUMBER_DIGITS_MAX, .integer = integer};
+    comparison all = {.than = {.whole = "0", .whole_count = 1}, .part_max = NUMBER_DIGITS_MAX, .integer = integer};
     bool outwards = at_least != than->negative; /* the wanted magnitudes with the bound's sign are the larger ones */
     uint32_t minus = nfa_node(nfa);
 
     c.wanted[outwards ? GREATER : LESS] = true;
     c.wanted[EQUAL] = !exclusive;
+    if (exclusive)
+        c.part_max = exclusive_part(than);
+    all.wanted[GREATER] = true;
     nfa_bytes(nfa, from, '-', '-', minus);
     add_magnitude(nfa, than->negative ? minus : from, &c, end);
     if (than->negative != at_least)

@@ -286,6 +286,7 @@ static void test_bad_fields_are_refused_by_name(void **state)
     const char *empty[] = {""}, *broken[] = {"\xC3"}, *long_stop[] = {"0123456789012345678901234567890123456789"};
     tn_bias bias[1] = {{5, NAN}};
     char salt[2000];
+    static const char large[70000] = "a";
     bench_start(&bench);
     make_prompt(prompt, 600, 1);
     memset(salt, 'x', sizeof salt);
@@ -332,7 +333,15 @@ static void test_bad_fields_are_refused_by_name(void **state)
     REFUSE("allowed", (request.allowed = minus, request.allowed_count = 0));
     REFUSE("min_new", (request.allowed = eos, request.allowed_count = 1, request.min_new = 1));
     REFUSE("cache_salt", request.cache_salt = salt);
+    REFUSE("grammar_kind", request.grammar_kind = 99);
+    REFUSE("grammar is NULL", (request.grammar_kind = TN_GRAMMAR_REGEX, request.grammar_bytes = 5));
+    REFUSE("grammar is not valid",
+           (request.grammar_kind = TN_GRAMMAR_REGEX, request.grammar = broken[0], request.grammar_bytes = 1));
+    REFUSE("grammar_bytes",
+           (request.grammar_kind = TN_GRAMMAR_REGEX, request.grammar = large, request.grammar_bytes = sizeof large));
 #undef REFUSE
+    good.struct_size = offsetof(tn_request, grammar); /* a client from before there were any */
+    good.grammar_kind = 99;
     answer *answer = bench_run(&bench, &good);
     assert_int_equal(answer->status, TN_OK);
     free(answer);

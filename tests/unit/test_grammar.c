@@ -241,6 +241,9 @@ static void test_numbers_between_bounds(void **state)
     assert_takes("{\"type\":\"integer\",\"exclusiveMaximum\":0}", LIST("-1", "-999"), LIST("0", "-0", "1"));
     assert_takes("{\"type\":\"number\",\"minimum\":1e-7,\"maximum\":1e3}", LIST("0.0000001", "1000", "999.9"),
                  LIST("0.00000009", "1000.1", "0"));
+    /* As a double it would be the bound. */
+    assert_takes("{\"type\":\"number\",\"exclusiveMinimum\":0.1}", LIST("0.10000000000001"),
+                 LIST("0.100000000000000001"));
     assert_takes("{\"type\":\"integer\",\"minimum\":1.5,\"maximum\":3.5}", LIST("2", "3"), LIST("1", "4"));
 }
 
