@@ -151,15 +151,20 @@ static tn_status ask_backend(const plan_input *input, memory_plan *plan, tn_erro
     return TN_OK;
 }
 
-/* Pages that one sequence of max_model_len holds at its largest. */
-static uint64_t pages_per_sequence(const plan_input *input, const memory_plan *plan, uint32_t group, uint32_t length)
+/* Tokens that a group keeps of one sequence of `length` at its largest. */
+static uint64_t tokens_kept(const plan_input *input, const memory_plan *plan, uint32_t group, uint32_t length)
 {
     tn_kv_group info = {.struct_size = sizeof info};
-    uint64_t tokens = length;
 
     if (input->graph_api->kv_group(input->graph, group, &info) == TN_OK && info.kind == TN_KV_WINDOW &&
-        (uint64_t)info.window + plan->max_num_batched_tokens < tokens)
-        tokens = (uint64_t)info.window + plan->max_num_batched_tokens;
+        (uint64_t)info.window + plan->max_num_batched_tokens < length)
+        return (uint64_t)info.window + plan->max_num_batched_tokens;
+    return length;
+}
+
+static uint64_t pages_per_sequence(const plan_input *input, const memory_plan *plan, uint32_t group, uint32_t length)
+{
+    uint64_t tokens = tokens_kept(input, plan, group, length);
     return (tokens + plan->page_tokens[group] - 1) / plan->page_tokens[group] + 1;
 }
 
@@ -184,6 +189,13 @@ static uint64_t kv_goal(const plan_input *input, const memory_plan *plan, uint64
     return goal < left ? goal : left;
 }
 
+/* Of a window, the last tokens of a context stand for all of it. */
+static uint64_t context_tokens(const memory_plan *plan, uint32_t group)
+{
+    double tokens = (double)plan->kv_pages[group] * plan->page_tokens[group];
+    return (uint64_t)(tokens * plan->max_model_len / plan->kept_tokens[group]);
+}
+
 /* Shares kv bytes over the groups in proportion to what one full sequence needs. */
 static void share_pages(const plan_input *input, memory_plan *plan, uint64_t bytes)
 {
@@ -198,11 +210,25 @@ static void share_pages(const plan_input *input, memory_plan *plan, uint64_t byt
         plan->kv_pages[g] = pages;
         plan->kv += pages * plan->page_bytes[g];
         plan->kv_token_bytes += plan->page_bytes[g] / plan->page_tokens[g];
-        if (pages * plan->page_tokens[g] < plan->kv_tokens)
-            plan->kv_tokens = pages * plan->page_tokens[g];
+        plan->kept_tokens[g] = (uint32_t)tokens_kept(input, plan, g, plan->max_model_len);
+        uint64_t tokens = context_tokens(plan, g);
+        if (tokens < plan->kv_tokens)
+            plan->kv_tokens = tokens;
         if (pages / one < plan->full_sequences)
             plan->full_sequences = pages / one;
     }
+}
+
+uint64_t plan_sequences(const memory_plan *plan, uint64_t length)
+{
+    uint64_t fewest = UINT64_MAX;
+
+    for (uint32_t g = 0; g < plan->kv_group_count; g++) {
+        uint64_t kept = length < plan->kept_tokens[g] ? length : plan->kept_tokens[g];
+        uint64_t sequences = plan->kv_pages[g] / ((kept + plan->page_tokens[g] - 1) / plan->page_tokens[g]);
+        fewest = sequences < fewest ? sequences : fewest;
+    }
+    return fewest;
 }
 
 uint64_t plan_resident_bytes(const memory_plan *plan)

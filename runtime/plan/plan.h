@@ -30,8 +30,9 @@ typedef struct memory_plan {
     uint32_t kv_group_count;
     uint32_t page_tokens[PLAN_KV_GROUPS_MAX];
     uint64_t page_bytes[PLAN_KV_GROUPS_MAX], kv_pages[PLAN_KV_GROUPS_MAX];
-    uint64_t kv_token_bytes;    /* of one more token of context */
-    uint64_t kv_tokens;         /* tokens that the smallest group's pages hold */
+    uint32_t kept_tokens[PLAN_KV_GROUPS_MAX]; /* of a sequence at its largest: max_model_len; of a window, less */
+    uint64_t kv_token_bytes;                  /* of one more token of context */
+    uint64_t kv_tokens;         /* tokens of sequences of max_model_len, whole and in part, that there is room for */
     uint64_t kv_sequence_bytes; /* one sequence of max_model_len at its largest */
     uint64_t full_sequences;    /* such sequences at once; 0: the plan does not fit */
     uint64_t multiply_adds;     /* of one token row, matrices only, output matrix included */
@@ -78,6 +79,8 @@ uint64_t plan_device_bytes(const memory_plan *plan);
 bool plan_is_on_host(const memory_plan *plan);
 /* RAM of a process with `ranks` of the ranks, at any time, without what drivers take for themselves. */
 uint64_t plan_host_bytes(const memory_plan *plan, uint32_t ranks);
+/* Sequences of `length` tokens that the pages hold at once. */
+uint64_t plan_sequences(const memory_plan *plan, uint64_t length);
 /* The compile request that the plan was made for; borrows its buckets. */
 tn_compile plan_compile(const plan_input *input, const memory_plan *plan);
 /* "1.50 GiB"; text holds 16 bytes. Returns text. */

@@ -44,7 +44,8 @@ void plan_print(const memory_plan *plan, const model_config *config, FILE *out)
     fprintf(out, "  %-26s %12s", "budget", plan_format_bytes(plan->budget, text));
     fprintf(out, " of %s\n", plan_format_bytes(plan->device.mem_total, text));
     fprintf(out, "  KV cache: %llu tokens, %llu bytes each; %.1f sequences of %u tokens at once (limit %u)\n",
-            (unsigned long long)plan->kv_tokens, (unsigned long long)plan->kv_token_bytes,
+            (unsigned long long)plan->kv_tokens,
+            (unsigned long long)(plan->kv_tokens ? plan->kv / plan->kv_tokens : plan->kv_token_bytes),
             (double)plan->kv_tokens / plan->max_model_len, plan->max_model_len, plan->max_num_seqs);
 }
 

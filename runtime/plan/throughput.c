@@ -23,7 +23,7 @@ static double flops_seconds(const memory_plan *plan, const pool *pool, double to
 
 static uint32_t batch_of(const memory_plan *plan, const throughput_request *request)
 {
-    double fit = floor((double)plan->kv_tokens / (request->prompt_tokens + request->answer_tokens));
+    uint64_t fit = plan_sequences(plan, (uint64_t)ceil(request->prompt_tokens + request->answer_tokens));
     return fit < 1 ? 1 : fit > plan->max_num_seqs ? plan->max_num_seqs : (uint32_t)fit;
 }
 

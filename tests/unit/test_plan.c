@@ -21,8 +21,10 @@ static tn_status fake_plan(const tn_devinfo *info, uint32_t world, const tn_comp
     plan->logits = (uint64_t)compile->max_outputs * 1000;
     plan->reserve = GIB / 4;
     plan->load_peak = GIB / 8;
-    plan->page_tokens[0] = PAGE_TOKENS;
-    plan->page_bytes[0] = PAGE_BYTES;
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        plan->page_tokens[g] = PAGE_TOKENS;
+        plan->page_bytes[g] = PAGE_BYTES;
+    }
     return TN_OK;
 }
 
@@ -116,6 +118,26 @@ static void test_no_more_kv_than_all_sequences_can_fill(void **state)
 
     assert_int_equal(make(&f), TN_OK);
     assert_true(f.plan.kv_tokens >= 1024 && f.plan.kv_tokens <= 1024 + 2 * PAGE_TOKENS);
+    close_fixture(&f);
+}
+
+static void test_a_window_counts_as_the_context_it_serves(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"engine.max_num_seqs=8", "engine.max_num_batched_tokens=448", NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    model_graph_free(f.graph);
+    f.config.window = 64;
+    f.config.layer_kind[1] = LAYER_WINDOW;
+    assert_int_equal(model_graph_build(&f.config, &f.graph, &f.err), TN_OK);
+    assert_int_equal(make(&f), TN_OK);
+    assert_int_equal(f.plan.kv_group_count, 2);
+    assert_int_equal(f.plan.full_sequences, 8);
+    assert_true(f.plan.kv_tokens >= 8 * 8192 && f.plan.kv_tokens < 8 * 8192 + 8 * 2 * 8192 / 32);
+    assert_int_equal(plan_sequences(&f.plan, 8192), 8);
+    assert_int_equal(plan_sequences(&f.plan, 512), 8 * 33 / 32); /* the window's pages are the fewer ones */
+    assert_int_equal(plan_sequences(&f.plan, 160), 8 * 33 / 10);
     close_fixture(&f);
 }
 
@@ -219,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_a_device_gives_all_that_is_left_to_kv),
         cmocka_unit_test(test_a_host_backend_leaves_memory_to_others),
         cmocka_unit_test(test_no_more_kv_than_all_sequences_can_fill),
+        cmocka_unit_test(test_a_window_counts_as_the_context_it_serves),
         cmocka_unit_test(test_the_backend_is_told_the_sizes_of_batches),
         cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
         cmocka_unit_test(test_weights_larger_than_the_device_say_so),

@@ -39,7 +39,10 @@ static fixture open_fixture(const char *const *sets)
                               .nodes = 1,
                               .plan = {.world = 1,
                                        .weights = 10000000000,
-                                       .kv_tokens = 64000,
+                                       .kv_group_count = 1,
+                                       .page_tokens = {16},
+                                       .kept_tokens = {8192},
+                                       .kv_pages = {4000},
                                        .kv_token_bytes = 100000,
                                        .multiply_adds = 5000000000,
                                        .max_num_seqs = 256}};
