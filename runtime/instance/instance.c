@@ -214,6 +214,7 @@ tn_status instance_open_tokenizer(instance *in, tn_error *err)
         status = open_tokenizer_plugin(in, err);
     if (status == TN_OK)
         status = instance_open_chat(in, err);
+    malloc_trim(0); /* a parsed tokenizer.json takes many times what is kept of it, and no plan has it */
     return status;
 }
 
