@@ -25,8 +25,9 @@ static void print_help(const command *command, const flag *flags, uint32_t count
                  flags[i].value ? flags[i].value : "");
         printf("  %-26s %s\n", left, flags[i].help);
     }
-    printf("  %-26s %s\n", "--config FILE.ini", "settings file");
-    if (!find_flag(flags, count, "set", 3))
+    if (command->settings == SETTINGS_OF_FLAGS)
+        printf("  %-26s %s\n", "--config FILE.ini", "settings file");
+    if (command->settings != SETTINGS_UNREAD && !find_flag(flags, count, "set", 3))
         printf("  %-26s %s\n", "--set SECTION.KEY=VALUE", "one setting, over the file; may be repeated");
     printf("  %-26s %s\n", "--help", "this text");
 }
@@ -39,10 +40,11 @@ static int usage_error(const command *command, const char *what, const char *whi
 
 static int unknown_flag(const command *command, const flag *flags, uint32_t count, const char *name)
 {
-    const char *names[FLAGS_MAX + 3] = {"config", "set", "help"};
+    const char *names[FLAGS_MAX + 3] = {"help", "set", "config"};
+    const uint32_t common = 1 + (command->settings != SETTINGS_UNREAD) + (command->settings == SETTINGS_OF_FLAGS);
     for (uint32_t i = 0; i < count; i++)
-        names[i + 3] = flags[i].name;
-    const char *nearest = nearest_name(name, names, count + 3);
+        names[i + common] = flags[i].name;
+    const char *nearest = nearest_name(name, names, count + common);
 
     fprintf(stderr, "tenon %s: unknown flag --%s", command->name, name);
     if (nearest)
@@ -102,11 +104,13 @@ static int parse_flag(const command *command, const flag *flags, uint32_t count,
     const char *equals = strchr(name, '=');
     size_t bytes = equals ? (size_t)(equals - name) : strlen(name);
     const char *set = NULL;
-    const flag common[] = {{"config", "", FLAG_STRING, &args->ini, NULL, ""}, {"set", "", FLAG_STRING, &set, NULL, ""}};
+    const flag common[] = {{"set", "", FLAG_STRING, &set, NULL, ""}, {"config", "", FLAG_STRING, &args->ini, NULL, ""}};
+    const uint32_t common_count =
+        command->settings == SETTINGS_OF_FLAGS ? 2 : command->settings == SETTINGS_OF_ARGUMENT;
     const flag *found = find_flag(flags, count, name, bytes);
 
     if (!found)
-        found = find_flag(common, 2, name, bytes);
+        found = find_flag(common, common_count, name, bytes);
     if (!found)
         return unknown_flag(command, flags, count, name);
     if (found->kind == FLAG_SWITCH && equals)

@@ -46,9 +46,10 @@ static bool is_within(const command *command, const char *flag, int64_t value, i
     return false;
 }
 
-bool connection_open(const command *command, const connection_flags *flags, batch_connection *ret_connection,
-                     int *ret_code)
+bool connection_open(const command *command, const connection_flags *flags, const args *args,
+                     batch_connection *ret_connection, int *ret_code)
 {
+    daemon_address address;
     tn_error err = TN_ERROR_INIT;
     char *token = NULL;
 
@@ -64,9 +65,11 @@ bool connection_open(const command *command, const connection_flags *flags, batc
     *ret_code = EXIT_FAILURE;
     if (!read_token(flags, &token))
         return false;
-    tn_status status = late_curl_load(&err);
+    tn_status status = daemon_address_find(flags->server, args, &address, &err);
     if (status == TN_OK)
-        status = client_server_parse(flags->server, token, &ret_connection->server, &err);
+        status = late_curl_load(&err);
+    if (status == TN_OK)
+        status = client_server_parse(address.text, token, &ret_connection->server, &err);
     free(token);
     ret_connection->limits = (window_limits){.window = (uint32_t)flags->window,
                                              .retries = (uint32_t)flags->retries,

@@ -99,14 +99,14 @@ static void print_counts(job_counts counts, uint64_t rows)
     fflush(stdout);
 }
 
-static int run_job(const command *command, const run_flags *flags, batch_request *request)
+static int run_job(const command *command, const run_flags *flags, const args *args, batch_request *request)
 {
     batch_connection connection;
     job_counts counts = {0};
     tn_error err = TN_ERROR_INIT;
     int code;
 
-    if (!connection_open(command, &flags->connection, &connection, &code))
+    if (!connection_open(command, &flags->connection, args, &connection, &code))
         return code;
     batch_watch watch = watch_start("batch");
     if (flags->json)
@@ -149,7 +149,7 @@ static int run_run(const command *command, int argc, char **argv)
     if (check_flags(&f) && read_mode(f.mode, &request.mode))
         request.params = read_params(&f);
     if (request.params)
-        code = run_job(command, &f, &request);
+        code = run_job(command, &f, &a, &request);
     json_decref(request.params);
     args_finish(&a);
     return code;
@@ -170,7 +170,8 @@ const command command_batch_run = {
         "OUT.job, so "
         "--mode\n"
         "resume goes on after a kill of either side; OUT comes at the end, as a whole. A prompt of NULL is not asked.\n"
-        "Exit code 0: every row has an answer; 1: it did not get to the end; 3: it did, and some rows failed.",
+        "Exit code 0: every row has an answer; 1: it did not get to the end; 3: it did, and some rows "
+        "failed.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_run,
@@ -188,7 +189,7 @@ static int run_retry(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (connection_open(command, &f, &connection, &code)) {
+    if (connection_open(command, &f, &a, &connection, &code)) {
         batch_watch watch = watch_start("batch");
         tn_status status = batch_retry(a.positional[0], &connection, &watch, &counts, &err);
         code = watch_finish(a.positional[0], status, &counts, &err);
@@ -203,7 +204,7 @@ const command command_batch_retry = {
     .summary = "ask the rows of a finished batch that failed again",
     .help =
         "Reads the input again, which must be as it was, asks the rows whose answer is an error, and writes OUT anew.\n"
-        "Exit codes as of `tenon batch run`.",
+        "Exit codes as of `tenon batch run`.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_retry,

@@ -97,6 +97,7 @@ const command command_batch_status = {
         "goes on.\n" JOBS_HELP,
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_status,
 };
 
@@ -165,6 +166,7 @@ const command command_batch_list = {
     .summary = "the batches whose outputs lie in a folder",
     .help = "One line for each NAME.job in FOLDER (default: this one), as `tenon batch status` prints it.\n" JOBS_HELP,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_list,
 };
 
@@ -210,6 +212,7 @@ const command command_batch_errors = {
     .help = "One JSON object per line: {\"key\", \"error_code\", \"error\"}.",
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_errors,
 };
 
@@ -264,5 +267,6 @@ const command command_batch_cancel = {
             "some day. Told twice, it ends at once, and rows in flight are asked again then.\n" JOBS_HELP,
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_cancel,
 };

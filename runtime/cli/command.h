@@ -38,10 +38,14 @@ typedef struct string_list {
     uint32_t count;
 } string_list;
 
+/* Where a command's settings are: in --config and --set; in an argument and --set; or it reads none. */
+typedef enum settings_source { SETTINGS_OF_FLAGS, SETTINGS_OF_ARGUMENT, SETTINGS_UNREAD } settings_source;
+
 typedef struct command {
     const char *name, *arguments, *summary;
     const char *help; /* paragraphs under the usage line */
     uint32_t positional_min, positional_max;
+    settings_source settings;
     int (*run)(const struct command *command, int argc, char **argv);
 } command;
 

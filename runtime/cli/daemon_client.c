@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_BYTES_MAX = 64 << 20, CONNECT_SECONDS = 10, ADDRESS_BYTES_MAX = 256 };
+enum { ANSWER_BYTES_MAX = 64 << 20, CONNECT_SECONDS = 10, ADDRESS_BYTES_MAX = DAEMON_ADDRESS_BYTES };
 #define ROOT "/admin/v1"
 
 struct daemon_client {
     curl_library curl;
     CURL *easy;
-    char address[ADDRESS_BYTES_MAX]; /* for messages: unix:/path, http://host:port */
-    char base[ADDRESS_BYTES_MAX];    /* of URLs */
-    char *token;                     /* owned; NULL: none */
+    daemon_address address;       /* for messages */
+    char base[ADDRESS_BYTES_MAX]; /* of URLs */
+    char *token;                  /* owned; NULL: none */
     char reason[CURL_ERROR_SIZE];
     char *text; /* owned: the answer so far */
     size_t bytes;
@@ -24,42 +24,6 @@ struct daemon_client {
 };
 
 /* ---- which daemon ---- */
-
-/* The first address of a list with commas that begins with `prefix`; bytes 0: none. */
-static const char *find_address(const char *list, const char *prefix, size_t *ret_bytes)
-{
-    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',') {
-        at += strspn(at, " ");
-        if (strncmp(at, prefix, strlen(prefix)) == 0) {
-            *ret_bytes = strcspn(at, ", ");
-            return at;
-        }
-    }
-    *ret_bytes = 0;
-    return NULL;
-}
-
-static tn_status find_server(const daemon_flags *flags, const args *args, char server[ADDRESS_BYTES_MAX], tn_error *err)
-{
-    settings *settings = NULL;
-    size_t bytes;
-    tn_status status = settings_read(args->ini, args->sets, &settings, err);
-
-    if (status != TN_OK)
-        return status;
-    const char *listen = settings_plugin_value(settings, "http_frontend", "listen");
-    const char *local = find_address(listen, "unix:", &bytes);
-    if (flags->server)
-        snprintf(server, ADDRESS_BYTES_MAX, "%s", flags->server);
-    else if (local)
-        snprintf(server, ADDRESS_BYTES_MAX, "%.*s", (int)bytes, local);
-    else if ((local = find_address(listen, "", &bytes)) != NULL && bytes)
-        snprintf(server, ADDRESS_BYTES_MAX, "http://%.*s", (int)bytes, local);
-    else
-        snprintf(server, ADDRESS_BYTES_MAX, "http://127.0.0.1:8000");
-    settings_destroy(settings);
-    return TN_OK;
-}
 
 static bool set_text(daemon_client *c, CURLoption option, const char *text)
 {
@@ -71,14 +35,14 @@ static bool set_number(daemon_client *c, CURLoption option, long number)
     return c->curl.easy_setopt(c->easy, option, number) == CURLE_OK;
 }
 
-static tn_status set_server(daemon_client *c, const char *server, tn_error *err)
+static tn_status set_server(daemon_client *c, tn_error *err)
 {
+    const char *server = c->address.text;
     bool local = strncmp(server, "unix:", 5) == 0, set = true;
 
     if (!local && strncmp(server, "http://", 7) != 0 && strncmp(server, "https://", 8) != 0)
-        return tn_fail(err, TN_E_ARGUMENT, "--server %.200s: give unix:/path, http://HOST:PORT or https://HOST:PORT",
+        return tn_fail(err, TN_E_ARGUMENT, "the server %.200s: give unix:/path, http://HOST:PORT or https://HOST:PORT",
                        server);
-    snprintf(c->address, sizeof c->address, "%s", server);
     snprintf(c->base, sizeof c->base, "%s", local ? "http://localhost" : server);
     for (size_t n = strlen(c->base); n && c->base[n - 1] == '/'; n--)
         c->base[n - 1] = '\0';
@@ -150,12 +114,11 @@ tn_status daemon_client_open(const daemon_flags *flags, const args *args, daemon
 {
     const char *variable = secure_getenv("TENON_TOKEN");
     const char *token = flags->token ? flags->token : variable && variable[0] ? variable : NULL;
-    char server[ADDRESS_BYTES_MAX];
     daemon_client *c = calloc(1, sizeof *c);
 
     if (!c)
         return tn_fail(err, TN_E_MEMORY, "out of memory for a client");
-    tn_status status = find_server(flags, args, server, err);
+    tn_status status = daemon_address_find(flags->server, args, &c->address, err);
     if (status == TN_OK)
         status = curl_library_load(&c->curl, err);
     if (status == TN_OK && !(c->easy = c->curl.easy_init()))
@@ -165,7 +128,7 @@ tn_status daemon_client_open(const daemon_flags *flags, const args *args, daemon
     if (status == TN_OK)
         status = set_common(c, err);
     if (status == TN_OK)
-        status = set_server(c, server, err);
+        status = set_server(c, err);
     if (status != TN_OK) {
         daemon_client_close(c);
         return status;
@@ -195,12 +158,12 @@ static tn_status fail_exchange(const daemon_client *c, CURLcode code, tn_error *
 
     if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
         return tn_fail(err, TN_E_NOT_FOUND,
-                       "no daemon answers at %.200s (%.160s); `tenon daemon FILE.ini` starts one, --server "
-                       "ADDRESS names another",
-                       c->address, why);
+                       "no daemon answers at %.200s (%.160s); `tenon daemon FILE.ini` starts one, --server ADDRESS "
+                       "names another%s%s",
+                       c->address.text, why, c->address.tried[0] ? "; " : "", c->address.tried);
     if (c->too_large)
-        return tn_fail(err, TN_E_CORRUPT, "%.200s: the answer is larger than 64 MiB", c->address);
-    return tn_fail(err, TN_E_IO, "%.200s: %.200s", c->address, why);
+        return tn_fail(err, TN_E_CORRUPT, "%.200s: the answer is larger than 64 MiB", c->address.text);
+    return tn_fail(err, TN_E_IO, "%.200s: %.200s", c->address.text, why);
 }
 
 static tn_status perform(daemon_client *c, daemon_answer *ret_answer, tn_error *err)
@@ -220,7 +183,8 @@ static tn_status perform(daemon_client *c, daemon_answer *ret_answer, tn_error *
         return TN_OK;
     ret_answer->json = json_loadb(c->text, c->bytes, 0, &error);
     if (!ret_answer->json && ret_answer->code < 400)
-        return tn_fail(err, TN_E_CORRUPT, "%.200s answers what is no JSON: is this a daemon of Tenon?", c->address);
+        return tn_fail(err, TN_E_CORRUPT, "%.200s answers what is no JSON: is this a daemon of Tenon?",
+                       c->address.text);
     return TN_OK;
 }
 

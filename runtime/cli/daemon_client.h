@@ -2,7 +2,7 @@
 #ifndef CLI_DAEMON_CLIENT_H
 #define CLI_DAEMON_CLIENT_H
 
-#include "cli/command.h"
+#include "cli/daemon_address.h"
 
 #include <jansson.h>
 
@@ -15,11 +15,6 @@ typedef struct daemon_flags {
     {                                                                                                              \
         "token", "TOKEN", FLAG_STRING, &(f).token, NULL, "with scope admin; better in TENON_TOKEN: ps shows flags" \
     }
-/* The end of such a command's help. */
-#define DAEMON_HELP                                                                                                   \
-    "The daemon is the one of --server, else the one that listens as [http_frontend] listen of --config says, else\n" \
-    "the one at http://127.0.0.1:8000."
-
 typedef struct daemon_client daemon_client;
 
 /* Finds the address, loads libcurl; opens no connection yet. */

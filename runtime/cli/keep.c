@@ -35,5 +35,6 @@ const command command_keep = {
     .help = "`tenon daemon` starts it; FOLDER holds engine.ini. SIGTERM is passed on to the engine.",
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_keep,
 };

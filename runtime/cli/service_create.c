@@ -176,7 +176,7 @@ const command command_service_create = {
         "Memory is reserved before anything is loaded. Exit code 0: it is ready; 1: it has failed; 2: it does not "
         "fit,\n"
         "but each of the changes that are printed makes it fit; 3: none that is known does.\n"
-        "--target puts it on a cluster instead, planned for the pool as it is described, here or not.\n" DAEMON_HELP,
+        "--target puts it on a cluster instead, planned for the pool as it is described, here or not.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_create,
@@ -189,7 +189,7 @@ const command command_service_update = {
     .help =
         "Gives what is to be another; --set takes the place of all settings. New instances are started beside the old\n"
         "ones, which finish what runs there: there must be memory for both (exit codes 2 and 3 as of create).\n"
-        "--model NAME:ALIAS follows an alias to where it points now.\n" DAEMON_HELP,
+        "--model NAME:ALIAS follows an alias to where it points now.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_update,

@@ -280,7 +280,7 @@ const command command_service_list = {
     .name = "service list",
     .arguments = "",
     .summary = "all services with their states",
-    .help = "Instances are told as those there are, and the least and the most that are wished for.\n" DAEMON_HELP,
+    .help = "Instances are told as those there are, and the least and the most that are wished for.\n" DAEMON_ADDRESS_HELP,
     .run = run_list,
 };
 
@@ -288,7 +288,7 @@ const command command_service_status = {
     .name = "service status",
     .arguments = "NAME",
     .summary = "one service: state, reasons, instances, the end of its log",
-    .help = "With --wait, exit code 1 says that it has failed, or that the time is over.\n" DAEMON_HELP,
+    .help = "With --wait, exit code 1 says that it has failed, or that the time is over.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_status,
@@ -298,7 +298,7 @@ const command command_service_logs = {
     .name = "service logs",
     .arguments = "NAME",
     .summary = "what the engines of a service have written",
-    .help = "Each line with its time and instance.\n" DAEMON_HELP,
+    .help = "Each line with its time and instance.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_logs,

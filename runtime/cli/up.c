@@ -331,11 +331,6 @@ static int run_up(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (a.ini) {
-        fprintf(stderr, "tenon up: FILE.ini is the settings file; leave --config out\n");
-        args_finish(&a);
-        return EXIT_USAGE;
-    }
     a.ini = a.positional[0];
     json_t *list = f.json ? json_array() : NULL;
     tn_status status = settings_read(a.ini, a.sets, &settings, &err);
@@ -359,8 +354,9 @@ const command command_up = {
         "Prints for each [service NAME] what has changed; a second time that is nothing. Services that the file does\n"
         "not name are left alone. Exit codes as of `tenon service create`; of several services, the "
         "largest.\n"
-        "FILE.ini is what --config is below. A section with target = NAME is put on that cluster.\n" DAEMON_HELP,
+        "FILE.ini is what --config is of other commands. A section with target = NAME is put on that cluster.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_OF_ARGUMENT,
     .run = run_up,
 };

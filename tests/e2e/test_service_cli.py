@@ -3,6 +3,7 @@
 and what is said where no daemon answers. test_daemon.py has a real one."""
 import json
 import os
+import subprocess
 import tempfile
 
 from fake_daemon import FakeDaemon
@@ -62,6 +63,37 @@ def test_nobody_answers(folder):
     text = run(command("service", "list", "--server", "http://127.0.0.1:1"), 1)
     assert "127.0.0.1:1" in text and "`tenon daemon" in text, text
     assert "unix:/path" in run(command("service", "list", "--server", "ftp://x"), 1)
+
+
+def test_which_daemon(folder):
+    """The flag, the settings, the variable, a socket where one is looked for, and the port: in this order."""
+    runtime, empty = os.path.join(folder, "runtime"), os.path.join(folder, "empty")
+    os.mkdir(runtime)
+    os.mkdir(empty)
+    environment = {k: v for k, v in os.environ.items() if k not in ("TENON_SERVER", "TENON_TOKEN")}
+    sockets = {"found": os.path.join(runtime, "tenond.sock"), **{n: os.path.join(folder, n) for n in ("variable", "settings", "flag")}}
+    daemons = {name: FakeDaemon(lambda *_: (200, {"services": []}), path) for name, path in sockets.items()}
+    words, asked = command("service", "list", "--json"), []
+    with daemons["found"], daemons["variable"], daemons["settings"], daemons["flag"]:
+        environment["XDG_RUNTIME_DIR"] = runtime
+        for more in ([], {"TENON_SERVER": daemons["variable"].address}, ["--set", "http_frontend.listen=127.0.0.1:1,unix:" + sockets["settings"]],
+                     ["--server", daemons["flag"].address]):
+            if isinstance(more, dict):
+                environment.update(more)
+            else:
+                words += more
+            run(words, env=environment)
+            asked.append([name for name, daemon in daemons.items() if daemon.calls])
+            for daemon in daemons.values():
+                daemon.calls.clear()
+    assert asked == [["found"], ["variable"], ["settings"], ["flag"]], asked
+    environment.update(XDG_RUNTIME_DIR=empty, TENON_SERVER="unix:" + empty + "/none")
+    assert empty + "/none" in run(command("service", "list"), 1, env=environment)
+    assert "at most" in run(command("service", "list", "--server", "http://" + "h" * 300), 1, env=environment)
+    del environment["TENON_SERVER"]
+    done = subprocess.run(command("service", "list"), capture_output=True, text=True, env=environment)
+    if done.returncode:  # else a daemon of this machine has answered
+        assert all(word in done.stderr for word in ("TENON_SERVER", empty + "/tenond.sock", "--server", "`tenon daemon")), done.stderr
 
 
 def test_create_waits_and_tells(folder):
@@ -214,7 +246,7 @@ def test_up(folder):
             file.write(text)
         assert words in run(command("up", ini, "--server", daemon.address), 1), words
     assert "No such file" in run(command("up", ini + ".none"), 1)
-    assert "leave --config out" in run(command("up", ini, "--config", ini), 2)
+    assert "unknown flag --config" in run(command("up", ini, "--config", ini), 2)
 
 
 if __name__ == "__main__":
