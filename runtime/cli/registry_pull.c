@@ -35,6 +35,16 @@ static bool find_token(const pull_flags *f, char **ret_token)
     return true;
 }
 
+static bool read_settings(const args *args, settings **ret_settings)
+{
+    tn_error err = TN_ERROR_INIT;
+    tn_status status = settings_read(args->ini, args->sets, ret_settings, &err);
+
+    if (status != TN_OK)
+        report(&err);
+    return status == TN_OK;
+}
+
 static int check_flags(const pull_flags *f)
 {
     tn_error err = TN_ERROR_INIT;
@@ -49,7 +59,8 @@ static int check_flags(const pull_flags *f)
     return EXIT_USAGE;
 }
 
-static int pull(registry *registry, const pull_flags *f, const char *repository, const registration *registration)
+static int pull(registry *registry, const settings *settings, const pull_flags *f, const char *repository,
+                const registration *registration)
 {
     const file_choice choice = choice_of(&f->include, &f->exclude);
     registered added;
@@ -62,6 +73,7 @@ static int pull(registry *registry, const pull_flags *f, const char *repository,
                                   .repository = repository,
                                   .revision = f->revision,
                                   .token = token,
+                                  .ca_file = settings_string(settings, "registry", "ca_file"),
                                   .parallel = (uint32_t)f->parallel,
                                   .retries = (uint32_t)f->retries,
                                   .choice = &choice,
@@ -96,6 +108,7 @@ static int run_pull(const command *command, int argc, char **argv)
     };
     args a;
     registry *registry = NULL;
+    settings *settings = NULL;
     registration registration;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
@@ -107,7 +120,10 @@ static int run_pull(const command *command, int argc, char **argv)
     if (code < 0 && !version_flags_read(command, &f.version, name, &registration))
         code = EXIT_USAGE;
     if (code < 0)
-        code = open_registry(&a, true, &registry) ? pull(registry, &f, a.positional[0], &registration) : EXIT_FAILURE;
+        code = open_registry(&a, true, &registry) && read_settings(&a, &settings)
+                   ? pull(registry, settings, &f, a.positional[0], &registration)
+                   : EXIT_FAILURE;
+    settings_destroy(settings);
     registry_close(registry);
     version_flags_finish(&f.version);
     args_finish(&a);
@@ -123,7 +139,9 @@ const command command_registry_pull = {
         "checked against\n"
         "the hashes that the hub states. Large files that the store has already are not downloaded. Pickle files are "
         "refused: leave\n"
-        "them out with --exclude '*.bin'. The token goes to the endpoint only, not where it redirects to.",
+        "them out with --exclude '*.bin'. The token goes to the endpoint only, not where it redirects to. The "
+        "certificate of a hub\n"
+        "of one's own: registry.ca_file. Proxies: https_proxy, all_proxy and no_proxy, as libcurl reads them.",
     .positional_min = 1,
     .positional_max = 1,
     .run = run_pull,

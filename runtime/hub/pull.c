@@ -33,6 +33,7 @@ static transfer_rules rules_of(const pull *pull, meter *meter)
     return (transfer_rules){.curl = &pull->curl,
                             .endpoint = &pull->endpoint,
                             .token = pull->request->token,
+                            .ca_file = pull->request->ca_file,
                             .parallel = pull->request->parallel,
                             .retries = pull->request->retries,
                             .meter = meter};

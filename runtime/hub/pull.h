@@ -13,6 +13,7 @@ typedef struct pull_request {
     const char *repository; /* ORG/NAME */
     const char *revision;   /* a branch, tag or commit */
     const char *token;      /* NULL: none. Sent to the endpoint's own origin only */
+    const char *ca_file;    /* PEM; NULL: the system's authorities */
     uint32_t parallel, retries;
     const file_choice *choice;
     const registration *registration;

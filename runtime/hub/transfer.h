@@ -33,7 +33,8 @@ typedef struct transfer {
 typedef struct transfer_rules {
     const curl_library *curl;
     const hub_endpoint *endpoint;
-    const char *token; /* NULL: none */
+    const char *token;   /* NULL: none */
+    const char *ca_file; /* NULL: the system's authorities */
     uint32_t parallel, retries;
     meter *meter; /* NULL: nobody looks */
 } transfer_rules;

@@ -152,9 +152,17 @@ static bool set_proxy(transfer_try *attempt)
     return !attempt->rules->endpoint->loopback || set_text(attempt, CURLOPT_PROXY, "");
 }
 
+/* The directory of the system's authorities would count beside the file. */
+static bool set_authorities(transfer_try *attempt)
+{
+    const char *file = attempt->rules->ca_file;
+    return !file || (set_text(attempt, CURLOPT_CAINFO, file) && set_text(attempt, CURLOPT_CAPATH, NULL));
+}
+
 static bool set_common(transfer_try *attempt)
 {
-    return set_callbacks(attempt) && set_proxy(attempt) && set_text(attempt, CURLOPT_PROTOCOLS_STR, "http,https") &&
+    return set_callbacks(attempt) && set_proxy(attempt) && set_authorities(attempt) &&
+           set_text(attempt, CURLOPT_PROTOCOLS_STR, "http,https") &&
            set_text(attempt, CURLOPT_USERAGENT, "tenon/" TENON_VERSION) && set_number(attempt, CURLOPT_NOSIGNAL, 1) &&
            set_number(attempt, CURLOPT_FOLLOWLOCATION, 0) &&
            set_number(attempt, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) &&
@@ -239,6 +247,18 @@ static try_end refused(transfer_try *attempt, tn_status status)
     return TRY_REFUSED;
 }
 
+/* A certificate is no better the next time. */
+static try_end distrust(transfer_try *attempt, const char *why)
+{
+    return refused(
+        attempt,
+        tn_fail(
+            &attempt->fault, TN_E_IO,
+            "%.200s: the certificate of the hub is not to be trusted (%.160s); registry.ca_file names the authority "
+            "of a hub of one's own",
+            attempt->transfer->name, why));
+}
+
 static try_end follow(transfer_try *attempt)
 {
     const char *to = NULL;
@@ -303,8 +323,11 @@ try_end transfer_try_judge(transfer_try *attempt, CURLcode code, double *ret_aft
     *ret_after_seconds = 0;
     if (attempt->status != TN_OK)
         return TRY_REFUSED;
+    const char *why = attempt->reason[0] ? attempt->reason : attempt->rules->curl->easy_strerror(code);
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return distrust(attempt, why);
     if (code != CURLE_OK)
-        return again(attempt, attempt->reason[0] ? attempt->reason : attempt->rules->curl->easy_strerror(code));
+        return again(attempt, why);
     attempt->rules->curl->easy_getinfo(attempt->easy, CURLINFO_RETRY_AFTER, &after);
     *ret_after_seconds = after > AFTER_SECONDS_MAX ? AFTER_SECONDS_MAX : (double)after;
     if (http != 200 && http != 206)

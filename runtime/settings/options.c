@@ -36,6 +36,9 @@ const settings_option settings_options[] = {
      "Folder of the model registry; default: registry in TENON_HOME, else .local/share/tenon/registry in HOME."},
     {"registry", "allow_pull", "bool", "false", NO_RANGE,
      "Whether the daemon fetches models from a hub when its administrator asks; `tenon registry pull` always does."},
+    {"registry", "ca_file", "path", NULL, NO_RANGE,
+     "PEM file of the authorities that a hub's certificate may be from, in place of the system's: for a hub of one's "
+     "own."},
 
     {"auth", "token_file", "path", NULL, NO_RANGE,
      "File of `tenon token`, with the tokens that clients must present; unset: none is asked for."},

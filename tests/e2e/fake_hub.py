@@ -6,6 +6,7 @@ import http.server
 import json
 import hashlib
 import re
+import ssl
 import threading
 import urllib.parse
 
@@ -32,16 +33,18 @@ class Hub:
        ("shift", n): a range that begins n bytes later          ("long", n): n bytes too many   ("bytes", data): other contents
        ("hang", n): n bytes, then nothing until release is set  ("to", url): a redirect
        ("again", n): the first n bytes, whatever range is asked for, then the connection is closed
+    tls: (certificate, key) files of the hub and its CDN, which are then at https://localhost.
     answer: a function that may change the API's answer (a dict, or bytes to be sent as they are)."""
 
-    def __init__(self, files, token=None):
+    def __init__(self, files, token=None, tls=None):
+        self.tls = tls
         self.files, self.token = dict(files), token
         self.ways, self.requests, self.answer = {}, [], lambda answer: answer
         self.api_ways, self.release = [], threading.Event()
         self.gate = None  # a threading.Barrier that requests for large files meet at
         self.lock = threading.Lock()
         self.servers = [self.start("hub"), self.start("cdn")]
-        self.url, self.cdn = (f"http://127.0.0.1:{s.server_address[1]}" for s in self.servers)
+        self.url, self.cdn = (("https://localhost" if tls else "http://127.0.0.1") + f":{s.server_address[1]}" for s in self.servers)
 
     def start(self, name):
         hub = self
@@ -59,6 +62,10 @@ class Hub:
                     hub.handle(name, self)
 
         server = Server(("127.0.0.1", 0), Handler)
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
