@@ -45,6 +45,8 @@ static frame frame_of(const roi *roi)
 {
     double seen = roi->reachable ? 1.5 * roi->break_even : 2 * roi->capacity;
     frame f = {.volume_max = fmax(seen, 1.2 * roi->volume)};
+    if (f.volume_max <= 0)
+        f.volume_max = 2 * roi->capacity;
     f.cost_max = 1.1 * fmax(roi_cost_here(roi, f.volume_max), roi_cost_elsewhere(roi, f.volume_max));
     if (f.cost_max <= 0)
         f.cost_max = 1;
@@ -121,18 +123,26 @@ static void put_label(FILE *out, double x, double y, const char *anchor, const c
     fputs("</text>\n", out);
 }
 
+/* The smallest of 1, 2, 5, 10, 20, ... of which five steps reach `most`. */
+static double round_step(double most)
+{
+    double power = pow(10, floor(log10(most / 5)));
+    double steps = most / 5 / power;
+    return (steps <= 1 ? 1 : steps <= 2 ? 2 : steps <= 5 ? 5 : 10) * power;
+}
+
 static void put_axes(const roi *roi, const frame *f, FILE *out)
 {
     char text[128], number[40], volume[24];
+    const double cost_step = round_step(f->cost_max), volume_step = round_step(f->volume_max);
 
     fprintf(out, "<path d=\"M%d %d V%d H%d\" fill=\"none\" stroke=\"#888\"/>\n", LEFT, TOP, HEIGHT - BOTTOM,
             WIDTH - RIGHT);
-    for (int i = 0; i <= 4; i++) {
-        put_label(out, LEFT - 6, y_of(f, f->cost_max * i / 4) + 4, "end",
-                  roi_format_money(f->cost_max * i / 4, number));
-        put_label(out, x_of(f, f->volume_max * i / 4), HEIGHT - BOTTOM + 18, "middle",
-                  roi_format_volume(f->volume_max * i / 4, volume));
-    }
+    for (int i = 0; i * cost_step <= f->cost_max; i++)
+        put_label(out, LEFT - 6, y_of(f, i * cost_step) + 4, "end", roi_format_money(i * cost_step, number));
+    for (int i = 0; i * volume_step <= f->volume_max; i++)
+        put_label(out, x_of(f, i * volume_step), HEIGHT - BOTTOM + 16, "middle",
+                  i == 0 ? "0" : roi_format_volume(i * volume_step, volume));
     put_label(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 14, "middle", "tokens a month");
     snprintf(text, sizeof text, "%.40s a month", roi->currency);
     put_label(out, LEFT, TOP - 22, "start", text);
@@ -155,19 +165,34 @@ static void put_here(const roi *roi, const frame *f, FILE *out)
     fputs("\" fill=\"none\" stroke=\"#0b6\" stroke-width=\"2\"/>\n", out);
 }
 
-static void put_marks(const roi *roi, const frame *f, FILE *out)
+/* Its words stand above the picture: beside the point there is a line wherever they go. */
+static void put_break_even(const roi *roi, const frame *f, FILE *out)
 {
     char text[128], volume[24];
 
-    if (roi->reachable) {
-        snprintf(text, sizeof text, "break-even %s", roi_format_volume(roi->break_even, volume));
-        double x = x_of(f, roi->break_even), y = y_of(f, roi->pool_cost);
-        fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"#d60\"/>\n", x, y);
-        put_label(out, x, y - 8, "end", text);
-    }
-    if (roi->volume > 0)
-        fprintf(out, "<path d=\"M%.1f %d V%d\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n", x_of(f, roi->volume), TOP,
-                HEIGHT - BOTTOM);
+    if (!isfinite(roi->break_even))
+        snprintf(text, sizeof text, "no break-even: elsewhere it costs nothing");
+    else
+        snprintf(text, sizeof text, "break-even at %s%s", roi_format_volume(roi->break_even, volume),
+                 roi->reachable ? "" : ": unreachable, more than the pool's capacity");
+    fputs("<g fill=\"#d60\">", out);
+    put_label(out, LEFT, TOP - 8, "start", text);
+    fputs("</g>\n", out);
+    if (roi->reachable)
+        fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"#d60\"/>\n", x_of(f, roi->break_even),
+                y_of(f, roi->pool_cost));
+}
+
+static void put_volume(const roi *roi, const frame *f, FILE *out)
+{
+    char text[64], volume[24];
+    const double x = x_of(f, roi->volume);
+
+    if (roi->volume <= 0)
+        return;
+    fprintf(out, "<path d=\"M%.1f %d V%d\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n", x, TOP, HEIGHT - BOTTOM + 20);
+    snprintf(text, sizeof text, "your volume, %s", roi_format_volume(roi->volume, volume));
+    put_label(out, x, HEIGHT - BOTTOM + 31, x < LEFT + 60 ? "start" : x > WIDTH - RIGHT - 60 ? "end" : "middle", text);
 }
 
 void roi_chart_svg(const roi *roi, FILE *out)
@@ -187,7 +212,8 @@ void roi_chart_svg(const roi *roi, FILE *out)
     put_here(roi, &f, out);
     fprintf(out, "<path d=\"M%.1f %.1f L%.1f %.1f\" fill=\"none\" stroke=\"#36c\" stroke-width=\"2\"/>\n", x_of(&f, 0),
             y_of(&f, 0), x_of(&f, f.volume_max), y_of(&f, roi_cost_elsewhere(roi, f.volume_max)));
-    put_marks(roi, &f, out);
+    put_volume(roi, &f, out);
+    put_break_even(roi, &f, out);
     snprintf(text, sizeof text, "pool %s%s", roi->pool, roi->throughput.measured ? "" : ", estimated throughput");
     fputs("<g fill=\"#0b6\">", out);
     put_label(out, WIDTH - RIGHT, TOP - 22, "end", text);

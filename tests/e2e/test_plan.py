@@ -5,7 +5,9 @@ are not here. Over a backend that only plans (tests/unit/ruler_backend.h), and o
     test_plan.py RULER.so
 """
 import json
+import math
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -226,6 +228,68 @@ def test_picture(planner):
     assert "could not be written whole: No space left" in full.stderr, full.stderr
 
 
+UNITS = {"M": 1, "G": 1e3, "T": 1e6}
+
+
+def read_axes(root):
+    """Functions from places of the picture to millions of tokens and to money, by what is written at the axes."""
+    texts = [(float(t.get("x")), float(t.get("y")), t.text) for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    volumes = [(x, float(text.split()[0]) * UNITS[text.split()[1]]) for x, y, text in texts if y == 316 and text != "0"]
+    costs = [(y - 4, float(text.replace(",", ""))) for x, y, text in texts if x == 84]
+    assert len(volumes) >= 2 and len(costs) >= 3, texts
+    (x, volume), (top, cost) = volumes[-1], costs[-1]
+    for places, scale in ((volumes, lambda at: (at - 90) * volume / (x - 90)), (costs, lambda at: (300 - at) * cost / (300 - top))):
+        assert all(abs(scale(at) - value) <= 0.006 * value + 1e-9 for at, value in places), places
+    return lambda at: (at - 90) * volume / (x - 90), lambda at: (300 - at) * cost / (300 - top)
+
+
+def numbers(path):
+    return [(move[0], [float(number) for number in move[1:].split()]) for move in re.findall(r"[A-Z][^A-Z]*", path)]
+
+
+def test_figures_of_the_picture(planner):
+    """Lines, steps and marks are where an independent computation has them: pixels are a tenth."""
+    path, month, price = os.path.join(planner.folder, "figures.svg"), 5 * 730, 0.6 * 0.15 + 0.4 * 0.60
+    for speed in (2000, 100):
+        capacity = 4 * 0.7 * speed / 0.4 * 730 * 3600 / 1e6  # millions of tokens
+        shown = planner.plan("llama-3-8b", *RENT, "--roi", *PRICES, "--in", "6000", "--out", "4000", "--throughput", str(speed), "--svg", path).stdout
+        root = xml.etree.ElementTree.parse(path).getroot()
+        volume_at, cost_at = read_axes(root)
+        paths = {p.get("stroke"): numbers(p.get("d")) for p in root.iter("{http://www.w3.org/2000/svg}path")}
+        (_, start), (_, end) = paths["#36c"]
+        assert volume_at(start[0]) == cost_at(start[1]) == 0 and abs(cost_at(end[1]) / (volume_at(end[0]) * price) - 1) < 0.01, paths
+        steps = paths["#0b6"]
+        assert abs(cost_at(steps[0][1][1]) / month - 1) < 0.02, steps
+        for n, (name, (at,)) in enumerate(steps[1:-1]):
+            expected = (n // 2 + 1) * capacity if name == "H" else (n // 2 + 2) * month
+            assert abs((volume_at if name == "H" else cost_at)(at) / expected - 1) < 0.02, (n, name, at, expected)
+        assert len(steps) == 2 * math.ceil(volume_at(620) / capacity), (steps, capacity)
+        assert abs(volume_at(numbers([p.get("d") for p in root.iter("{http://www.w3.org/2000/svg}path") if p.get("stroke-dasharray")][0])[0][1][0])
+                   / 10000 - 1) < 0.01
+        circles = list(root.iter("{http://www.w3.org/2000/svg}circle"))
+        assert len(circles) == (month / price <= capacity) and ("unreachable" in shown) == (not circles), (circles, shown)
+        for circle in circles:
+            assert abs(volume_at(float(circle.get("cx"))) / (month / price) - 1) < 0.01, circle.attrib
+            assert abs(cost_at(float(circle.get("cy"))) / month - 1) < 0.02, circle.attrib
+        check_terminal(shown, month, price, capacity)
+        os.unlink(path)
+
+
+def check_terminal(shown, month, price, capacity):
+    """The plot of characters: each column's two costs, by the numbers at its corners."""
+    lines = shown[shown.index("cost of a month"):].splitlines()[1:]
+    most = float(lines[0].split("|")[0].replace(",", ""))
+    amount, unit = re.search(r"([\d.]+) ([MGT]) tokens a month", lines[-1]).groups()
+    rows = [line[13:] for line in lines[:14]]
+    for column in range(60):
+        volume = float(amount) * UNITS[unit] * column / 59
+        for cost, marks in ((volume * price, "/+="), (max(1, math.ceil(volume / capacity)) * month, "=+")):
+            places = [13 * (1 - cost / most) + off for off in (-0.6, 0, 0.6)]
+            found = [row for row in range(14) if rows[row][column:column + 1] in marks and rows[row][column:column + 1]]
+            edge = any(abs(volume / (n * capacity) - 1) < 0.02 for n in range(1, 99))
+            assert edge or any(places[0] <= row <= places[2] for row in found), (column, cost, found, shown)
+
+
 def test_costs_that_are_not_given(planner):
     for flags, words in [(["--pool", "GPU_NV_M", *PRICES], "set rate_per_hour in [pool GPU_NV_M]"),
                          ([*RENT, "--price-in", "1"], "set output in [price api], or --price-out"),
@@ -286,7 +350,7 @@ def main(ruler):
                 json.dump(config, out)
         planner = Planner(folder, ruler)
         for test in (test_published_models, test_flags, test_strategies, test_misfit_without_a_cure, test_refusals, test_text,
-                     test_costs, test_picture, test_costs_that_are_not_given, test_pool_list, test_what_is_here):
+                     test_costs, test_picture, test_figures_of_the_picture, test_costs_that_are_not_given, test_pool_list, test_what_is_here):
             test(planner)
         test_example_ini()
         if os.path.exists(os.path.join(os.environ["TENON_PLUGINS"], "cuda_tp.so")):
