@@ -48,4 +48,4 @@ print(service.run(["Water is made of"], params={"max_tokens": 8, "temperature": 
 service.delete()
 version.unset_alias("prod")
 registry.delete_model("smollm2_article")
-print("services:", registry.list_services())
+print("services left:", ", ".join(left["name"] for left in registry.list_services()) or "none")
