@@ -20,7 +20,7 @@ typedef struct gateway_route gateway_route;
 
 typedef struct gateway_route_options {
     const char *service; /* the first served name, unique among routes */
-    /* Of the service's instances: model.path, model.served_model_name, plugins. Outlives the route. */
+    /* Of the service's instances: model.path, model.served_model_name, plugins. Moved, if the route is added. */
     settings *settings;
     uint32_t queue_max;       /* requests waiting for an instance, before TN_E_AGAIN */
     uint32_t wake_timeout_ms; /* how long a request waits for one */
@@ -40,7 +40,7 @@ typedef struct gateway_activity {
 tn_status gateway_create(gateway **ret_gateway, tn_error *err);
 void gateway_destroy(gateway *gateway); /* every route removed and every engine released before; NULL is fine. [ctl] */
 
-/* Opens tokenizer and chat template; options are copied. The engine is found by name from the first attach on; before,
+/* Opens tokenizer and chat template; options are copied, their settings end with the route. The engine is found by name from the first attach on; before,
  * find says TN_E_AGAIN with the note. TN_E_ARGUMENT: a name is taken. [ctl] */
 tn_status gateway_route_add(gateway *gateway, const gateway_route_options *options, gateway_route **ret_route,
                             tn_error *err);

@@ -24,6 +24,7 @@ static void free_route(gateway_route *route)
     free(route->info_storage);
     free(route->service);
     instance_close(&route->instance);
+    settings_destroy(route->instance.settings);
     free(route);
 }
 

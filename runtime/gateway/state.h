@@ -113,7 +113,7 @@ struct gateway_link {
 struct gateway_route {
     gateway *gateway; /* constant, as the next ones */
     char *service;
-    instance instance; /* tokenizer and chat template; nothing else is open */
+    instance instance; /* tokenizer and chat template; nothing else is open; its settings are owned */
     uint64_t identity;
     const char *names[INSTANCE_NAMES_MAX + 2]; /* NULL-terminated; service is the first */
     uint32_t queue_max, wake_timeout_ms;

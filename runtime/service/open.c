@@ -272,12 +272,6 @@ void services_close(services *s)
     while (s->count)
         leave_service(s, s->all[s->count - 1]);
     gateway_destroy(s->gateway);
-    while (s->routes) {
-        route_settings *next = s->routes->next;
-        settings_destroy(s->routes->settings);
-        free(s->routes);
-        s->routes = next;
-    }
     ledger_finish(&s->ledger);
     if (s->event >= 0)
         close(s->event);

@@ -78,26 +78,23 @@ void routes_drop_retired(service *service)
 static tn_status add_route(services *s, const service *service, const engine_settings *made, gateway_route *replaced,
                            gateway_route **ret_route, tn_error *err)
 {
-    route_settings *kept = calloc(1, sizeof *kept);
-    if (!kept)
-        return tn_fail(err, TN_E_MEMORY, "a route");
-    tn_status status = settings_read(NULL, (const char *const *)made->at, &kept->settings, err);
-    if (status != TN_OK) {
-        free(kept);
+    settings *settings;
+    tn_status status = settings_read(NULL, (const char *const *)made->at, &settings, err);
+    if (status != TN_OK)
         return status;
-    }
-    kept->next = s->routes;
-    s->routes = kept;
     const gateway_route_options options = {
         .service = service->wish.name,
-        .settings = kept->settings,
+        .settings = settings,
         .queue_max = (uint32_t)settings_integer(s->settings, "server", "queue_max"),
         .wake_timeout_ms = (uint32_t)(settings_number(s->settings, "server", "wake_timeout") * 1000),
         .wake = on_wake,
         .ctx = s,
         .replaces = replaced,
     };
-    return gateway_route_add(s->gateway, &options, ret_route, err);
+    status = gateway_route_add(s->gateway, &options, ret_route, err);
+    if (status != TN_OK)
+        settings_destroy(settings);
+    return status;
 }
 
 static tn_status make_route_settings(services *s, const wish *wish, engine_settings *ret_made, tn_error *err)

@@ -50,12 +50,6 @@ typedef struct service {
     int32_t exit_code;
 } service;
 
-/* Settings that the gateway borrows until it is gone. */
-typedef struct route_settings {
-    settings *settings;
-    struct route_settings *next;
-} route_settings;
-
 struct services {
     const settings *settings;
     gateway *gateway;
@@ -79,7 +73,6 @@ struct services {
     service *all[SERVICES_MAX]; /* by name */
     uint32_t count;
     ledger ledger;
-    route_settings *routes;
 };
 
 /* ---- time ---- */

@@ -65,7 +65,6 @@ static void close_door(door *d)
     gateway_route_remove(d->route);
     gateway_destroy(d->gateway);
     plugin_set_destroy(d->plugins);
-    settings_destroy(d->settings);
 }
 
 static tn_status obey(door *d, char *line, tn_error *err)

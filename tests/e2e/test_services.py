@@ -23,6 +23,8 @@ SLOW = 4 if os.environ.get("TENON_SANITIZED") else 1
 MIB = 1 << 20
 OK, ARGUMENT, MEMORY, NOT_FOUND, AGAIN = 0, -1, -3, -4, -5
 EEXIST = 17
+# What is freed counts as free at once, so that bytes in use can be compared.
+EXACT_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0", "MALLOC_ARENA_MAX": "1"}
 
 
 class Driver:
@@ -46,7 +48,7 @@ class Driver:
     def start(self):
         self.errors = open(os.path.join(self.store, "..", "errors"), "a")
         self.process = subprocess.Popen([sys.argv[1], self.ini, os.environ["TENON"]], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True, env={**os.environ, **EXACT_HEAP})
         hello = json.loads(self.process.stdout.readline())
         assert hello["status"] == OK, hello
 
@@ -557,12 +559,17 @@ def test_cycles_leave_nothing():
         d.create("chat")
         d.delete("chat")
         before = d.do("descriptors")
-        for round in range(int(os.environ.get("TENON_TEST_CYCLES", "200"))):
+        cycles = int(os.environ.get("TENON_TEST_CYCLES", "200"))
+        for round in range(cycles):
+            if round == cycles // 2:
+                heap = d.do("heap")
             d.create("chat", min=round % 2)
             if round % 4 == 0:
                 d.wait("chat", "READY")
             d.delete("chat")
         assert d.do("descriptors") == before and not engines(d.store)
+        grown = d.do("heap") - heap
+        assert grown <= 0, f"{grown} bytes more after {cycles - cycles // 2} cycles"
         left = [name for _, folders, files in os.walk(d.store) for name in files]
         assert left == ["lock"], left
         children = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(d.process.pid)], capture_output=True, text=True)

@@ -88,7 +88,6 @@ static void rig_stop(rig *r)
     gateway_destroy(r->gateway);
     scripted_close(&r->a);
     scripted_close(&r->b);
-    settings_destroy(r->settings);
     scratch_destroy(&r->folder);
     event_log_finish(&r->log);
     free(r);
@@ -517,10 +516,11 @@ static void test_a_service_that_never_ran_says_how_far_it_is(void **state)
     assert_int_equal(gateway_models_table.find(gateway_models(r->gateway), "next", &engine, &err), TN_E_MEMORY);
     assert_int_equal(gateway_models_table.at(gateway_models(r->gateway), 1, &engine), TN_E_NOT_FOUND);
     gateway_route *twin;
+    options.settings = tiny_settings("next");
     assert_int_equal(gateway_route_add(r->gateway, &options, &twin, &err), TN_E_ARGUMENT);
     assert_non_null(strstr(err.msg, "the name next is taken"));
+    settings_destroy(options.settings); /* still ours */
     gateway_route_remove(route);
-    settings_destroy(settings);
     rig_stop(r);
 }
 

@@ -54,7 +54,6 @@ static int tear_down(void **state)
     gateway_route_remove(p->route);
     gateway_models_table.release(gateway_models(p->gateway), p->remote);
     gateway_destroy(p->gateway);
-    settings_destroy(p->settings);
     tiny_engine_stop(&p->tiny);
     scratch_destroy(&p->folder);
     free(p);
