@@ -162,7 +162,8 @@ static void end_prompt(http_call *call, uint32_t prompt_index, const tn_event *e
         close_choices(call, prompt_index);
     if (event->status != TN_OK && !call->failed) {
         call->failed = true;
-        api_fail_status(&call->error, event->status, event->text, 1);
+        api_fail_status(&call->error, event->status, event->text,
+                        call->front->engine_api->retry_after(call->model->engine));
         if (event->status == TN_E_ARGUMENT && call->grammar_field) /* all else has been checked by submit */
             snprintf(call->error.param, sizeof call->error.param, "%s", call->grammar_field);
         call_cancel(call); /* the other prompts have nobody left to answer to */

@@ -177,7 +177,7 @@ static void expire(remote_request *request)
     snprintf(text, sizeof text, "no instance of %s became ready within %.1f s%s%.300s", route->service,
              route->wake_timeout_ms / 1000.0, route->note[0] ? ": " : "", route->note);
     dispatch_stop_waiting(request);
-    request_end(request, TN_FINISH_ERROR, TN_E_AGAIN, text);
+    request_end(request, TN_FINISH_ERROR, TN_E_DEVICE_LOST, text); /* no fault of the caller's, and no 429 */
 }
 
 int64_t dispatch_expire(gateway_route *route, int64_t now_ms)

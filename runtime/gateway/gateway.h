@@ -3,8 +3,8 @@
  *
  * A route is one service: its names, its tokenizer and chat template (opened here, in this process), and the instances
  * that run it. Instances come and go; the route's engine stays. A request goes to the ready instance with the fewest
- * running. Without one it waits, in order, until one is attached or its deadline passes (TN_E_AGAIN), and `wake` is
- * called. When an instance is lost, requests that have produced no token move to another instance or wait; others end
+ * running. Without one it waits, in order, until one is attached or its deadline passes (TN_E_DEVICE_LOST: a server that
+ * is not there, where TN_E_AGAIN is one that is asked too much), and `wake` is called. When an instance is lost, requests that have produced no token move to another instance or wait; others end
  * with an error. Thread-safe; no lock is held while `wake` runs.
  */
 #ifndef GATEWAY_GATEWAY_H

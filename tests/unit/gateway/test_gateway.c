@@ -288,7 +288,7 @@ static void test_a_wait_in_vain_ends_with_the_note(void **state)
     gateway_route_note(r->route, TN_E_AGAIN, "chat is LOADING, 42 %");
     submit(r, 1);
     collect(r, 1);
-    assert_int_equal(r->log.status, TN_E_AGAIN);
+    assert_int_equal(r->log.status, TN_E_DEVICE_LOST);
     assert_non_null(strstr(r->log.words, "no instance of chat became ready within 0.2 s: chat is LOADING, 42 %"));
     submit(r, 2); /* wakes again */
     expect_woken(r, 2);
