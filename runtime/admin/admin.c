@@ -2,12 +2,12 @@
 #include "admin/admin.h"
 
 #include "admin/route.h"
+#include "base/clock.h"
 #include "base/hex.h"
 #include "tenon/auth.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- sending ---- */
 
@@ -37,15 +37,12 @@ static void dump(answer *answer, char **ret_text)
 
 static int64_t now_s(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec;
+    return (int64_t)(clock_ms() / 1000);
 }
 
-/* caller: who asks is part of what is asked: nobody gets another's answer. */
-static digest digest_of_call(const tn_admin_call *call, const char *caller)
+static digest digest_of_call(const tn_admin_call *call)
 {
-    const char *parts[] = {call->method, call->path, call->query ? call->query : "", caller ? caller : ""};
+    const char *parts[] = {call->method, call->path, call->query ? call->query : ""};
     struct sha256_ctx context;
     uint8_t sum[SHA256_DIGEST_SIZE];
     digest digest;
@@ -64,12 +61,15 @@ static digest digest_of_call(const tn_admin_call *call, const char *caller)
 static void answer_once(const route *route, request *request, const tn_admin_call *call)
 {
     tn_admin *admin = request->admin;
-    const digest identity = digest_of_call(call, request->caller);
+    const digest identity = digest_of_call(call);
+    const char *caller = request->caller ? request->caller : "";
     kept_answer kept;
     char *text;
     tn_error err = TN_ERROR_INIT;
 
-    tn_status status = idempotency_begin(admin->keys, call->idempotency_key, &identity, now_s(), &kept, &err);
+    tn_status status = strlen(caller) <= TN_TOKEN_NAME_MAX ? TN_OK : tn_fail(&err, TN_E_ARGUMENT, "caller: too long");
+    if (status == TN_OK)
+        status = idempotency_begin(admin->keys, caller, call->idempotency_key, &identity, now_s(), &kept, &err);
     if (status == TN_OK && kept.code) {
         send_text(request->sink, kept.code, kept.text);
         free(kept.text);
@@ -79,7 +79,7 @@ static void answer_once(const route *route, request *request, const tn_admin_cal
     if (status == TN_OK) {
         answer = route->handle(request);
         dump(&answer, &text);
-        idempotency_end(admin->keys, call->idempotency_key, answer.code, text);
+        idempotency_end(admin->keys, caller, call->idempotency_key, answer.code, text);
     } else {
         answer = status == TN_E_ARGUMENT ? answer_error(422, "Idempotency-Key", "%s", err.msg)
                  : status == TN_E_AGAIN  ? answer_error(429, NULL, "%s", err.msg)

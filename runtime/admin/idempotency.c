@@ -7,6 +7,7 @@
 
 typedef struct entry {
     char key[IDEMPOTENCY_KEY_BYTES_MAX + 1]; /* "": free */
+    char caller[TN_TOKEN_NAME_MAX + 1];
     digest request;
     int64_t begun_s;
     uint32_t code; /* 0: being answered */
@@ -57,10 +58,10 @@ void idempotency_stop(idempotency *table)
     pthread_mutex_unlock(&table->lock);
 }
 
-static entry *find(idempotency *table, const char *key)
+static entry *find(idempotency *table, const char *caller, const char *key)
 {
     for (uint32_t i = 0; i < IDEMPOTENCY_KEYS_MAX; i++)
-        if (strcmp(table->entries[i].key, key) == 0)
+        if (strcmp(table->entries[i].key, key) == 0 && strcmp(table->entries[i].caller, caller) == 0)
             return &table->entries[i];
     return NULL;
 }
@@ -68,7 +69,7 @@ static entry *find(idempotency *table, const char *key)
 /* A free one, else that of the oldest answer; NULL: all are being answered. */
 static entry *make_room(idempotency *table)
 {
-    entry *oldest = find(table, "");
+    entry *oldest = find(table, "", "");
 
     if (oldest)
         return oldest;
@@ -112,13 +113,14 @@ static tn_status copy_answer(const entry *entry, kept_answer *ret_answer, tn_err
     return TN_OK;
 }
 
-static tn_status begin(idempotency *table, const char *key, const digest *request, int64_t now_s,
+static tn_status begin(idempotency *table, const char *caller, const char *key, const digest *request, int64_t now_s,
                        kept_answer *ret_answer, tn_error *err)
 {
     entry *entry;
 
     forget_old(table, now_s);
-    while ((entry = find(table, key)) && entry->code == 0 && digest_equal(&entry->request, request) && !table->stopping)
+    while ((entry = find(table, caller, key)) && entry->code == 0 && digest_equal(&entry->request, request) &&
+           !table->stopping)
         pthread_cond_wait(&table->changed, &table->lock);
     if (table->stopping)
         return tn_fail(err, TN_E_CANCELLED, "the daemon is ending");
@@ -131,31 +133,33 @@ static tn_status begin(idempotency *table, const char *key, const digest *reques
         return tn_fail(err, TN_E_AGAIN, "%d requests with an Idempotency-Key are being answered; try again later",
                        IDEMPOTENCY_KEYS_MAX);
     strcpy(entry->key, key);
+    strcpy(entry->caller, caller);
     entry->request = *request;
     entry->begun_s = now_s;
     *ret_answer = (kept_answer){0};
     return TN_OK;
 }
 
-tn_status idempotency_begin(idempotency *table, const char *key, const digest *request, int64_t now_s,
-                            kept_answer *ret_answer, tn_error *err)
+tn_status idempotency_begin(idempotency *table, const char *caller, const char *key, const digest *request,
+                            int64_t now_s, kept_answer *ret_answer, tn_error *err)
 {
+    TN_ASSERT(strlen(caller) <= TN_TOKEN_NAME_MAX);
     tn_status status = check_key(key, err);
     if (status != TN_OK)
         return status;
     pthread_mutex_lock(&table->lock);
-    status = begin(table, key, request, now_s, ret_answer, err);
+    status = begin(table, caller, key, request, now_s, ret_answer, err);
     pthread_mutex_unlock(&table->lock);
     return status;
 }
 
-void idempotency_end(idempotency *table, const char *key, uint32_t code, const char *text)
+void idempotency_end(idempotency *table, const char *caller, const char *key, uint32_t code, const char *text)
 {
     bool keep = code < 500 && code != 429 && (!text || strlen(text) <= IDEMPOTENCY_BYTES_MAX);
     char *copy = keep && text ? strdup(text) : NULL;
 
     pthread_mutex_lock(&table->lock);
-    entry *entry = find(table, key);
+    entry *entry = find(table, caller, key);
     TN_ASSERT(entry && entry->code == 0);
     if (keep && (copy || !text)) {
         entry->code = code;

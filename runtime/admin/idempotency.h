@@ -3,12 +3,13 @@
  *
  * An answer is kept for IDEMPOTENCY_SECONDS, the newest IDEMPOTENCY_KEYS_MAX of them, in memory: a restart forgets
  * them. Answers of 429 and 500 and above are not kept, nor those larger than IDEMPOTENCY_BYTES_MAX: the request then
- * counts as new.
+ * counts as new. A key is its caller's own: the same one of another caller is another key.
  */
 #ifndef ADMIN_IDEMPOTENCY_H
 #define ADMIN_IDEMPOTENCY_H
 
 #include "registry/digest.h"
+#include "tenon/auth.h"
 
 enum {
     IDEMPOTENCY_SECONDS = 3600,
@@ -29,12 +30,12 @@ typedef struct kept_answer {
     char *text;    /* owned by the caller; NULL: no content */
 } kept_answer;
 
-/* Whether the request was answered before; waits where it is being answered now. request: of all that makes it what it
+/* caller: of TN_TOKEN_NAME_MAX bytes at most; "": whoever needs no token. Whether the request was answered before; waits where it is being answered now. request: of all that makes it what it
  * is. TN_E_ARGUMENT: the key was used for another request, or is none; TN_E_AGAIN: too many are being answered;
  * TN_E_CANCELLED. now_s: of a clock that does not go back. [any] */
-tn_status idempotency_begin(idempotency *table, const char *key, const digest *request, int64_t now_s,
-                            kept_answer *ret_answer, tn_error *err);
+tn_status idempotency_begin(idempotency *table, const char *caller, const char *key, const digest *request,
+                            int64_t now_s, kept_answer *ret_answer, tn_error *err);
 /* After a new one: its answer. text: borrowed. [any] */
-void idempotency_end(idempotency *table, const char *key, uint32_t code, const char *text);
+void idempotency_end(idempotency *table, const char *caller, const char *key, uint32_t code, const char *text);
 
 #endif

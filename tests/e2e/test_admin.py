@@ -204,6 +204,11 @@ def check_scopes(folder):
         assert "TENON_TOKEN" in run(command("service", "list", "--server", server), 1)
         run(command("service", "list", "--server", server, "--token", tokens["admin"]))
         run(command("service", "list", "--server", server), env=dict(os.environ, TENON_TOKEN=tokens["admin"]))
+        other = run(command("token", "create", "other", "--scope", "admin", "--file", folder + "/tokens")).strip()
+        for token, name, code in (tokens["admin"], "A", 400), (tokens["admin"], "B", 422), (other, "B", 400):
+            status = daemon.admin("POST", "/services", {**CHAT, "name": name}, tcp=True,
+                                  headers={"Authorization": "Bearer " + token, "Idempotency-Key": "one"})[0]
+            assert status == code, f"a key of each token's own: {name}: {status}"
         run(command("token", "revoke", "admin", "--file", folder + "/tokens"))
         assert "TENON_TOKEN" in run(command("service", "list", "--server", server, "--token", tokens["admin"]), 1), "at once"
         daemon.stop()

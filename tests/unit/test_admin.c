@@ -108,8 +108,8 @@ static tn_status take_bytes(void *ctx, const void *bytes, uint64_t n)
     return --r->writes_left ? TN_OK : TN_E_CANCELLED;
 }
 
-static void call_into(reply *r, const char *method, const char *path, const char *query, const char *body,
-                      const char *key)
+static void call_as(reply *r, const char *caller, const char *method, const char *path, const char *query,
+                    const char *body, const char *key)
 {
     const tn_admin_sink sink = {.struct_size = sizeof sink, .ctx = r, .head = take_head, .write = take_bytes};
     const tn_admin_call call = {.struct_size = sizeof call,
@@ -118,10 +118,17 @@ static void call_into(reply *r, const char *method, const char *path, const char
                                 .query = query,
                                 .body = body,
                                 .n_body = body ? strlen(body) : 0,
-                                .idempotency_key = key};
+                                .idempotency_key = key,
+                                .caller = caller};
     admin_table.call(admin, &call, &sink);
     assert_int_equal(r->heads, 1);
     r->json = strcmp(r->type, "application/json") == 0 && r->bytes ? json_loadb(r->text, r->bytes, 0, NULL) : NULL;
+}
+
+static void call_into(reply *r, const char *method, const char *path, const char *query, const char *body,
+                      const char *key)
+{
+    call_as(r, NULL, method, path, query, body, key);
 }
 
 /* The answer's code; r: NULL where only that counts. */
@@ -162,6 +169,7 @@ static void refused(const char *method, const char *path, const char *query, con
 }
 
 #define CHAT "{\"name\": \"chat\", \"model\": \"m\", \"pool\": \"a\"}"
+#define OTHER "{\"name\": \"other\", \"model\": \"m\", \"pool\": \"a\"}"
 
 /* ---- services ---- */
 
@@ -386,7 +394,7 @@ static void test_key_gets_the_same_answer(void **state)
     assert_int_equal(second.code, 201);
     assert_string_equal(first.text, second.text);
     assert_int_equal(fake.creates, 1);
-    call_into(&third, "POST", "/services", NULL, "{\"name\": \"other\", \"model\": \"m\", \"pool\": \"a\"}", "k1");
+    call_into(&third, "POST", "/services", NULL, OTHER, "k1");
     assert_int_equal(third.code, 422);
     assert_string_equal(text_of(json_object_get(third.json, "error"), "param"), "Idempotency-Key");
     assert_int_equal(fake.creates, 1);
@@ -399,6 +407,22 @@ static void test_key_gets_the_same_answer(void **state)
     json_decref(first.json);
 }
 
+static void test_key_is_its_callers_own(void **state)
+{
+    (void)state;
+    static const char *const callers[] = {"ann", NULL, "ann"};
+    reply r;
+
+    for (int i = 0; i < 3; i++) {
+        memset(&r, 0, sizeof r);
+        call_as(&r, callers[i], "POST", "/services", NULL, callers[i] ? CHAT : OTHER, "shared");
+        assert_int_equal(r.code, 201);
+        assert_string_equal(text_of(r.json, "name"), callers[i] ? "chat" : "other");
+        json_decref(r.json);
+    }
+    assert_int_equal(fake.creates, 2);
+}
+
 static void test_keys_are_forgotten_in_time(void **state)
 {
     (void)state;
@@ -408,28 +432,28 @@ static void test_keys_are_forgotten_in_time(void **state)
     const digest one = digest_of_bytes("1", 1), two = digest_of_bytes("2", 1);
 
     assert_int_equal(idempotency_create(&table, NULL), TN_OK);
-    assert_int_equal(idempotency_begin(table, "a", &one, 100, &kept, NULL), TN_OK);
+    assert_int_equal(idempotency_begin(table, "ann", "a", &one, 100, &kept, NULL), TN_OK);
     assert_int_equal(kept.code, 0);
-    idempotency_end(table, "a", 200, "text");
-    assert_int_equal(idempotency_begin(table, "a", &one, 100 + IDEMPOTENCY_SECONDS - 1, &kept, NULL), TN_OK);
+    idempotency_end(table, "ann", "a", 200, "text");
+    assert_int_equal(idempotency_begin(table, "ann", "a", &one, 100 + IDEMPOTENCY_SECONDS - 1, &kept, NULL), TN_OK);
     assert_int_equal(kept.code, 200);
     assert_string_equal(kept.text, "text");
     free(kept.text);
-    assert_int_equal(idempotency_begin(table, "a", &two, 100, &kept, NULL), TN_E_ARGUMENT);
-    assert_int_equal(idempotency_begin(table, "a", &two, 100 + IDEMPOTENCY_SECONDS, &kept, NULL), TN_OK);
+    assert_int_equal(idempotency_begin(table, "ann", "a", &two, 100, &kept, NULL), TN_E_ARGUMENT);
+    assert_int_equal(idempotency_begin(table, "ann", "a", &two, 100 + IDEMPOTENCY_SECONDS, &kept, NULL), TN_OK);
     assert_int_equal(kept.code, 0);
-    idempotency_end(table, "a", 503, "gone"); /* not kept */
-    assert_int_equal(idempotency_begin(table, "a", &one, 5000, &kept, NULL), TN_OK);
+    idempotency_end(table, "ann", "a", 503, "gone"); /* not kept */
+    assert_int_equal(idempotency_begin(table, "ann", "a", &one, 5000, &kept, NULL), TN_OK);
     assert_int_equal(kept.code, 0);
-    idempotency_end(table, "a", 204, NULL);
+    idempotency_end(table, "ann", "a", 204, NULL);
     for (int i = 0; i < IDEMPOTENCY_KEYS_MAX; i++) {
         snprintf(key, sizeof key, "k%d", i);
-        assert_int_equal(idempotency_begin(table, key, &one, 5001, &kept, NULL), TN_OK);
+        assert_int_equal(idempotency_begin(table, "ann", key, &one, 5001, &kept, NULL), TN_OK);
     }
-    assert_int_equal(idempotency_begin(table, "more", &one, 5001, &kept, NULL), TN_E_AGAIN);
-    idempotency_end(table, "k7", 200, "x");
-    assert_int_equal(idempotency_begin(table, "more", &one, 5001, &kept, NULL), TN_OK);
-    assert_int_equal(idempotency_begin(table, "k7", &one, 5001, &kept, NULL), TN_E_AGAIN);
+    assert_int_equal(idempotency_begin(table, "ann", "more", &one, 5001, &kept, NULL), TN_E_AGAIN);
+    idempotency_end(table, "ann", "k7", 200, "x");
+    assert_int_equal(idempotency_begin(table, "ann", "more", &one, 5001, &kept, NULL), TN_OK);
+    assert_int_equal(idempotency_begin(table, "ann", "k7", &one, 5001, &kept, NULL), TN_E_AGAIN);
     idempotency_destroy(table);
 }
 
@@ -680,6 +704,7 @@ int main(void)
         ROUTE_TEST(test_many_settings_are_refused),
         ROUTE_TEST(test_paths_and_methods),
         ROUTE_TEST(test_key_gets_the_same_answer),
+        ROUTE_TEST(test_key_is_its_callers_own),
         cmocka_unit_test(test_keys_are_forgotten_in_time),
         ROUTE_TEST(test_second_asker_waits_for_the_first),
         ROUTE_TEST(test_models_are_listed_and_changed),
