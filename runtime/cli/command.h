@@ -113,11 +113,10 @@ void progress_finish(void);
 /* Is told of every step, 0 to 1; NULL: nobody is. */
 void progress_watch(void (*watch)(double share));
 
-/* Settings, what the daemon's own plugins are, and the doors of a program that serves. */
-/* doors_open, which says where; on failure those that are open stay so. */
-tn_status open_doors(const plugin_list *frontends, const tn_frontend_args *args, doors *ret_doors, tn_error *err);
-/* Lets what runs finish, up to drain_ms; says so where some remains. */
-void drain_doors(doors *doors, uint32_t drain_ms);
+/* Says on standard error where each of them is. */
+void doors_announce(const doors *doors);
+/* doors_drain, which says on standard error what remains. */
+void doors_drain_or_warn(doors *doors, uint32_t drain_ms);
 /* SIGINT, SIGTERM, SIGHUP are for sigwait in the calling thread alone; threads inherit the mask. */
 void block_signals(sigset_t *ret_set);
 

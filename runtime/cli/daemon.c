@@ -85,14 +85,16 @@ static tn_status open_control(control *c, const args *a, tn_error *err)
                                    .models_api = &gateway_models_table,
                                    .admin = c->admin,
                                    .admin_api = &admin_table};
-    return open_doors(&c->plugins.frontends, &args, &c->doors, err);
+    status = doors_open(&c->plugins.frontends, &args, &c->doors, err);
+    doors_announce(&c->doors);
+    return status;
 }
 
 static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
 {
     if (c->admin)
         admin_stop(c->admin);
-    drain_doors(&c->doors, drain_ms);
+    doors_drain_or_warn(&c->doors, drain_ms);
     doors_stop(&c->doors);
     auth_close();
     admin_close(c->admin);

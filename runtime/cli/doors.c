@@ -1,20 +1,17 @@
-/* doors.c: the front ends of a program that serves, and the signals that end it. */
+/* doors.c: what a program that serves says of its doors (instance/doors.h), and the signals that end it. */
 #include "cli/command.h"
 
 #include <pthread.h>
 
-tn_status open_doors(const plugin_list *frontends, const tn_frontend_args *args, doors *ret_doors, tn_error *err)
+void doors_announce(const doors *doors)
 {
-    tn_status status = doors_open(frontends, args, ret_doors, err);
-
-    for (uint32_t i = 0; i < ret_doors->count; i++) {
-        const door *door = &ret_doors->at[i];
+    for (uint32_t i = 0; i < doors->count; i++) {
+        const door *door = &doors->at[i];
         fprintf(stderr, "%s: %s\n", door->id, door->table->address(door->front));
     }
-    return status;
 }
 
-void drain_doors(doors *doors, uint32_t drain_ms)
+void doors_drain_or_warn(doors *doors, uint32_t drain_ms)
 {
     tn_error err = TN_ERROR_INIT;
     if (doors_drain(doors, drain_ms, &err) != TN_OK)

@@ -114,7 +114,8 @@ static tn_status serve(session *session, const sigset_t *signals, const char *ad
                                    .models = one_model_models(&model),
                                    .models_api = &one_model_table};
     if (status == TN_OK)
-        status = open_doors(&in->frontends, &args, &doors, err);
+        status = doors_open(&in->frontends, &args, &doors, err);
+    doors_announce(&doors);
     if (status == TN_OK)
         status = address_file_write(address_path, &doors, err);
     if (status == TN_OK) {
@@ -126,7 +127,7 @@ static tn_status serve(session *session, const sigset_t *signals, const char *ad
         address_file_remove(address_path);
     }
     if (in->engine) {
-        drain_doors(&doors, drain_ms);
+        doors_drain_or_warn(&doors, drain_ms);
         engine_drain(in->engine, 0);
     }
     doors_stop(&doors);
