@@ -1,6 +1,7 @@
 /* admin_call.c: see admin_call.h. */
 #include "admin_call.h"
 
+#include "base/clock.h"
 #include "reply.h"
 
 #include <inttypes.h>
@@ -364,7 +365,7 @@ static size_t append_in(admin_call *call, const char *bytes, size_t n)
     byte_buffer_append(&call->in, bytes, taken);
     call->in_fresh += taken;
     if (call->peer && call->peer->receiving_since_ms && (call->in_fresh >= UPLOAD_BYTES_MAX || taken < n)) {
-        call->peer->receiving_since_ms = front_now_ms();
+        call->peer->receiving_since_ms = clock_ms();
         call->in_fresh = 0;
     }
     pthread_cond_broadcast(&call->bytes);

@@ -5,6 +5,7 @@
 #include "admin_call.h"
 #include "answer.h"
 #include "auth.h"
+#include "base/clock.h"
 #include "base/unix_socket.h"
 #include "chat_completions.h"
 #include "completions.h"
@@ -470,7 +471,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     admin_call_finish(exchange->admin);
     drop_body(exchange);
     free(exchange);
-    mark_received(front, connection, front_now_ms());
+    mark_received(front, connection, clock_ms());
 }
 
 static void add_peer(tn_front *front, http_peer *peer)
@@ -478,7 +479,7 @@ static void add_peer(tn_front *front, http_peer *peer)
     front_lock(front);
     bool first = front->peers == NULL;
     peer->id = ++front->next_peer_id;
-    peer->receiving_since_ms = front_now_ms();
+    peer->receiving_since_ms = clock_ms();
     peer->next = front->peers;
     if (peer->next)
         peer->next->previous = peer;

@@ -91,6 +91,4 @@ static inline void front_unlock(tn_front *front)
     pthread_mutex_unlock(&front->lock);
 }
 
-uint64_t front_now_ms(void); /* monotonic; never 0 */
-
 #endif

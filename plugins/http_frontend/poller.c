@@ -4,6 +4,7 @@
 
 #include "admin_call.h"
 #include "answer.h"
+#include "base/clock.h"
 #include "model.h"
 
 #include <errno.h>
@@ -11,20 +12,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS_MAX = 256, READY_MAX = 64, SWEEP_MS = 1000, HANGUP_GRACE_MS = 1000 };
 /* Tags: a wake-up, TAG_PEER plus a peer's id, or TAG_MODEL plus a model's. */
 enum { TAG_WAKE = 1, TAG_PEER = 16 };
 #define TAG_MODEL (UINT64_C(1) << 63)
-
-uint64_t front_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
-}
 
 /* Connections to resume once the lock is released. */
 typedef struct resume_list {
@@ -107,7 +100,7 @@ static void take_hangup(tn_front *front, uint64_t peer_id)
     while (peer && peer->id != peer_id)
         peer = peer->next;
     if (peer) {
-        peer->hung_up_ms = front_now_ms();
+        peer->hung_up_ms = clock_ms();
         if (peer->call && !peer->call->ended) {
             abort_call(peer->call);
             resume_if_runnable(peer->call, &resumes);
@@ -124,7 +117,7 @@ static void take_hangup(tn_front *front, uint64_t peer_id)
  * byte, which a slow client can send for ever. */
 static int sweep(tn_front *front)
 {
-    uint64_t now = front_now_ms(), limit = (uint64_t)front->options.request_timeout_s * 1000;
+    uint64_t now = clock_ms(), limit = (uint64_t)front->options.request_timeout_s * 1000;
 
     front_lock(front);
     bool any = front->peers != NULL;
@@ -190,7 +183,7 @@ static void *run(void *argument)
                 take_hangup(front, ready[i].data.u64 - TAG_PEER);
         }
         models_sweep(front);
-        uint64_t now = front_now_ms();
+        uint64_t now = clock_ms();
         if (timeout < 0 || now >= swept_ms + SWEEP_MS) {
             timeout = sweep(front);
             swept_ms = now;

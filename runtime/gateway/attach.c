@@ -18,7 +18,7 @@ static tn_status wait_for(int fd, short events, int64_t deadline_ms, tn_error *e
 {
     struct pollfd wanted = {.fd = fd, .events = events};
     for (;;) {
-        int64_t left_ms = deadline_ms - gateway_now_ms();
+        int64_t left_ms = deadline_ms - (int64_t)clock_ms();
         int code = poll(&wanted, 1, left_ms > 0 ? (int)left_ms : 0);
         if (code > 0)
             return TN_OK;
@@ -75,7 +75,7 @@ static tn_status read_welcome(int fd, int64_t deadline_ms, wire_buffer *in, fram
 
 static tn_status shake_hands(gateway_link *link, const char *path, frame_info *ret_info, tn_error *err)
 {
-    int64_t deadline_ms = gateway_now_ms() + HANDSHAKE_MS;
+    int64_t deadline_ms = (int64_t)clock_ms() + HANDSHAKE_MS;
     tn_status status = unix_socket_connect(path, &link->fd, err);
     if (status == TN_OK && !unix_socket_peer_is_trusted(link->fd))
         status = tn_fail(err, TN_E_ARGUMENT, "its process runs as another user");
@@ -150,7 +150,7 @@ static tn_status enter(gateway_link *link, frame_info *info, tn_error *err)
     }
     route->link_bits |= link->bit;
     link->number = route->gateway->next_link++;
-    link->heard_ms = gateway_now_ms();
+    link->heard_ms = (int64_t)clock_ms();
     gateway_link **end = &route->links;
     while (*end)
         end = &(*end)->next;
@@ -237,7 +237,7 @@ tn_status gateway_health(gateway_route *route, const char *instance, tn_health *
         status = tn_fail(err, TN_E_DEVICE_LOST, "the instance %s of %s is gone: %.300s", instance, route->service,
                          link->reason.msg);
     else
-        *ret_health = link_health(link, gateway_now_ms());
+        *ret_health = link_health(link, (int64_t)clock_ms());
     gateway_unlock(route->gateway);
     return status;
 }

@@ -10,7 +10,7 @@ static gateway_link *choose(const gateway_route *route, uint64_t tried)
 {
     gateway_link *best = NULL;
     bool best_ready = false;
-    int64_t now_ms = gateway_now_ms();
+    int64_t now_ms = (int64_t)clock_ms();
 
     for (gateway_link *link = route->links; link; link = link->next) {
         if (!link_takes(link) || (tried & link->bit))
@@ -51,7 +51,7 @@ static tn_status send_to(gateway_link *link, remote_request *request, tn_error *
 static void note_idle(gateway_route *route)
 {
     if (route->running_count == 0 && route->waiting_count == 0)
-        route->idle_since_ms = gateway_now_ms();
+        route->idle_since_ms = (int64_t)clock_ms();
 }
 
 void dispatch_recall(remote_request *request)
@@ -90,7 +90,7 @@ static void enqueue(remote_request *request)
     *(request->waiting_next ? &request->waiting_next->waiting_previous : &route->waiting_tail) = request;
     request->waits = true;
     request->tried = 0;
-    request->deadline_ms = gateway_now_ms() + route->wake_timeout_ms;
+    request->deadline_ms = (int64_t)clock_ms() + route->wake_timeout_ms;
     route->waiting_count++;
     dispatch_want_wake(route);
     gateway_kick(route->gateway);

@@ -120,7 +120,7 @@ static void *run(void *argument)
         gateway_lock(g);
         for (int i = 0; i < count; i++)
             handle(g, &ready[i]);
-        timeout = look_after(g, gateway_now_ms(), &asked_ms);
+        timeout = look_after(g, (int64_t)clock_ms(), &asked_ms);
         wake_services(g);
         stopping = g->stopping;
         gateway_unlock(g);

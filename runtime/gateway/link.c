@@ -209,7 +209,7 @@ static tn_status take_health(gateway_link *link, const uint8_t *frame, size_t n,
 {
     tn_status status = frame_health_read(frame, n, &link->health, &link->retry_after, err);
     link->health_asked = false;
-    link->heard_ms = gateway_now_ms();
+    link->heard_ms = (int64_t)clock_ms();
     return status;
 }
 

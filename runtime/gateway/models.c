@@ -88,7 +88,7 @@ static tn_status fail_unknown(const gateway *g, const char *name, tn_error *err)
 /* A service that no instance has told about yet: its first one is on its way, or is sent for now. Locked. */
 static tn_status fail_unattached(gateway_route *route, tn_error *err)
 {
-    int64_t now_ms = gateway_now_ms();
+    int64_t now_ms = (int64_t)clock_ms();
     if (route->note_status != TN_OK && route->note_status != TN_E_AGAIN)
         return tn_fail(err, route->note_status, "%s", route->note);
     if (now_ms - route->woken_ms >= FIND_WAKE_MS) {

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 enum { ANSWER_MS = 250, NAME_BYTES = 128, HELP_BYTES = 256 };
 
@@ -189,13 +188,9 @@ static remote_value sum_of(const gateway_route *route, uint32_t index)
 static void refresh(gateway_route *route)
 {
     gateway *g = route->gateway;
-    struct timespec until;
+    struct timespec until = clock_after_ms(ANSWER_MS);
     int code = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ANSWER_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     for (gateway_link *link = route->links; link; link = link->next)
         if (link->fd >= 0 && !link->broken && !link->stats_asked)
             link_ask(link, FRAME_ASK_STATS);
@@ -253,7 +248,7 @@ static tn_status health(tn_engine *engine, tn_health *ret_health)
 
     gateway_lock(route->gateway);
     for (const gateway_link *link = route->links; link; link = link->next) {
-        tn_health one = link_health(link, gateway_now_ms());
+        tn_health one = link_health(link, (int64_t)clock_ms());
         if (any && (best.ready || !one.ready))
             continue;
         best = one;

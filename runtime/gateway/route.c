@@ -60,7 +60,7 @@ tn_status gateway_route_add(gateway *g, const gateway_route_options *options, ga
     route->ctx = options->ctx;
     route->retired = options->replaces != NULL;
     route->note_status = TN_E_AGAIN;
-    route->idle_since_ms = gateway_now_ms();
+    route->idle_since_ms = (int64_t)clock_ms();
     route->service = strdup(options->service);
     tn_status status = route->service ? open_route(route, options->settings, err)
                                       : tn_fail(err, TN_E_MEMORY, "out of memory for the service %s", options->service);
@@ -151,7 +151,7 @@ void gateway_route_activity(gateway_route *route, gateway_activity *ret_activity
     activity.running = route->running_count;
     activity.waiting = route->waiting_count;
     if (route->running_count + route->waiting_count == 0)
-        activity.idle_ms = (uint64_t)(gateway_now_ms() - route->idle_since_ms);
+        activity.idle_ms = clock_ms() - (uint64_t)route->idle_since_ms;
     activity.requests = route->requests;
     activity.tokens = route->tokens;
     gateway_unlock(route->gateway);

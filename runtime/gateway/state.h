@@ -8,6 +8,7 @@
 #ifndef GATEWAY_STATE_H
 #define GATEWAY_STATE_H
 
+#include "base/clock.h"
 #include "base/wire/engine_frame.h"
 #include "gateway/gateway.h"
 #include "instance/instance.h"
@@ -160,7 +161,6 @@ struct gateway {
     uint32_t slot_count, first_free; /* first_free: slot_count: none */
 };
 
-int64_t gateway_now_ms(void); /* monotonic, > 0 */
 void gateway_lock(gateway *g);
 void gateway_unlock(gateway *g);
 /* The io thread looks again at what it waits for. */

@@ -1,6 +1,8 @@
 /* child.c: see child.h. */
 #include "service/child.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -135,13 +137,6 @@ static void output_read(output *output)
         close(output->fd);
         output->fd = -1;
     }
-}
-
-static uint64_t clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* Until both ends are closed; false: it took too long. */

@@ -1,4 +1,7 @@
-/* sdk/base/clock.h: a clock that only goes forward: milliseconds, and moments that condition variables wait for. */
+/* sdk/base/clock.h: a clock that only goes forward: milliseconds, and moments that condition variables wait for.
+ *
+ * It is never 0, which is free to mean "never" or "not yet".
+ */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
@@ -10,7 +13,7 @@ static inline uint64_t clock_ms(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
 }
 
 /* `ms` from now, for condition variables of CLOCK_MONOTONIC. */

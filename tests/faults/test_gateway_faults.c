@@ -77,7 +77,7 @@ static tn_status submit(tn_error *err)
     static gateway g;
     static gateway_route route;
     gateway_link link = {
-        .route = &route, .name = "a", .number = 1, .bit = 1, .reason = TN_ERROR_INIT, .heard_ms = gateway_now_ms()};
+        .route = &route, .name = "a", .number = 1, .bit = 1, .reason = TN_ERROR_INIT, .heard_ms = (int64_t)clock_ms()};
     tn_request request = make_request();
     tn_client *client = NULL;
     uint64_t id;

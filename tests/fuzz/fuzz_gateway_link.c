@@ -41,7 +41,7 @@ static gateway_link *make_link(gateway_route *route, int fd)
                            .fd = fd,
                            .reason = TN_ERROR_INIT,
                            .health = {.ready = 1},
-                           .heard_ms = gateway_now_ms()};
+                           .heard_ms = (int64_t)clock_ms()};
     route->links = link;
     route->link_bits = 1;
     return link;
