@@ -317,7 +317,7 @@ static tn_status fail_missing(const file_store *store, const file_round *round, 
 
 static tn_status admit(file_store *store, file_round *round, uint32_t timeout_ms, tn_error *err)
 {
-    uint64_t deadline_ms = store_clock_ms() + timeout_ms, n = (1 + (uint64_t)store->member.world) * ROUND_LINE;
+    uint64_t deadline_ms = clock_ms() + timeout_ms, n = (1 + (uint64_t)store->member.world) * ROUND_LINE;
     uint32_t missing = 0, pause = 1;
     bool news = false;
     for (;; pause_ms(&pause)) {
@@ -326,7 +326,7 @@ static tn_status admit(file_store *store, file_round *round, uint32_t timeout_ms
             status = publish(store, store->folder, "round", round->text, n, false, err);
         if (status != TN_OK || !missing)
             return status;
-        if (store_clock_ms() >= deadline_ms)
+        if (clock_ms() >= deadline_ms)
             return fail_missing(store, round, missing, timeout_ms, err);
     }
 }
@@ -382,13 +382,13 @@ static tn_status enter(file_store *store, char verdict, tn_error *err)
 
 static tn_status join_later(file_store *store, uint32_t timeout_ms, tn_error *err)
 {
-    uint64_t deadline_ms = store_clock_ms() + timeout_ms;
+    uint64_t deadline_ms = clock_ms() + timeout_ms;
     uint32_t pause = 1;
     char verdict = 0;
     tn_status status = TN_OK;
     for (; status == TN_OK && !(verdict = verdict_of(store)); pause_ms(&pause)) {
         status = check_own_join(store, err);
-        if (status == TN_OK && store_clock_ms() >= deadline_ms)
+        if (status == TN_OK && clock_ms() >= deadline_ms)
             status = tn_fail(
                 err, TN_E_NOT_FOUND,
                 "rank 0 did not let rank %u into group %.100s within %u ms: it does not run, or not with the folder "
@@ -434,7 +434,7 @@ static tn_status file_get(store *base, const char *key, void *value, uint64_t *n
                           tn_error *err)
 {
     file_store *store = file_of(base);
-    uint64_t deadline_ms = store_clock_ms() + timeout_ms;
+    uint64_t deadline_ms = clock_ms() + timeout_ms;
     uint32_t pause = 1;
     char name[FILE_NAME_MAX];
     name_of_key(key, name);
@@ -444,7 +444,7 @@ static tn_status file_get(store *base, const char *key, void *value, uint64_t *n
             status = read_file(store, store->run, name, value, n_value, err);
         if (status != TN_E_NOT_FOUND)
             return status;
-        if (store_clock_ms() >= deadline_ms)
+        if (clock_ms() >= deadline_ms)
             return tn_fail(err, TN_E_NOT_FOUND, "no member of group %.100s put %s into %.150s within %u ms",
                            store->member.group, key, store->path, timeout_ms);
     }
@@ -491,9 +491,9 @@ static void remove_join(const file_store *store)
 /* The folder of the run, once nobody reads there; and that of the group, if no other run is in it. */
 static void clean_up(file_store *store)
 {
-    uint64_t deadline_ms = store_clock_ms() + STORE_LEAVE_MS;
+    uint64_t deadline_ms = clock_ms() + STORE_LEAVE_MS;
     uint32_t pause = 1;
-    while (!all_have_left(store) && store_clock_ms() < deadline_ms)
+    while (!all_have_left(store) && clock_ms() < deadline_ms)
         pause_ms(&pause);
     if (all_have_left(store)) {
         remove_files(store->run);

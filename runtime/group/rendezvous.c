@@ -84,7 +84,7 @@ static tn_status meet(store *store, uint64_t deadline_ms, tn_group *group, tn_er
     name_member(group->rank, key);
     tn_status status = store->api->put(store, key, current.host, strlen(current.host), err);
     for (uint32_t rank = 0; rank < group->world && status == TN_OK; rank++) {
-        uint64_t now_ms = store_clock_ms();
+        uint64_t now_ms = clock_ms();
         uint32_t left_ms = now_ms < deadline_ms ? (uint32_t)(deadline_ms - now_ms) : 0;
         status = get_host(store, rank, left_ms, hosts[rank], err);
         if (status == TN_E_NOT_FOUND)
@@ -102,7 +102,7 @@ static tn_status join(const settings *settings, store **ret_store, tn_error *err
 {
     const group_identity *identity = &current.identity;
     uint32_t timeout_ms = (uint32_t)(settings_number(settings, "group", "join_timeout") * 1000);
-    uint64_t deadline_ms = store_clock_ms() + timeout_ms;
+    uint64_t deadline_ms = clock_ms() + timeout_ms;
     tn_group group = {.struct_size = sizeof group, .rank = identity->rank, .world = identity->world};
     snprintf(group.name, sizeof group.name, "%s", identity->name);
     if (gethostname(current.host, sizeof current.host))

@@ -7,10 +7,10 @@
 #ifndef GROUP_STORE_H
 #define GROUP_STORE_H
 
+#include "base/clock.h"
 #include "tenon/rendezvous.h"
 
 #include <string.h>
-#include <time.h>
 
 enum {
     STORE_WORLD_MAX = 1024,
@@ -67,14 +67,6 @@ static inline tn_status store_check_key(const char *key, size_t n, tn_error *err
         return tn_fail(err, TN_E_ARGUMENT, "a key has 1 to %d letters, digits and \"._-:/\", not \"%.*s\"",
                        TN_RENDEZVOUS_KEY_MAX, (int)(n < 60 ? n : 60), key);
     return TN_OK;
-}
-
-/* Milliseconds of a clock that only runs forward. */
-static inline uint64_t store_clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 #endif

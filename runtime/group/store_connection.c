@@ -22,7 +22,7 @@ static tn_status fail_lost(const store_connection *connection, tn_error *err)
                    connection->member.group, connection->member.rank, connection->member.host);
 }
 
-tn_status store_connection_send(const store_connection *connection, store_buffer *out, tn_error *err)
+tn_status store_connection_send(const store_connection *connection, wire_buffer *out, tn_error *err)
 {
     while (out->begin < out->end) {
         ssize_t n = send(connection->fd, out->bytes + out->begin, out->end - out->begin, MSG_NOSIGNAL);
@@ -41,13 +41,13 @@ tn_status store_connection_receive(store_connection *connection, size_t limit, u
     const uint8_t *frame;
     size_t n_frame;
     for (;;) {
-        tn_status status = store_buffer_take_frame(&connection->in, limit, &frame, &n_frame, err);
+        tn_status status = wire_buffer_take_frame(&connection->in, limit, &frame, &n_frame, err);
         if (status != TN_E_AGAIN)
             return status == TN_OK ? store_message_parse(frame, n_frame, ret_message, err) : status;
-        status = store_buffer_reserve(&connection->in, 65536, err);
+        status = wire_buffer_reserve(&connection->in, 65536, err);
         if (status != TN_OK)
             return status;
-        uint64_t now_ms = store_clock_ms();
+        uint64_t now_ms = clock_ms();
         struct pollfd wait = {.fd = connection->fd, .events = POLLIN};
         bool endless = deadline_ms == UINT64_MAX;
         int ready = endless ? 1 : now_ms < deadline_ms ? poll(&wait, 1, (int)(deadline_ms - now_ms)) : 0;
@@ -67,11 +67,11 @@ tn_status store_connection_receive(store_connection *connection, size_t limit, u
 
 static tn_status send_message(const store_connection *connection, const store_message *message, tn_error *err)
 {
-    store_buffer out = {0};
+    wire_buffer out = {0};
     tn_status status = store_message_write(&out, message, err);
     if (status == TN_OK)
         status = store_connection_send(connection, &out, err);
-    store_buffer_finish(&out);
+    wire_buffer_finish(&out);
     return status;
 }
 
@@ -94,7 +94,7 @@ static tn_status connect_to(const struct sockaddr *address, socklen_t n, uint64_
         return TN_E_IO;
     int code = connect(fd, address, n) ? errno : 0;
     if (code == EINPROGRESS) {
-        uint64_t now_ms = store_clock_ms();
+        uint64_t now_ms = clock_ms();
         socklen_t n_code = sizeof code;
         struct pollfd wait = {.fd = fd, .events = POLLOUT};
         if (now_ms >= deadline_ms || poll(&wait, 1, (int)(deadline_ms - now_ms)) != 1)
@@ -124,7 +124,7 @@ static tn_status connect_in_time(store_connection *connection, const char *addre
         if (status == TN_E_ARGUMENT)
             return status;
         for (const struct addrinfo *at = list; at && connection->fd < 0; at = at->ai_next) {
-            uint64_t share_ms = list->ai_next ? store_clock_ms() + ADDRESS_MS : deadline_ms;
+            uint64_t share_ms = list->ai_next ? clock_ms() + ADDRESS_MS : deadline_ms;
             if (connect_to(at->ai_addr, at->ai_addrlen, share_ms < deadline_ms ? share_ms : deadline_ms,
                            &connection->fd) != TN_OK)
                 status = tn_fail(err, TN_E_NOT_FOUND,
@@ -135,7 +135,7 @@ static tn_status connect_in_time(store_connection *connection, const char *addre
             freeaddrinfo(list);
         if (connection->fd >= 0)
             return TN_OK;
-        if (store_clock_ms() >= deadline_ms)
+        if (clock_ms() >= deadline_ms)
             return status;
     }
 }
@@ -193,7 +193,7 @@ tn_status store_connection_open(store_connection *connection, const tcp_store_ar
         tn_status status = connect_in_time(connection, args->address, deadline_ms, err);
         if (status == TN_OK)
             status = greet(connection, args, deadline_ms, err);
-        if (status != TN_E_DEVICE_LOST || connection->member.rank == 0 || store_clock_ms() >= deadline_ms)
+        if (status != TN_E_DEVICE_LOST || connection->member.rank == 0 || clock_ms() >= deadline_ms)
             return status;
         close(connection->fd);
         connection->fd = -1;
@@ -246,5 +246,5 @@ void store_connection_close(store_connection *connection)
     if (connection->fd >= 0)
         close(connection->fd);
     connection->fd = -1;
-    store_buffer_finish(&connection->in);
+    wire_buffer_finish(&connection->in);
 }

@@ -12,10 +12,10 @@
 typedef struct store_connection {
     store_member member;
     int fd;          /* blocks */
-    store_buffer in; /* what has come and not been taken */
+    wire_buffer in; /* what has come and not been taken */
 } store_connection;
 
-/* Connects, as often as it takes, and greets. TN_E_NOT_FOUND: nobody there by deadline_ms (of store_clock_ms);
+/* Connects, as often as it takes, and greets. TN_E_NOT_FOUND: nobody there by deadline_ms (of clock_ms);
  * TN_E_ARGUMENT: refused, or the other side does not know the secret. [any] */
 tn_status store_connection_open(store_connection *connection, const tcp_store_args *args, uint64_t deadline_ms,
                                 tn_error *err);
@@ -23,7 +23,7 @@ tn_status store_connection_open(store_connection *connection, const tcp_store_ar
 tn_status store_connection_accept(store_connection *connection, const tcp_store_args *args, uint64_t deadline_ms,
                                   uint32_t *ret_rank, tn_error *err);
 /* All that is in `out`. TN_E_DEVICE_LOST: the connection has ended. [any] */
-tn_status store_connection_send(const store_connection *connection, store_buffer *out, tn_error *err);
+tn_status store_connection_send(const store_connection *connection, wire_buffer *out, tn_error *err);
 /* The next message, until deadline_ms (UINT64_MAX: however long it takes), of at most `limit` bytes. Borrowed until the
  * next one. [any] */
 tn_status store_connection_receive(store_connection *connection, size_t limit, uint64_t deadline_ms,

@@ -19,7 +19,7 @@ typedef struct hub_wait {
 
 struct store_peer {
     store_peer *next;
-    store_buffer in, out;
+    wire_buffer in, out;
     uint8_t challenge[STORE_DIGEST_BYTES];
     uint64_t since_ms; /* of a stranger: when it came */
     bool known, over;
@@ -70,8 +70,8 @@ tn_status store_hub_create(const char *group, uint32_t world, const uint8_t *sec
 
 static void free_peer(store_peer *peer)
 {
-    store_buffer_finish(&peer->in);
-    store_buffer_finish(&peer->out);
+    wire_buffer_finish(&peer->in);
+    wire_buffer_finish(&peer->out);
     free(peer);
 }
 
@@ -93,9 +93,9 @@ void store_hub_destroy(store_hub *hub)
 
 /* ---- saying ---- */
 
-static store_blob blob_of(const char *text)
+static wire_blob blob_of(const char *text)
 {
-    return (store_blob){text, (uint32_t)strlen(text)};
+    return (wire_blob){text, (uint32_t)strlen(text)};
 }
 
 /* A peer that cannot be told anything more is given up. */
@@ -108,7 +108,7 @@ static void say(store_peer *peer, const store_message *message)
         peer->over = true;
 }
 
-static void reply(store_peer *peer, uint32_t id, tn_status status, store_blob blob)
+static void reply(store_peer *peer, uint32_t id, tn_status status, wire_blob blob)
 {
     say(peer, &(store_message){.kind = STORE_REPLY, .number = {id, (uint32_t)status}, .blob = {blob}});
 }
@@ -136,7 +136,7 @@ static void end_group(store_hub *hub, tn_status status, const char *reason)
 
 /* ---- joining ---- */
 
-static bool same_text(store_blob blob, const char *text)
+static bool same_text(wire_blob blob, const char *text)
 {
     return blob.n == strlen(text) && !memcmp(blob.bytes, text, blob.n);
 }
@@ -220,7 +220,7 @@ static const hub_entry *find_entry(const store_hub *hub, const char *key)
     return NULL;
 }
 
-static tn_status add_entry(store_hub *hub, const char *key, store_blob value, tn_error *err)
+static tn_status add_entry(store_hub *hub, const char *key, wire_blob value, tn_error *err)
 {
     size_t n_key = strlen(key) + 1;
     if (find_entry(hub, key))
@@ -246,9 +246,9 @@ static tn_status add_entry(store_hub *hub, const char *key, store_blob value, tn
     return TN_OK;
 }
 
-static store_blob value_of(const hub_entry *entry)
+static wire_blob value_of(const hub_entry *entry)
 {
-    return (store_blob){(const char *)entry->value, entry->n_value};
+    return (wire_blob){(const char *)entry->value, entry->n_value};
 }
 
 static void wake_waits(store_hub *hub, const hub_entry *entry)
@@ -357,7 +357,7 @@ tn_status store_hub_connect(store_hub *hub, const uint8_t nonce[STORE_DIGEST_BYT
 uint8_t *store_hub_room(store_peer *peer, size_t *ret_n)
 {
     size_t n = peer->known ? 65536 : STORE_GREETING_MAX;
-    if (store_buffer_reserve(&peer->in, n, NULL) != TN_OK)
+    if (wire_buffer_reserve(&peer->in, n, NULL) != TN_OK)
         return NULL;
     *ret_n = n;
     return peer->in.bytes + peer->in.end;
@@ -371,7 +371,7 @@ void store_hub_received(store_hub *hub, store_peer *peer, size_t n, uint64_t now
     peer->in.end += n;
     while (!peer->over) {
         size_t limit = peer->known ? STORE_FRAME_MAX : STORE_GREETING_MAX;
-        tn_status status = store_buffer_take_frame(&peer->in, limit, &frame, &n_frame, NULL);
+        tn_status status = wire_buffer_take_frame(&peer->in, limit, &frame, &n_frame, NULL);
         if (status == TN_E_AGAIN)
             return;
         if (status == TN_OK)

@@ -29,11 +29,6 @@ enum { KINDS = sizeof forms / sizeof *forms };
 
 /* ---- reading ---- */
 
-static uint32_t load32(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
 static tn_status fail_length(uint32_t kind, tn_error *err)
 {
     return tn_fail(err, TN_E_CORRUPT, "a message of kind %u to or from the store of a group ends too early or too late",
@@ -47,14 +42,14 @@ static tn_status parse_blobs(const message_form *form, const uint8_t *at, const 
     for (uint32_t i = 0; i < form->blobs; i++) {
         if (end - at < 4)
             return fail_length(message->kind, err);
-        uint32_t n = load32(at);
+        uint32_t n = wire_load32(at);
         at += 4;
         if (n > form->blob_max[i])
             return tn_fail(err, TN_E_CORRUPT, "a message of kind %u holds %u bytes where %u are the most",
                            message->kind, n, form->blob_max[i]);
         if ((size_t)(end - at) < n)
             return fail_length(message->kind, err);
-        message->blob[i] = (store_blob){(const char *)at, n};
+        message->blob[i] = (wire_blob){(const char *)at, n};
         at += n;
     }
     return at == end ? TN_OK : fail_length(message->kind, err);
@@ -72,7 +67,7 @@ tn_status store_message_parse(const uint8_t *frame, size_t n, store_message *ret
         return fail_length(message.kind, err);
     const uint8_t *at = frame + 1;
     for (uint32_t i = 0; i < form->numbers; i++, at += 4)
-        message.number[i] = load32(at);
+        message.number[i] = wire_load32(at);
     for (uint32_t i = 0; i < form->digests; i++, at += STORE_DIGEST_BYTES)
         memcpy(message.digest[i], at, STORE_DIGEST_BYTES);
     tn_status status = parse_blobs(form, at, frame + n, &message, err);
@@ -81,94 +76,23 @@ tn_status store_message_parse(const uint8_t *frame, size_t n, store_message *ret
     return status;
 }
 
-/* ---- buffers ---- */
-
-tn_status store_buffer_reserve(store_buffer *buffer, size_t n, tn_error *err)
-{
-    if (buffer->begin == buffer->end)
-        buffer->begin = buffer->end = 0;
-    if (buffer->begin) {
-        memmove(buffer->bytes, buffer->bytes + buffer->begin, buffer->end - buffer->begin);
-        buffer->end -= buffer->begin;
-        buffer->begin = 0;
-    }
-    if (buffer->capacity - buffer->end >= n)
-        return TN_OK;
-    size_t capacity = buffer->capacity ? buffer->capacity : 1024;
-    while (capacity - buffer->end < n)
-        capacity *= 2;
-    uint8_t *grown = realloc(buffer->bytes, capacity);
-    if (!grown)
-        return tn_fail(err, TN_E_MEMORY, "out of memory for %zu bytes of messages of the group", capacity);
-    buffer->bytes = grown;
-    buffer->capacity = capacity;
-    return TN_OK;
-}
-
-void store_buffer_finish(store_buffer *buffer)
-{
-    free(buffer->bytes);
-    *buffer = (store_buffer){0};
-}
-
-tn_status store_buffer_take_frame(store_buffer *in, size_t limit, const uint8_t **ret_frame, size_t *ret_n,
-                                  tn_error *err)
-{
-    size_t there = in->end - in->begin;
-    if (there < 4)
-        return TN_E_AGAIN;
-    const uint8_t *at = in->bytes + in->begin;
-    size_t n = load32(at);
-    if (n == 0 || n > limit)
-        return tn_fail(err, TN_E_CORRUPT, "a message of %zu bytes where %zu are the most: the other side is no Tenon",
-                       n, limit);
-    if (there - 4 < n)
-        return TN_E_AGAIN;
-    *ret_frame = at + 4;
-    *ret_n = n;
-    in->begin += 4 + n;
-    return TN_OK;
-}
-
 /* ---- writing ---- */
 
-static void append(store_buffer *out, const void *bytes, size_t n)
-{
-    if (n)
-        memcpy(out->bytes + out->end, bytes, n);
-    out->end += n;
-}
-
-static void append32(store_buffer *out, uint32_t value)
-{
-    const uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
-    append(out, bytes, sizeof bytes);
-}
-
-tn_status store_message_write(store_buffer *out, const store_message *message, tn_error *err)
+tn_status store_message_write(wire_buffer *out, const store_message *message, tn_error *err)
 {
     TN_ASSERT(message->kind > 0 && message->kind < KINDS);
     const message_form *form = &forms[message->kind];
-    size_t n = 1 + form->numbers * (size_t)4 + form->digests * (size_t)STORE_DIGEST_BYTES;
+    wire_writer writer = wire_begin(out, message->kind);
+
+    for (uint32_t i = 0; i < form->numbers; i++)
+        wire_put32(&writer, message->number[i]);
+    for (uint32_t i = 0; i < form->digests; i++)
+        wire_put_bytes(&writer, message->digest[i], STORE_DIGEST_BYTES);
     for (uint32_t i = 0; i < form->blobs; i++) {
         TN_ASSERT(message->blob[i].n <= form->blob_max[i]);
-        n += 4 + (size_t)message->blob[i].n;
+        wire_put_blob(&writer, message->blob[i].bytes, message->blob[i].n);
     }
-    tn_status status = store_buffer_reserve(out, 4 + n, err);
-    if (status != TN_OK)
-        return status;
-    const uint8_t kind = (uint8_t)message->kind;
-    append32(out, (uint32_t)n);
-    append(out, &kind, 1);
-    for (uint32_t i = 0; i < form->numbers; i++)
-        append32(out, message->number[i]);
-    for (uint32_t i = 0; i < form->digests; i++)
-        append(out, message->digest[i], STORE_DIGEST_BYTES);
-    for (uint32_t i = 0; i < form->blobs; i++) {
-        append32(out, message->blob[i].n);
-        append(out, message->blob[i].bytes, message->blob[i].n);
-    }
-    return TN_OK;
+    return wire_end(&writer, err);
 }
 
 /* ---- proofs ---- */

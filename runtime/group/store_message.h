@@ -1,9 +1,8 @@
 /* runtime/group/store_message.h: what members and the TCP store say to each other.
  *
- * A frame is a 32-bit length, then that many bytes: the kind (8 bits), then the kind's numbers (32 bits each), digests
- * (32 bytes each) and blobs (a 32-bit length and the bytes), all little-endian, in the order of the struct. Nothing may
- * be missing or left over. The bytes are foreign: a member is nobody until its digest has been checked, and frames
- * before that are short.
+ * A frame of base/wire: after the kind (8 bits) come the kind's numbers (32 bits each), digests (32 bytes each) and
+ * blobs, in the order of the struct. Nothing may be missing or left over. The bytes are foreign: a member is nobody
+ * until its digest has been checked, and frames before that are short.
  *
  *   store -> member  CHALLENGE  nonce                                  once connected
  *   member -> store  HELLO      version, rank, world, own nonce, proof, group, host
@@ -19,9 +18,8 @@
 #ifndef GROUP_STORE_MESSAGE_H
 #define GROUP_STORE_MESSAGE_H
 
+#include "base/wire/wire.h"
 #include "tenon/rendezvous.h"
-
-#include <stdbool.h>
 
 enum {
     STORE_VERSION = 1,
@@ -42,36 +40,18 @@ enum {
     STORE_LEAVE = 9
 };
 
-typedef struct store_blob {
-    const char *bytes; /* not terminated */
-    uint32_t n;
-} store_blob;
-
 /* A kind uses the first few of each array. */
 typedef struct store_message {
     uint32_t kind;
     uint32_t number[3];
     uint8_t digest[2][STORE_DIGEST_BYTES];
-    store_blob blob[2]; /* borrowed: of the frame when parsed */
+    wire_blob blob[2]; /* borrowed: of the frame when parsed */
 } store_message;
-
-/* Bytes that grow at the end and are taken from the front. */
-typedef struct store_buffer {
-    uint8_t *bytes; /* owned */
-    size_t begin, end, capacity;
-} store_buffer;
 
 /* A frame without its length. TN_E_CORRUPT says what is wrong; nothing is allocated. [any] */
 tn_status store_message_parse(const uint8_t *frame, size_t n, store_message *ret_message, tn_error *err);
 /* Appends a frame with its length. Blobs must be within the limits of their kind (asserted). TN_E_MEMORY. [any] */
-tn_status store_message_write(store_buffer *out, const store_message *message, tn_error *err);
-/* Takes one whole frame out of the buffer: TN_OK, *ret_frame is borrowed until the buffer changes; TN_E_AGAIN: not all
- * of it is there yet; TN_E_CORRUPT: longer than limit. */
-tn_status store_buffer_take_frame(store_buffer *in, size_t limit, const uint8_t **ret_frame, size_t *ret_n,
-                                  tn_error *err);
-/* Room for n more bytes at bytes + end. */
-tn_status store_buffer_reserve(store_buffer *buffer, size_t n, tn_error *err);
-void store_buffer_finish(store_buffer *buffer);
+tn_status store_message_write(wire_buffer *out, const store_message *message, tn_error *err);
 
 /* The proof of a HELLO (the member's), or of a WELCOME (the store's), under the secret. hello: all but digest[1]. */
 enum { STORE_PROOF_MEMBER = 1, STORE_PROOF_STORE = 2 };

@@ -129,7 +129,7 @@ static int poll_timeout(uint64_t next, uint64_t now_ms)
 static void *serve(void *argument)
 {
     store_server *server = argument;
-    uint64_t now_ms = store_clock_ms();
+    uint64_t now_ms = clock_ms();
     while (now_ms < server->stop_at && (server->stop_at == UINT64_MAX || store_hub_present(server->hub))) {
         uint64_t next = store_hub_tick(server->hub, now_ms);
         next = next < server->stop_at ? next : server->stop_at;
@@ -137,7 +137,7 @@ static void *serve(void *argument)
         choose_events(server, now_ms);
         if (poll(server->polls, server->poll_count, poll_timeout(next, now_ms)) < 0 && errno != EINTR)
             break;
-        now_ms = store_clock_ms();
+        now_ms = clock_ms();
         serve_round(server, now_ms);
         if (server->polls[1].revents) {
             server->polls[1].fd = -1;

@@ -32,7 +32,7 @@ typedef struct tcp_store {
     bool reading;
 
     pthread_mutex_t send_lock; /* whole frames at a time; before `lock` */
-    store_buffer out;
+    wire_buffer out;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
@@ -73,7 +73,7 @@ static void end_calls(tcp_store *store, tn_status status, const char *reason, si
     pthread_mutex_unlock(&store->lock);
 }
 
-static void finish_call(store_call *call, tn_status status, const store_blob *blob)
+static void finish_call(store_call *call, tn_status status, const wire_blob *blob)
 {
     call->done = true;
     call->status = status;
@@ -181,7 +181,7 @@ static tn_status call_make(tcp_store *store, store_call *call, store_message *me
     message->number[0] = call->id;
     status = send_message(store, message, err);
     if (status == TN_OK)
-        return call_finish(store, call, store_clock_ms() + timeout_ms + ANSWER_MS, err);
+        return call_finish(store, call, clock_ms() + timeout_ms + ANSWER_MS, err);
     return call_forget(store, call, status, err);
 }
 
@@ -229,7 +229,7 @@ static void tcp_close(store *base)
     }
     store_connection_close(&store->connection);
     store_server_stop(store->server, store->reading ? STORE_LEAVE_MS : 0);
-    store_buffer_finish(&store->out);
+    wire_buffer_finish(&store->out);
     pthread_mutex_destroy(&store->send_lock);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->changed);
@@ -256,7 +256,7 @@ static tcp_store *create(const store_member *member)
 
 tn_status tcp_store_open(const tcp_store_args *args, const store_member *member, store **ret_store, tn_error *err)
 {
-    uint64_t deadline_ms = store_clock_ms() + args->timeout_ms;
+    uint64_t deadline_ms = clock_ms() + args->timeout_ms;
     tcp_store *store = create(member);
     if (!store)
         return tn_fail(err, TN_E_MEMORY, "out of memory for the store of the group");

@@ -29,7 +29,7 @@ typedef struct meeting {
 
 static uint32_t left_ms(const meeting *m)
 {
-    uint64_t now_ms = store_clock_ms();
+    uint64_t now_ms = clock_ms();
     return now_ms < m->deadline_ms ? (uint32_t)(m->deadline_ms - now_ms) : 0;
 }
 
@@ -113,7 +113,7 @@ static tn_status tell_address(int listener, tn_error *err)
 /* Whoever connects next, if it is a worker that has not come yet. */
 static void greet_next(const meeting *m, int listener, int *fd, uint32_t *missing)
 {
-    uint64_t limit_ms = store_clock_ms() + LINKS_GREETING_MS;
+    uint64_t limit_ms = clock_ms() + LINKS_GREETING_MS;
     store_connection connection = {.member = m->member, .fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)};
     uint32_t rank;
 
@@ -198,7 +198,7 @@ static tn_status open_as_worker(meeting *m, int *fd, tn_error *err)
 
 tn_status links_open(const tn_group *group, const char *store, uint32_t timeout_ms, int *fd, tn_error *err)
 {
-    meeting m = {.group = group, .deadline_ms = store_clock_ms() + timeout_ms};
+    meeting m = {.group = group, .deadline_ms = clock_ms() + timeout_ms};
 
     for (uint32_t i = 0; i < group->world; i++)
         fd[i] = -1;

@@ -114,7 +114,7 @@ tn_status workers_check(workers *w, tn_error *err)
 /* Until the group has failed, at most ms, or as long as the watcher takes that is at it. */
 static void await_failure(workers *w, uint32_t ms)
 {
-    const uint64_t until_ms = store_clock_ms() + ms;
+    const uint64_t until_ms = clock_ms() + ms;
     const struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
     int code = 0;
 
@@ -155,7 +155,7 @@ static void take_stop(workers *w, uint32_t rank, uint32_t signal)
     if (serving && !w->stop_signal) {
         w->stop_rank = rank;
         w->stop_signal = signal;
-        w->stop_by_ms = store_clock_ms() + w->drain_ms + STOP_GRACE_MS;
+        w->stop_by_ms = clock_ms() + w->drain_ms + STOP_GRACE_MS;
     }
     pthread_mutex_unlock(&w->lock);
     if (serving) {
@@ -215,7 +215,7 @@ static void end_link(workers *w, uint32_t index)
 /* Milliseconds until a stop must be done; -1: there is none. */
 static int stop_left_ms(const workers *w)
 {
-    uint64_t now_ms = store_clock_ms();
+    uint64_t now_ms = clock_ms();
     uint64_t left = w->stop_by_ms > now_ms ? w->stop_by_ms - now_ms : 0;
     return w->stop_by_ms == 0 ? -1 : left < INT_MAX ? (int)left : INT_MAX;
 }
@@ -319,7 +319,7 @@ tn_status workers_receive(workers *w, step_buffer *in, uint32_t *ret_kind, size_
 
 void workers_dismiss(workers *w)
 {
-    const uint64_t until_ms = store_clock_ms() + DISMISS_MS;
+    const uint64_t until_ms = clock_ms() + DISMISS_MS;
     const struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
     uint8_t end[STEP_NUMBER_BYTES];
     int code = 0;

@@ -36,29 +36,29 @@ static void hear(store_peer *peer)
 {
     size_t n, n_frame;
     const uint8_t *frame, *pending = store_hub_pending(peer, &n);
-    store_buffer buffer = {0};
+    wire_buffer buffer = {0};
     store_message message;
     tn_error err = TN_ERROR_INIT;
     if (!n)
         return;
-    TN_ASSERT(store_buffer_reserve(&buffer, n, NULL) == TN_OK);
+    TN_ASSERT(wire_buffer_reserve(&buffer, n, NULL) == TN_OK);
     memcpy(buffer.bytes, pending, n);
     buffer.end = n;
-    while (store_buffer_take_frame(&buffer, STORE_FRAME_MAX, &frame, &n_frame, &err) == TN_OK)
+    while (wire_buffer_take_frame(&buffer, STORE_FRAME_MAX, &frame, &n_frame, &err) == TN_OK)
         TN_ASSERT(store_message_parse(frame, n_frame, &message, &err) == TN_OK);
     TN_ASSERT(buffer.begin == buffer.end && !*err.msg);
-    store_buffer_finish(&buffer);
+    wire_buffer_finish(&buffer);
     store_hub_sent(peer, n);
 }
 
 static void join(table *t, store_peer *peer, const uint8_t challenge[STORE_DIGEST_BYTES], uint32_t rank, uint32_t world)
 {
-    store_buffer out = {0};
+    wire_buffer out = {0};
     store_message hello = {.kind = STORE_HELLO, .number = {STORE_VERSION, rank, world}, .blob = {{"g", 1}, {"h", 1}}};
     store_message_prove(secret, sizeof secret - 1, STORE_PROOF_MEMBER, challenge, &hello, hello.digest[1]);
     TN_ASSERT(store_message_write(&out, &hello, NULL) == TN_OK);
     deliver(t, peer, out.bytes, out.end);
-    store_buffer_finish(&out);
+    wire_buffer_finish(&out);
 }
 
 static void happen(table *t, uint32_t index, uint32_t event, const uint8_t *bytes, size_t n)
@@ -93,10 +93,10 @@ static void parse(const uint8_t *bytes, size_t n)
     TN_ASSERT((status == TN_OK) == (*err.msg == 0));
     if (status != TN_OK)
         return;
-    store_buffer again = {0};
+    wire_buffer again = {0};
     TN_ASSERT(store_message_write(&again, &message, &err) == TN_OK);
     TN_ASSERT(again.end == n + 4 && !memcmp(again.bytes + 4, bytes, n));
-    store_buffer_finish(&again);
+    wire_buffer_finish(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

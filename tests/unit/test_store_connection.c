@@ -34,7 +34,7 @@ static void *answer(void *argument)
 {
     door *d = argument;
     const tcp_store_args args = args_of(secret);
-    d->status = store_connection_accept(&d->connection, &args, store_clock_ms() + d->timeout_ms, &d->rank, &d->err);
+    d->status = store_connection_accept(&d->connection, &args, clock_ms() + d->timeout_ms, &d->rank, &d->err);
     return NULL;
 }
 
@@ -62,10 +62,10 @@ static tn_status close_door(door *d)
 
 static void say(const store_connection *visitor, const store_message *message)
 {
-    store_buffer out = {0};
+    wire_buffer out = {0};
     assert_int_equal(store_message_write(&out, message, NULL), TN_OK);
     assert_int_equal(store_connection_send(visitor, &out, NULL), TN_OK);
-    store_buffer_finish(&out);
+    wire_buffer_finish(&out);
 }
 
 static store_message make_hello(uint32_t rank, uint32_t world, const char *group)
@@ -82,7 +82,7 @@ static void greet(store_connection *visitor, store_message *hello, const char *u
 {
     store_message challenge;
     assert_int_equal(
-        store_connection_receive(visitor, STORE_GREETING_MAX, store_clock_ms() + LATER_MS, &challenge, NULL), TN_OK);
+        store_connection_receive(visitor, STORE_GREETING_MAX, clock_ms() + LATER_MS, &challenge, NULL), TN_OK);
     assert_int_equal(challenge.kind, STORE_CHALLENGE);
     memcpy(ret_challenge, challenge.digest[0], STORE_DIGEST_BYTES);
     store_message_prove((const uint8_t *)under, strlen(under), STORE_PROOF_MEMBER, challenge.digest[0], hello,
@@ -100,7 +100,7 @@ static void test_a_member_is_let_in(void **state)
     open_door(&d, LATER_MS);
     greet(&d.visitor, &hello, secret, challenge);
     assert_int_equal(
-        store_connection_receive(&d.visitor, STORE_GREETING_MAX, store_clock_ms() + LATER_MS, &welcome, NULL), TN_OK);
+        store_connection_receive(&d.visitor, STORE_GREETING_MAX, clock_ms() + LATER_MS, &welcome, NULL), TN_OK);
     assert_int_equal(welcome.kind, STORE_WELCOME);
     store_message_prove((const uint8_t *)secret, strlen(secret), STORE_PROOF_STORE, challenge, &hello, proof);
     assert_true(store_message_same_digest(proof, welcome.digest[0]));
@@ -154,7 +154,7 @@ static void test_a_greeting_is_good_once(void **state)
 
 static void test_silence_and_noise_end(void **state)
 {
-    store_buffer noise = {0};
+    wire_buffer noise = {0};
     door d;
 
     (void)state;
@@ -164,12 +164,12 @@ static void test_silence_and_noise_end(void **state)
     shutdown(d.visitor.fd, SHUT_RDWR);
     assert_int_equal(close_door(&d), TN_E_DEVICE_LOST);
     open_door(&d, LATER_MS);
-    assert_int_equal(store_buffer_reserve(&noise, 18, NULL), TN_OK);
+    assert_int_equal(wire_buffer_reserve(&noise, 18, NULL), TN_OK);
     memcpy(noise.bytes, "GET / HTTP/1.1\r\n\r\n", 18);
     noise.end = 18;
     assert_int_equal(store_connection_send(&d.visitor, &noise, NULL), TN_OK);
     assert_int_equal(close_door(&d), TN_E_CORRUPT);
-    store_buffer_finish(&noise);
+    wire_buffer_finish(&noise);
 }
 
 int main(void)

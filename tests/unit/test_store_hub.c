@@ -14,7 +14,7 @@ typedef struct line {
     store_hub *hub;
     store_peer *peer;
     uint8_t challenge[STORE_DIGEST_BYTES];
-    store_buffer sent; /* what the hub has said, taken over */
+    wire_buffer sent; /* what the hub has said, taken over */
 } line;
 
 static void deliver(line *line, const void *bytes, size_t n, uint64_t now_ms)
@@ -34,10 +34,10 @@ static void deliver(line *line, const void *bytes, size_t n, uint64_t now_ms)
 
 static void say(line *line, const store_message *message)
 {
-    store_buffer out = {0};
+    wire_buffer out = {0};
     assert_int_equal(store_message_write(&out, message, NULL), TN_OK);
     deliver(line, out.bytes, out.end, 0);
-    store_buffer_finish(&out);
+    wire_buffer_finish(&out);
 }
 
 /* The hub's next message. False: it has said nothing more. */
@@ -46,12 +46,12 @@ static bool hear(line *line, store_message *ret_message)
     size_t n;
     const uint8_t *frame, *pending = store_hub_pending(line->peer, &n);
     if (n) {
-        assert_int_equal(store_buffer_reserve(&line->sent, n, NULL), TN_OK);
+        assert_int_equal(wire_buffer_reserve(&line->sent, n, NULL), TN_OK);
         memcpy(line->sent.bytes + line->sent.end, pending, n);
         line->sent.end += n;
         store_hub_sent(line->peer, n);
     }
-    if (store_buffer_take_frame(&line->sent, STORE_FRAME_MAX, &frame, &n, NULL) != TN_OK)
+    if (wire_buffer_take_frame(&line->sent, STORE_FRAME_MAX, &frame, &n, NULL) != TN_OK)
         return false;
     assert_int_equal(store_message_parse(frame, n, ret_message, NULL), TN_OK);
     return true;
@@ -86,9 +86,9 @@ static line connect_line(store_hub *hub, uint64_t now_ms)
     return line;
 }
 
-static store_blob text(const char *text)
+static wire_blob text(const char *text)
 {
-    return (store_blob){text, (uint32_t)strlen(text)};
+    return (wire_blob){text, (uint32_t)strlen(text)};
 }
 
 static void greet(line *line, const char *group, uint32_t rank, uint32_t world, const char *with)
@@ -123,7 +123,7 @@ static line join(store_hub *hub, uint32_t rank, uint32_t world)
 static void hang_up(line *line)
 {
     store_hub_disconnect(line->hub, line->peer);
-    store_buffer_finish(&line->sent);
+    wire_buffer_finish(&line->sent);
 }
 
 static store_hub *create(uint32_t world)
@@ -149,19 +149,19 @@ static void test_messages_come_back_as_they_were_written(void **state)
 {
     (void)state;
     store_message back;
-    store_buffer buffer = {0};
+    wire_buffer buffer = {0};
     const uint8_t *frame;
     size_t n;
     const store_message message = {.kind = STORE_PUT, .number = {0x01020304}, .blob = {text("key"), {"v\0w", 3}}};
     assert_int_equal(store_message_write(&buffer, &message, NULL), TN_OK);
-    assert_int_equal(store_buffer_take_frame(&buffer, STORE_FRAME_MAX, &frame, &n, NULL), TN_OK);
+    assert_int_equal(wire_buffer_take_frame(&buffer, STORE_FRAME_MAX, &frame, &n, NULL), TN_OK);
     assert_int_equal(store_message_parse(frame, n, &back, NULL), TN_OK);
     assert_int_equal(back.number[0], 0x01020304);
     assert_int_equal(back.blob[1].n, 3);
     assert_memory_equal(back.blob[1].bytes, "v\0w", 3);
     for (size_t cut = 0; cut < n; cut++) /* every shorter one is refused */
         assert_int_equal(store_message_parse(frame, cut, &back, NULL), TN_E_CORRUPT);
-    store_buffer_finish(&buffer);
+    wire_buffer_finish(&buffer);
 }
 
 static void test_messages_that_lie_are_refused(void **state)
