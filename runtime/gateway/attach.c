@@ -1,6 +1,7 @@
 /* attach.c: instances come, are drained, and go. The handshake runs on the caller's thread and holds no lock. */
 #include "gateway/state.h"
 
+#include "base/hex.h"
 #include "base/unix_socket.h"
 
 #include <errno.h>
@@ -9,7 +10,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { HANDSHAKE_MS = 5000, READ_BYTES = 64 << 10 };
+enum { HANDSHAKE_MS = 5000, READ_BYTES = 64 << 10, FRAME_LENGTH_BYTES = 4, TOLD_BYTES_MAX = 64 << 10 };
+
+static const char hex_digits[] = "0123456789abcdef";
 
 /* ---- handshake ---- */
 
@@ -122,6 +125,58 @@ static tn_status learn(gateway_route *route, frame_info *info, tn_error *err)
     route->known = true;
     route->gateway->generation++;
     return TN_OK;
+}
+
+/* The frame of `told`, without its length; *ret_n 0: it is none. */
+static void read_told(const char *told, uint8_t bytes[TOLD_BYTES_MAX], size_t *ret_n)
+{
+    size_t n = strlen(told) / 2;
+    *ret_n = 0;
+    if (n > TOLD_BYTES_MAX || told[2 * n])
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const char *high = strchr(hex_digits, told[2 * i]), *low = strchr(hex_digits, told[2 * i + 1]);
+        if (!high || !low)
+            return;
+        bytes[i] = (uint8_t)((high - hex_digits) << 4 | (low - hex_digits));
+    }
+    *ret_n = n;
+}
+
+void attach_recall(gateway_route *route, const gateway_route_options *options)
+{
+    uint8_t bytes[TOLD_BYTES_MAX];
+    frame_info info;
+    size_t n;
+    read_told(options->told, bytes, &n);
+    if (n == 0 || frame_info_read(bytes, n, &info, NULL) != TN_OK || check_identity(route, &info, NULL) != TN_OK)
+        return;
+    if (options->max_model_len)
+        info.info.max_model_len = options->max_model_len;
+    if (options->max_num_seqs)
+        info.info.max_num_seqs = options->max_num_seqs;
+    learn(route, &info, NULL);
+}
+
+tn_status gateway_route_told(gateway_route *route, char **ret_text, tn_error *err)
+{
+    wire_buffer frame = {0};
+    gateway_lock(route->gateway);
+    tn_status status = route->known ? frame_info_write(&frame, &route->info.info, route->identity, err)
+                                    : tn_fail(err, TN_E_NOT_FOUND, "no instance of %s was ever there", route->service);
+    gateway_unlock(route->gateway);
+    size_t n = wire_buffer_count(&frame);
+    char *text = status == TN_OK ? malloc(2 * n + 1) : NULL;
+    if (status == TN_OK && (!text || n > TOLD_BYTES_MAX))
+        status = tn_fail(err, TN_E_MEMORY, "out of memory for what the instances of %s say", route->service);
+    if (status == TN_OK) {
+        hex_of(frame.bytes + FRAME_LENGTH_BYTES, n - FRAME_LENGTH_BYTES, text);
+        *ret_text = text;
+    } else {
+        free(text);
+    }
+    wire_buffer_finish(&frame);
+    return status;
 }
 
 static uint64_t free_bit(const gateway_route *route)

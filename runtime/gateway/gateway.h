@@ -29,6 +29,10 @@ typedef struct gateway_route_options {
     void (*wake)(void *ctx, gateway_route *route);
     void *ctx;
     gateway_route *replaces; /* has the same names until gateway_route_replace; NULL: none */
+    /* What gateway_route_told said of an earlier route of the same model and settings, so that requests may come before
+     * an instance does; NULL: nothing. What does not fit the tokenizer, or is of another version, counts as nothing. */
+    const char *told;
+    uint32_t max_model_len, max_num_seqs; /* of the instances to come, whatever is told; 0: as told */
 } gateway_route_options;
 
 typedef struct gateway_activity {
@@ -40,8 +44,9 @@ typedef struct gateway_activity {
 tn_status gateway_create(gateway **ret_gateway, tn_error *err);
 void gateway_destroy(gateway *gateway); /* every route removed and every engine released before; NULL is fine. [ctl] */
 
-/* Opens tokenizer and chat template; options are copied, their settings end with the route. The engine is found by name from the first attach on; before,
- * find says TN_E_AGAIN with the note. TN_E_ARGUMENT: a name is taken. [ctl] */
+/* Opens tokenizer and chat template; options are copied, their settings end with the route. The engine is found by name
+ * from the first attach on, or at once if an earlier route's instances have `told`; before, find says TN_E_AGAIN with
+ * the note. TN_E_ARGUMENT: a name is taken. [ctl] */
 tn_status gateway_route_add(gateway *gateway, const gateway_route_options *options, gateway_route **ret_route,
                             tn_error *err);
 /* What find says while no instance was ever attached, and what requests that wait in vain are told ("chat is LOADING,
@@ -53,6 +58,13 @@ void gateway_route_note(gateway_route *route, tn_status status, const char *sent
 void gateway_route_replace(gateway_route *replaced, gateway_route *route);
 /* Ends what waits and runs with TN_E_CANCELLED. The engine stays valid for those that hold it. [ctl] */
 void gateway_route_remove(gateway_route *route);
+
+/* It stays valid, though removed, until released: for calls that another thread may outrun. [any] */
+void gateway_route_retain(gateway_route *route);
+void gateway_route_release(gateway_route *route);
+/* What the instances say of themselves, as a text for gateway_route_options.told; owned by the caller. TN_E_NOT_FOUND:
+ * none was ever attached. [any] */
+tn_status gateway_route_told(gateway_route *route, char **ret_text, tn_error *err);
 
 /* Connects and shakes hands (the instance says what tn_engine_info says). Instances of one route must agree on what
  * they serve. Blocks, for 5 s at most. [ctl] */

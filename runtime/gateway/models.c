@@ -37,6 +37,18 @@ void route_release(gateway_route *route)
         free_route(route);
 }
 
+void gateway_route_retain(gateway_route *route)
+{
+    gateway_lock(route->gateway);
+    route->references++;
+    gateway_unlock(route->gateway);
+}
+
+void gateway_route_release(gateway_route *route)
+{
+    route_release(route);
+}
+
 static bool has_name(const gateway_route *route, const char *name)
 {
     for (const char *const *at = route->names; *at; at++)

@@ -68,6 +68,8 @@ tn_status gateway_route_add(gateway *g, const gateway_route_options *options, ga
         gateway_route **end = &g->routes;
         gateway_lock(g);
         status = check_names(g, route, options->replaces, err);
+        if (status == TN_OK && options->told)
+            attach_recall(route, options);
         if (status == TN_OK) {
             while (*end) /* listed in the order in which they came */
                 end = &(*end)->next;
@@ -107,7 +109,10 @@ void gateway_route_replace(gateway_route *replaced, gateway_route *route)
 static void end_requests(gateway_route *route)
 {
     char text[FRAME_TEXT_MAX + 1];
-    snprintf(text, sizeof text, "the service %s was removed", route->service);
+    snprintf(text, sizeof text,
+             route->retired ? "the service %s was updated while this waited or ran; ask again"
+                            : "the service %s was removed",
+             route->service);
     for (remote_client *client = route->clients; client; client = client->next)
         while (client->live) {
             remote_request *request = client->live;

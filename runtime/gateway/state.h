@@ -198,6 +198,10 @@ void request_end(remote_request *request, uint32_t finish, tn_status status, con
 /* An event from an instance; takes the event over. */
 void request_take_event(remote_request *request, remote_event *event);
 
+/* attach.c */
+/* Of gateway_route_options.told: makes it known, if it fits. */
+void attach_recall(gateway_route *route, const gateway_route_options *options);
+
 /* dispatch.c */
 /* Sends a new request, or lets it wait. TN_E_AGAIN: too many do. Otherwise it may be over when this returns. */
 tn_status dispatch_request(remote_request *request, tn_error *err);

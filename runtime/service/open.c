@@ -245,8 +245,10 @@ tn_status services_open(const services_options *options, services **ret_services
     if (status == TN_OK)
         status = each_entry(s, s->logs_folder, drop_log, err);
     s->gateway = options->gateway;
-    if (status == TN_OK)
+    if (status == TN_OK) {
+        routes_open_all(s); /* who asks for a service as soon as there is a door finds it */
         status = supervisor_start(s, err);
+    }
     if (status != TN_OK) {
         s->gateway = NULL; /* it stays the caller's */
         services_close(s);
@@ -271,6 +273,7 @@ void services_close(services *s)
     supervisor_stop(s);
     while (s->count)
         leave_service(s, s->all[s->count - 1]);
+    errands_end(s);
     gateway_destroy(s->gateway);
     ledger_finish(&s->ledger);
     if (s->event >= 0)

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { ROUTE_WAIT_MS = 10 * 1000 };
+
 /* ---- names of states ---- */
 
 static const char *const state_names[] = {
@@ -265,6 +267,27 @@ static bool same_engine(const wish *a, const wish *b)
            same_sets(a->sets, b->sets);
 }
 
+/* Whether every setting of a that instances speak of is one of b's. How long a context may be, the plan says. */
+static bool tells_no_more(char **a, char **b)
+{
+    static const char length[] = "model.max_model_len=";
+    for (; *a; a++) {
+        char **at = b;
+        if (!routes_concern(*a) || strncmp(*a, length, sizeof length - 1) == 0)
+            continue;
+        while (*at && strcmp(*a, *at) != 0)
+            at++;
+        if (!*at)
+            return false;
+    }
+    return true;
+}
+
+static bool says_the_same(const wish *a, const wish *b)
+{
+    return strcmp(a->path, b->path) == 0 && tells_no_more(a->sets, b->sets) && tells_no_more(b->sets, a->sets);
+}
+
 static tn_status is_going(const service *service, tn_error *err)
 {
     if (!service->wish.deleting)
@@ -332,6 +355,10 @@ static tn_status put_generation(services *s, service *service, wish *fresh, bool
     fresh->generation = fresh->generation_last = service->wish.generation_last + 1;
     fresh->suspended = service->wish.suspended;
     fresh->failure = (wish_failure){.failed = false};
+    if (!says_the_same(fresh, &service->wish)) {
+        free(fresh->told);
+        fresh->told = NULL;
+    }
     status = admission_lease(s, fresh, err);
     if (status == TN_OK)
         status = keep_before(service, fresh, err);
@@ -351,6 +378,8 @@ static tn_status put_generation(services *s, service *service, wish *fresh, bool
 static tn_status put_counts(services *s, service *service, wish *fresh, tn_error *err)
 {
     struct wish *before = service->wish.before;
+    free(fresh->told); /* since it was copied instances may have come */
+    fresh->told = service->wish.told ? strdup(service->wish.told) : NULL;
     fresh->before = before;
     service->wish.before = NULL;
     tn_status status = put_wish(s, service, fresh, err);
@@ -378,6 +407,17 @@ static tn_status apply(services *s, wish *fresh, uint32_t base, bool dry_run, js
     return dry_run ? TN_OK : put_counts(s, service, fresh, err);
 }
 
+/* Who asks for a service without instances after its update waits for one of the new generation, so its door is to be
+ * the new one's by then; for a while. The caller holds the mutex. */
+static void await_route(services *s, const char *name)
+{
+    struct timespec deadline = clock_after_ms(ROUTE_WAIT_MS);
+    const service *service;
+    while ((service = find(s, name)) && !s->closing && routes_is_old(service))
+        if (pthread_cond_clockwait(&s->changed, &s->mutex, CLOCK_MONOTONIC, &deadline) == ETIMEDOUT)
+            return;
+}
+
 static tn_status update(services *s, const char *name, const service_spec *changes, bool dry_run, json_t **ret_plan,
                         tn_error *err)
 {
@@ -402,6 +442,8 @@ static tn_status update(services *s, const char *name, const service_spec *chang
     if (status == TN_OK) {
         pthread_mutex_lock(&s->mutex);
         status = apply(s, &fresh, old.generation, dry_run, plan, err);
+        if (status == TN_OK && !dry_run)
+            await_route(s, name);
         pthread_mutex_unlock(&s->mutex);
     }
     wish_finish(&fresh);

@@ -1,13 +1,15 @@
 /* runtime/service/state.h: what the files of this folder share: services, their instances, and the lock over them.
  *
  * Everything is guarded by services.mutex. Callers change wishes (after writing them down) and the supervisor's thread
- * does the rest; it alone starts, watches and ends processes, and calls the gateway. A service is freed by that thread,
+ * does the rest; it alone starts, watches and ends processes, and calls the gateway, by errands where that may take
+ * long. A service is freed by that thread,
  * so a pointer to one is good for as long as the mutex is held.
  */
 #ifndef SERVICE_STATE_H
 #define SERVICE_STATE_H
 
 #include "service/engine_process.h"
+#include "service/errand.h"
 #include "service/machine.h"
 
 #include <pthread.h>
@@ -21,6 +23,7 @@ typedef struct engine_instance {
     gateway_route *route;        /* that it is attached to; NULL: it is not */
     uint64_t since_ms, heard_ms; /* monotonic */
     uint64_t attach_ms;          /* not attached again before */
+    errand *attaching;           /* NULL: none is under way */
     uint32_t running;
     bool exited, forgotten;
     char why[200]; /* it was killed; empty: it was not */
@@ -32,7 +35,9 @@ typedef struct service {
     gateway_route *route;       /* NULL: it could not be made, or not yet */
     gateway_route *retired;     /* of the generation before, for what runs there; NULL: none */
     engine_settings route_made; /* what route was made of */
-    uint64_t route_retry_ms;    /* route is NULL: not tried again before */
+    uint64_t route_retry_ms;    /* not made again before */
+    uint32_t route_generation;  /* that a route was last made for while there was no instance */
+    errand *opening;            /* of route; NULL: none is under way */
     engine_instance instances[SERVICE_INSTANCES_MAX + 1];
     uint32_t count;
     service_state state;
@@ -73,6 +78,7 @@ struct services {
     service *all[SERVICES_MAX]; /* by name */
     uint32_t count;
     ledger ledger;
+    errand *errands; /* under way, or not asked about yet */
 };
 
 /* ---- time ---- */
@@ -112,10 +118,20 @@ void admission_release(const services *s, const wish *wish);
 
 /* Marks the services that a request has asked for. */
 void routes_take_woken(services *s);
+/* Whether a setting, "section.key=value", changes what the gateway opens itself, or what instances must agree on. */
+bool routes_concern(const char *setting);
+void routes_on_wake(void *ctx, gateway_route *route);
 /* The door is there before the first instance is, so that requests wait instead of failing. */
 void routes_open(services *s, service *service, uint64_t now_ms);
-/* To the service's route, or to a new one in its place. TN_E_AGAIN without a sentence: it was tried a moment ago. */
+/* Whether the service has no instance, and its door is still that of a generation before. */
+bool routes_is_old(const service *service);
+/* Those of all services, which are there when it returns if they can be. Before the supervisor runs. */
+void routes_open_all(services *s);
+/* To the service's route, or to a new one in its place; asked until it is so. TN_E_AGAIN without a sentence: it is under
+ * way, or was tried a moment ago. */
 tn_status routes_attach(services *s, service *service, engine_instance *instance, uint64_t now_ms, tn_error *err);
+/* One whose connection was lost: to the route where it was. Asked like routes_attach. */
+void routes_attach_again(services *s, service *service, engine_instance *instance, uint64_t now_ms);
 void routes_detach(engine_instance *instance);
 /* Removes the route before, when nobody is served there any more. */
 void routes_drop_retired(service *service);

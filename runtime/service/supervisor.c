@@ -64,7 +64,7 @@ static bool is_hopeless(const engine_status *status)
            status->failure == TN_E_NOT_FOUND || status->failure == TN_E_CORRUPT;
 }
 
-static void see_health(service *service, engine_instance *instance, uint64_t now)
+static void see_health(services *s, service *service, engine_instance *instance, uint64_t now)
 {
     tn_health health = {.struct_size = sizeof health};
     tn_error err = TN_ERROR_INIT;
@@ -72,16 +72,11 @@ static void see_health(service *service, engine_instance *instance, uint64_t now
         instance->route ? gateway_health(instance->route, instance_id(instance), &health, &err) : TN_E_DEVICE_LOST;
     if (status == TN_OK && health.ready)
         instance->heard_ms = now;
-    if ((status == TN_E_DEVICE_LOST || status == TN_E_NOT_FOUND) && now >= instance->attach_ms) {
-        gateway_route *route = instance->route ? instance->route : service->route;
-        instance->attach_ms = now + RETRY_MS;
-        routes_detach(instance);
-        if (route && gateway_attach(route, instance_id(instance), instance->process.socket, &err) == TN_OK)
-            instance->route = route;
-    }
+    if (status == TN_E_DEVICE_LOST || status == TN_E_NOT_FOUND)
+        routes_attach_again(s, service, instance, now);
 }
 
-static void see_instance(service *service, engine_instance *instance, uint64_t now)
+static void see_instance(services *s, service *service, engine_instance *instance, uint64_t now)
 {
     if (!instance->exited && engine_process_exited(&instance->process)) {
         instance->exited = true;
@@ -93,7 +88,7 @@ static void see_instance(service *service, engine_instance *instance, uint64_t n
     if (instance->phase == INSTANCE_LOADING)
         engine_process_status(&instance->process, &instance->status);
     else if (instance->phase == INSTANCE_READY)
-        see_health(service, instance, now);
+        see_health(s, service, instance, now);
     else if (instance->phase == INSTANCE_DRAINING &&
              (!instance->route || gateway_drain(instance->route, instance_id(instance), &instance->running) != TN_OK))
         instance->running = 0;
@@ -106,7 +101,7 @@ static void see(services *s, service *service, machine_instance *seen, machine_v
 
     for (uint32_t i = 0; i < service->count; i++) {
         engine_instance *instance = &service->instances[i];
-        see_instance(service, instance, now);
+        see_instance(s, service, instance, now);
         seen[i] = (machine_instance){.phase = instance->phase,
                                      .generation = instance->process.record.generation,
                                      .running = instance->running,
@@ -515,6 +510,7 @@ static void *supervise(void *ctx)
                 pthread_cond_broadcast(&s->changed);
             else
                 i++;
+        errands_sweep(s);
         int timeout = list_polled(s, polled, &count);
         pthread_mutex_unlock(&s->mutex);
         poll(polled, count, timeout);

@@ -206,8 +206,9 @@ tn_status wish_copy(const wish *from, wish *ret_copy, tn_error *err)
     copy.model = strdup(from->model);
     copy.path = strdup(from->path ? from->path : "");
     copy.sets = calloc(SERVICE_SETS_MAX + 1, sizeof *copy.sets);
+    copy.told = from->told ? strdup(from->told) : NULL;
     copy.before = NULL;
-    bool whole = copy.model && copy.path && copy.sets;
+    bool whole = copy.model && copy.path && copy.sets && (copy.told || !from->told);
     for (uint32_t i = 0; whole && from->sets[i]; i++)
         whole = (copy.sets[i] = strdup(from->sets[i])) != NULL;
     if (!whole) {
@@ -222,6 +223,7 @@ void wish_finish(wish *wish)
 {
     free(wish->model);
     free(wish->path);
+    free(wish->told);
     free_texts(wish->sets);
     if (wish->before)
         wish_finish(wish->before);
@@ -287,6 +289,7 @@ static json_t *wish_json(const wish *wish)
     json_object_set_new(object, "created", number(wish->created_ms));
     json_object_set_new(object, "plan", plan_json(&wish->plan));
     json_object_set_new(object, "failure", failure_json(&wish->failure));
+    json_object_set_new(object, "told", wish->told ? json_string(wish->told) : json_null());
     json_object_set_new(object, "before", wish->before ? wish_json(wish->before) : json_null());
     return object;
 }
@@ -401,6 +404,9 @@ static tn_status read_object(const char *path, json_t *object, wish *ret_wish, t
     tn_status status = read_fields(path, object, &texts, err);
     if (status == TN_OK)
         status = take_fields(path, &texts, ret_wish, err);
+    const char *told = json_string_value(json_object_get(object, "told"));
+    if (status == TN_OK && told && !(ret_wish->told = strdup(told)))
+        status = tn_fail(err, TN_E_MEMORY, "a service");
     if (status != TN_OK)
         wish_finish(ret_wish);
     return status;

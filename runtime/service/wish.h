@@ -44,6 +44,7 @@ typedef struct wish {
     uint64_t created_ms;
     engine_plan plan;
     wish_failure failure;
+    char *told;          /* owned: what instances of this generation said of themselves (gateway.h); NULL: none yet */
     struct wish *before; /* owned: wished for again if the update fails; has none itself. NULL: no update runs */
 } wish;
 

@@ -188,6 +188,18 @@ def test_suspended_frees_memory_and_the_first_request_resumes():
         d.wait("chat", "READY")
 
 
+def test_updated_while_suspended():
+    """The first request after it is one of the new generation, whatever has changed."""
+    with driver() as d:
+        d.create("chat")
+        d.wait("chat", "READY")
+        for length in 128, 64, 192:
+            d.do("suspend", name="chat", drain=5)
+            d.wait("chat", "SUSPENDED")
+            d.do("update", spec={"name": "chat", "settings": [f"max_model_len={length}"]})
+            assert d.do("ask", name="chat", tokens=300) == length - 4, "as many as go with a prompt of four"
+
+
 def test_idle_service_suspends_itself():
     with driver() as d:
         d.create("chat", autosuspend=2)
@@ -481,11 +493,43 @@ def test_engines_outlive_the_daemon():
             end()
             assert before["pid"] in serving(d.store)
             d.start()
+            assert d.do("ask", name="chat") == 8, "at once: it waits until the engine is attached"
             after = d.wait("chat", "READY")["instances"][0]
             assert (after["id"], after["pid"]) == (before["id"], before["pid"]), (before, after)
             assert d.do("ask", name="chat") == 8
             assert d.wait("idle", "SUSPENDED")["state"] == "SUSPENDED"
-        wait_for("the first request resumes it, though nobody knew it before", lambda: d.say("ask", name="idle")["status"] == OK)
+        assert d.do("ask", name="idle") == 8, "the first request resumes it, though this daemon has never met its engine"
+        d.do("suspend", name="idle", drain=0)
+        d.wait("idle", "SUSPENDED")
+        d.do("update", spec={"name": "idle", "settings": ["max_model_len=128"]})
+        d.kill()
+        d.start()
+        assert d.do("ask", name="idle", tokens=100) == 100 and d.wait("idle", "READY")["generation"] == 2
+
+
+def test_engine_that_does_not_answer_holds_nobody_up():
+    """It is stopped when the next daemon finds it: the others are served, and it is when it goes on."""
+    with driver() as d:
+        d.create("chat", min=1)
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        d.kill()
+        os.kill(pid, signal.SIGSTOP)
+        d.start()
+        longest = 0
+        for number in range(2):
+            begin = time.time()
+            assert d.show("chat")["state"] != "READY" and len(d.do("list")) == number + 1
+            d.create(f"other{number}", dry_run=True)
+            longest = max(longest, time.time() - begin)
+            d.create(f"other{number}")
+            d.wait(f"other{number}", "READY")
+        assert longest < 4, f"{longest:.1f} s: as long as the engine is waited for"
+        d.do("load", name="chat", threads=2, tokens=4)
+        wait_for("the requests wait", lambda: d.show("chat")["waiting"] == 2)
+        os.kill(pid, signal.SIGCONT)
+        assert d.wait("chat", "READY")["instances"][0]["pid"] == pid
+        load = d.do("unload")
+        assert load["bad"] == 0 and load["good"] >= 2, load
 
 
 def test_orphans_are_ended():
@@ -633,14 +677,15 @@ def test_daemon_leaves_engines_running():
 
 PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
-             test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
+             test_updated_while_suspended, test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
              test_model_of_the_registry],
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
                  test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
                  test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
-    "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_orphans_are_ended, test_killed_at_any_moment],
+    "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
+              test_orphans_are_ended, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
     "daemon": [test_daemon_leaves_engines_running],
 }
