@@ -627,9 +627,9 @@ def complete(port, timeout=60):
     connection.request("POST", "/v1/completions", json.dumps({"model": "fromfile", "prompt": "Hi", "max_tokens": 4}),
                        {"Content-Type": "application/json"})
     reply = connection.getresponse()
-    text = reply.read()
+    text = reply.read().decode()
     connection.close()
-    return reply.status, text
+    return reply.status, reply.getheader("Retry-After"), text
 
 
 class Daemon:
@@ -645,6 +645,15 @@ class Daemon:
         with contextlib.suppress(OSError):
             return complete(self.port)[0] == 200
         return False
+
+    def first_answer(self):
+        """As soon as there is a door."""
+        end = time.time() + 60 * SLOW
+        while time.time() < end:
+            with contextlib.suppress(OSError):
+                return complete(self.port)
+            time.sleep(0.01)
+        raise AssertionError("no door")
 
     def end(self, number):
         self.process.send_signal(number)
@@ -664,11 +673,18 @@ def test_daemon_leaves_engines_running():
             assert daemon.end(number) == code
             assert serving(d.store) == pids
             daemon = Daemon(d)
-            wait_for("it answers again", daemon.answers)
+            assert daemon.first_answer()[0] == 200, "the engine is known, though it is not attached yet"
             assert serving(d.store) == pids
         assert daemon.end(signal.SIGTERM) == 0
+        os.kill(pids[0], signal.SIGSTOP)
+        daemon = Daemon(d, "--set", "server.wake_timeout=0.1")
+        status, retry_after, text = daemon.first_answer()
+        assert status == 503 and int(retry_after) > 0 and "no instance of fromfile became ready within 0.1 s: fromfile is" in text, (status, text)
+        os.kill(pids[0], signal.SIGCONT)
+        wait_for("it goes on", daemon.answers)
+        assert daemon.end(signal.SIGTERM) == 0
         daemon = Daemon(d, "--stop-engines")
-        wait_for("it answers once more", daemon.answers)
+        assert daemon.first_answer()[0] == 200
         assert daemon.end(signal.SIGTERM) == 0
         assert not engines(d.store)
         d.start()
