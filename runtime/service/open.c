@@ -65,9 +65,11 @@ static tn_status make_folders(services *s, tn_error *err)
 static tn_status lock_store(services *s, tn_error *err)
 {
     char path[PATH_MAX];
-    tn_status status = directory_make(s->store, err);
+    tn_error reason = TN_ERROR_INIT;
+    tn_status status = directory_make(s->store, &reason);
     if (status != TN_OK)
-        return status;
+        return tn_fail(err, status, "server.store: %.300s; set it to a folder that this user may make and write",
+                       reason.msg);
     snprintf(path, sizeof path, "%s/lock", s->store);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (s->lock < 0)
@@ -121,6 +123,7 @@ static tn_status read_service(services *s, const char *name, tn_error *err)
         wish_finish(&wish);
         return tn_fail(err, TN_E_MEMORY, "a service");
     }
+    service_because(service, "found in the store");
     services_insert(s, service);
     return TN_OK;
 }

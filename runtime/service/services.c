@@ -76,6 +76,14 @@ void services_tell(const services *s, const char *format, ...)
     s->tell(sentence);
 }
 
+void service_because(service *service, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(service->reason, sizeof service->reason, format, args);
+    va_end(args);
+}
+
 tn_status services_write(services *s, const service *service, tn_error *err)
 {
     return wish_write(&service->wish, s->services_folder, err);
@@ -182,6 +190,7 @@ static tn_status admit(services *s, wish *wish, bool dry_run, json_t *plan, tn_e
         return status;
     }
     *wish = (struct wish){0};
+    service_because(service, "it was created");
     services_insert(s, service);
     services_signal(s);
     pthread_cond_broadcast(&s->changed);
@@ -345,8 +354,27 @@ static tn_status keep_before(const service *service, wish *fresh, tn_error *err)
     return fresh->before ? wish_copy(serves, fresh->before, err) : tn_fail(err, TN_E_MEMORY, "a service");
 }
 
+/* What the service runs, or ran before an update that is under way. */
+static bool runs_model(const service *service, const digest *digest)
+{
+    const wish *before = service->wish.before;
+    return digest_equal(digest, &service->wish.digest) || (before && digest_equal(digest, &before->digest));
+}
+
+/* Of a generation that is not to be: its place and its lease. before: the place that was kept; no devices: none was. */
+static void give_back(services *s, const service *service, const wish *fresh, const ledger_claim *before)
+{
+    ledger_release(&s->ledger, fresh->name, "");
+    if (before->device_count)
+        ledger_restore(&s->ledger, before, NULL);
+    if (!runs_model(service, &fresh->digest))
+        admission_release(s, fresh);
+}
+
 static tn_status put_generation(services *s, service *service, wish *fresh, bool dry_run, json_t *plan, tn_error *err)
 {
+    const ledger_claim *kept = ledger_find(&s->ledger, fresh->name, "");
+    const ledger_claim before = kept ? *kept : (ledger_claim){.device_count = 0};
     tn_status status = strcmp(fresh->pool, service->wish.pool) ? admission_count(s, fresh, err) : TN_OK;
     if (status == TN_OK)
         status = reserve_beside(s, service, fresh, dry_run, plan, err);
@@ -362,16 +390,18 @@ static tn_status put_generation(services *s, service *service, wish *fresh, bool
     status = admission_lease(s, fresh, err);
     if (status == TN_OK)
         status = keep_before(service, fresh, err);
-    if (status != TN_OK)
-        return status;
     wish between = {.digest = service->wish.digest};
     memcpy(between.name, fresh->name, sizeof between.name);
-    status = put_wish(s, service, fresh, err);
-    const wish *kept = service->wish.before;
-    if (status == TN_OK && !digest_equal(&between.digest, &service->wish.digest) &&
-        (!kept || !digest_equal(&between.digest, &kept->digest)))
+    if (status == TN_OK)
+        status = put_wish(s, service, fresh, err);
+    if (status != TN_OK) {
+        give_back(s, service, fresh, &before);
+        return status;
+    }
+    services_tell(s, "service %s: updated, to generation %u", service->wish.name, service->wish.generation);
+    if (!runs_model(service, &between.digest))
         admission_release(s, &between);
-    return status;
+    return TN_OK;
 }
 
 /* Numbers alone: an update that runs goes on. */
@@ -473,6 +503,9 @@ tn_status services_scale(services *s, const char *name, uint32_t min, uint32_t m
         status = wish_take(&fresh, &changes, err);
     if (status == TN_OK)
         status = put_counts(s, service, &fresh, err);
+    if (status == TN_OK)
+        services_tell(s, "service %s: scaled, to %u at least and %u at most", name, service->wish.min,
+                      service->wish.max);
     pthread_mutex_unlock(&s->mutex);
     wish_finish(&fresh);
     return status;
@@ -508,6 +541,7 @@ tn_status services_resume(services *s, service *service, tn_error *err)
         return status;
     }
     service->resuming = true;
+    service_because(service, "it was asked to");
     service->machine.failures = 0;
     service->machine.retry_ms = 0;
     return TN_OK;
@@ -528,6 +562,7 @@ static tn_status send_away(services *s, service *service, bool deletes, uint32_t
         wish->drain_s = drain_before;
         return status;
     }
+    service_because(service, "it was asked to");
     ledger_release(&s->ledger, wish->name, "");
     return TN_OK;
 }

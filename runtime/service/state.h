@@ -46,6 +46,7 @@ typedef struct service {
     uint32_t restart_count;
     gateway_activity activity;
     char message[SERVICE_MESSAGE_BYTES];
+    char reason[400]; /* of the next change of state, for the log; empty: the message, or nothing */
     char told[SERVICE_MESSAGE_BYTES];    /* to the gateway */
     char trouble[SERVICE_MESSAGE_BYTES]; /* of the last try to start or reach an instance; empty: none */
     bool blocked;                        /* the last start found no memory: */
@@ -95,6 +96,8 @@ void service_finish(services *s, service *service);
 void services_signal(services *s);
 /* The first request or an operator wants it back. TN_E_MEMORY: there is no room, and the numbers are in the service. */
 tn_status services_resume(services *s, service *service, tn_error *err);
+/* Why the state will change; the last one counts. */
+void service_because(service *service, const char *format, ...) TN_PRINTF(2, 3);
 /* For the log. */
 void services_tell(const services *s, const char *format, ...) TN_PRINTF(2, 3);
 /* The wish as it is in memory reaches the disk. */

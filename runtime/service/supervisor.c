@@ -201,6 +201,7 @@ static void refuse_start(services *s, service *service, uint64_t now, const tn_e
         return;
     service->wish.suspended = true;
     service->resuming = false;
+    service_because(service, "%.390s", err->msg);
     services_write(s, service, NULL);
 }
 
@@ -294,8 +295,10 @@ static void give_up(services *s, service *service, bool update_only)
     snprintf(failure->message, sizeof failure->message, "%s", service->ended);
     ledger_release(&s->ledger, service->wish.name, "");
     services_write(s, service, NULL);
-    services_tell(s, "service %s: %s given up: %s", service->wish.name, taken_back ? "an update was" : "it was",
-                  failure->message);
+    if (taken_back)
+        services_tell(s, "service %s: an update was given up: %s", service->wish.name, failure->message);
+    else
+        service_because(service, "%s", failure->message);
 }
 
 static void suspend_idle(services *s, service *service)
@@ -303,7 +306,9 @@ static void suspend_idle(services *s, service *service)
     service->wish.suspended = true;
     service->wish.drain_s = (uint32_t)(s->limits.drain_ms / 1000);
     /* Not written: it goes on as it is, and is asked again. */
-    if (services_write(s, service, NULL) != TN_OK)
+    if (services_write(s, service, NULL) == TN_OK)
+        service_because(service, "nobody has asked for it for %u s", service->wish.autosuspend_s);
+    else
         service->wish.suspended = false;
 }
 
@@ -319,6 +324,7 @@ static bool remove_service(services *s, service *service)
     if (wish_remove(&service->wish, s->services_folder, NULL) != TN_OK)
         return false;
     routes_remove(service);
+    services_tell(s, "service %s: deleted", service->wish.name);
     service_finish(s, service);
     return true;
 }
@@ -414,7 +420,9 @@ static void resume_if_asked(services *s, service *service)
     service->asked = false;
     if (!asked || !service->wish.suspended || service->wish.deleting || service->wish.failure.failed || s->ending)
         return;
-    if (services_resume(s, service, &err) != TN_OK)
+    if (services_resume(s, service, &err) == TN_OK)
+        service_because(service, "a request asks for it");
+    else
         snprintf(service->trouble, sizeof service->trouble, "%s", err.msg);
 }
 
@@ -425,16 +433,29 @@ static service_state shown_state(const service *service, service_state state)
     return state == SERVICE_LOADING && service->resuming ? SERVICE_RESUMING : state;
 }
 
+/* A line for the operator: what, and why, where that does not go without saying. */
+static void log_change(const services *s, service *service)
+{
+    const char *why = service->reason[0]                    ? service->reason
+                      : service->state == SERVICE_DEGRADED ? service->message
+                                                            : "";
+    services_tell(s, "service %s: %s%s%s", service->wish.name, service_state_name(service->state), *why ? ": " : "",
+                  why);
+    service->reason[0] = '\0';
+}
+
 /* The gateway tells it to those whose requests find no instance. */
 static void tell(services *s, service *service, service_state state, uint64_t now)
 {
     char text[SERVICE_MESSAGE_BYTES];
-    if (service->state != state) {
-        service->state = state;
-        pthread_cond_broadcast(&s->changed);
-    }
+    bool changed = service->state != state;
+    service->state = state;
     describe_message(s, service, now, text);
     memcpy(service->message, text, sizeof text);
+    if (changed) {
+        log_change(s, service);
+        pthread_cond_broadcast(&s->changed);
+    }
     if (!service->route || strcmp(service->told, text) == 0)
         return;
     memcpy(service->told, text, sizeof text);
