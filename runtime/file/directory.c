@@ -34,8 +34,12 @@ static bool exists_or_made(const char *path)
     char parent[PATH_MAX];
     struct stat entry;
 
-    if (mkdir(path, 0777) != 0)
-        return errno == EEXIST && stat(path, &entry) == 0 && S_ISDIR(entry.st_mode);
+    if (mkdir(path, 0777) != 0) {
+        if (errno != EEXIST || stat(path, &entry) != 0)
+            return false;
+        errno = ENOTDIR;
+        return S_ISDIR(entry.st_mode);
+    }
     snprintf(parent, sizeof parent, "%s", path);
     return sync_entries(dirname(parent));
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { WISH_FORMAT = 1 /* of the file; fields that an older Tenon may pass over do not count */ };
+
 enum { SET_BYTES_MAX = 3000, KNOWN_MAX = 128 };
 
 /* ---- specs ---- */
@@ -271,6 +273,7 @@ static json_t *wish_json(const wish *wish)
     json_t *object = json_object(), *sets = json_array();
     for (char **set = wish->sets; *set; set++)
         json_array_append_new(sets, json_string(*set));
+    json_object_set_new(object, "format", json_integer(WISH_FORMAT));
     json_object_set_new(object, "name", json_string(wish->name));
     json_object_set_new(object, "model", json_string(wish->model));
     json_object_set_new(object, "path", json_string(wish->path));
@@ -400,7 +403,13 @@ static tn_status take_fields(const char *path, const wish_texts *t, wish *wish, 
 static tn_status read_object(const char *path, json_t *object, wish *ret_wish, tn_error *err)
 {
     wish_texts texts = {0};
+    json_int_t format = json_integer_value(json_object_get(object, "format")); /* not told: the first */
     *ret_wish = (wish){0};
+    if (format > WISH_FORMAT)
+        return tn_fail(err, TN_E_UNSUPPORTED,
+                       "%.200s: a newer Tenon has written it (format %lld, this one reads %d); run that one on this store, "
+                       "or give this one a server.store of its own",
+                       path, (long long)format, WISH_FORMAT);
     tn_status status = read_fields(path, object, &texts, err);
     if (status == TN_OK)
         status = take_fields(path, &texts, ret_wish, err);
