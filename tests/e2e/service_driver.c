@@ -4,7 +4,8 @@
  *
  * {"do": "race" (specs: all at once) | "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale"
  * (name, min, max) | "suspend", "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" |
- * "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway | "load" (name, threads,
+ * "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway | "flood" (name,
+ * count, leave): as many at once from one client, which leaves without its answers if it is to | "load" (name, threads,
  * tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of [service NAME],
  * created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status", "message", "code", "result"}. At the end of its input it
  * closes and leaves engines running.
@@ -21,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 16, EVENTS = 16, LINE_MAX_BYTES = 1 << 16 };
+enum { THREADS_MAX = 16, LINE_MAX_BYTES = 1 << 16 };
 
 static services *all;
 static gateway *door;
@@ -35,21 +36,19 @@ typedef struct answer {
     char message[512];
 } answer;
 
-static void pull(tn_client *client, answer *ret_answer)
+/* The next end of a request. */
+static void pull_one(tn_client *client, answer *ret_answer)
 {
-    for (bool done = false; !done;) {
-        tn_event events[EVENTS] = {{.struct_size = sizeof(tn_event)}};
+    for (;;) {
+        tn_event event = {.struct_size = sizeof event};
         struct pollfd polled = {gateway_engine_table.event_fd(client), POLLIN, 0};
         poll(&polled, 1, -1);
-        uint32_t count = gateway_engine_table.poll(client, events, sizeof *events, EVENTS);
-        for (uint32_t i = 0; i < count; i++) {
-            if (events[i].kind != TN_EVENT_DONE)
-                continue;
-            done = true;
-            ret_answer->status = events[i].status;
-            ret_answer->tokens = events[i].generated_tokens;
-            snprintf(ret_answer->message, sizeof ret_answer->message, "%s", events[i].text ? events[i].text : "");
-        }
+        if (gateway_engine_table.poll(client, &event, sizeof event, 1) == 0 || event.kind != TN_EVENT_DONE)
+            continue;
+        ret_answer->status = event.status;
+        ret_answer->tokens = event.generated_tokens;
+        snprintf(ret_answer->message, sizeof ret_answer->message, "%s", event.text ? event.text : "");
+        return;
     }
 }
 
@@ -74,13 +73,43 @@ static answer ask(const char *name, uint32_t tokens)
     if (answer.status == TN_OK)
         answer.status = gateway_engine_table.submit(client, &request, &id, &err);
     if (answer.status == TN_OK)
-        pull(client, &answer);
+        pull_one(client, &answer);
     else
         snprintf(answer.message, sizeof answer.message, "%s", err.msg);
     if (client)
         gateway_engine_table.client_close(client);
     gateway_models_table.release(models, engine);
     return answer;
+}
+
+/* How many of `count` requests of one client came to a good end, and what the last one was told that did not. */
+static json_t *flood(const char *name, uint32_t count, bool leaves)
+{
+    static const int32_t prompt[] = {1, 2, 3, 4};
+    const tn_request request = {
+        .struct_size = sizeof request, .flags = TN_REQ_IGNORE_EOS, .token = prompt, .token_count = 4, .max_new = 1};
+    tn_error err = TN_ERROR_INIT;
+    tn_models *models = gateway_models(door);
+    tn_engine *engine = NULL;
+    tn_client *client = NULL;
+    answer one = {.status = TN_OK};
+    uint32_t good = 0, taken = 0;
+    uint64_t id;
+
+    if (gateway_models_table.find(models, name, &engine, &err) == TN_OK &&
+        gateway_engine_table.client_open(engine, 64, &client, &err) == TN_OK)
+        while (taken < count && gateway_engine_table.submit(client, &request, &id, &err) == TN_OK)
+            taken++;
+    for (uint32_t done = 0; done < taken && !leaves; done++) {
+        pull_one(client, &one);
+        good += one.status == TN_OK;
+        if (one.status != TN_OK)
+            tn_fail(&err, one.status, "%s", one.message);
+    }
+    if (client)
+        gateway_engine_table.client_close(client);
+    gateway_models_table.release(models, engine);
+    return json_pack("{s:i, s:i, s:s}", "taken", (int)taken, "good", (int)good, "message", err.msg);
 }
 
 static struct load {
@@ -278,6 +307,8 @@ static tn_status look(const json_t *command, const char *what, json_t **ret_resu
         *ret_result = json_integer(count_heap_bytes());
     else if (strcmp(what, "race") == 0)
         *ret_result = race(json_object_get(command, "specs"));
+    else if (strcmp(what, "flood") == 0)
+        *ret_result = flood(name, number_of(command, "count", 1), json_is_true(json_object_get(command, "leave")));
     else if (strcmp(what, "unload") == 0)
         *ret_result = end_load();
     else if (strcmp(what, "load") == 0)

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from server import free_port
 TINY = os.environ["TENON_TEST_MODEL"]
 SLOW = 4 if os.environ.get("TENON_SANITIZED") else 1
 MIB = 1 << 20
-OK, ARGUMENT, MEMORY, NOT_FOUND, AGAIN = 0, -1, -3, -4, -5
+OK, ARGUMENT, MEMORY, NOT_FOUND, AGAIN, IO = 0, -1, -3, -4, -5, -10
 EEXIST = 17
 # What is freed counts as free at once, so that bytes in use can be compared.
 EXACT_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0", "MALLOC_ARENA_MAX": "1"}
@@ -83,6 +84,11 @@ class Driver:
     def delete(self, name):
         self.do("delete", name=name, drain=5)
         self.do("wait", name=name, state="DELETING", ms=60000)
+
+    def told(self):
+        """What it said to its operator."""
+        with open(self.errors.name) as file:
+            return file.read().splitlines()
 
     def kill(self):
         self.process.kill()
@@ -186,6 +192,40 @@ def test_suspended_frees_memory_and_the_first_request_resumes():
         d.wait("chat", "SUSPENDED")
         d.do("resume", name="chat")
         d.wait("chat", "READY")
+        assert [line for line in d.told() if line.startswith("service chat: ")] == [
+            "service chat: LOADING: it was created", "service chat: READY", "service chat: SUSPENDING: it was asked to",
+            "service chat: SUSPENDED", "service chat: RESUMING: a request asks for it", "service chat: READY",
+            "service chat: SUSPENDING: it was asked to", "service chat: SUSPENDED", "service chat: RESUMING: it was asked to",
+            "service chat: READY"], d.told()
+
+
+def test_requests_that_wait():
+    """A thousand at once for a service that rests, as many as may wait; some whose client leaves; and some that are asked while it is
+    suspended again and again, scaled to none, deleted. Each gets its answer, or is told why not."""
+    with driver(queue_max="1000") as d:
+        d.create("chat", max=2)
+        d.wait("chat", "READY")
+        d.do("suspend", name="chat", drain=5)
+        d.wait("chat", "SUSPENDED")
+        assert d.do("flood", name="chat", count=1000, leave=True)["taken"] == 1000
+        assert d.show("chat")["waiting"] == 0, "who leaves waits no longer"
+        flood = d.do("flood", name="chat", count=1001)
+        assert flood["good"] == flood["taken"] >= 1000, flood
+        d.do("load", name="chat", threads=4, tokens=4)
+        for _ in range(4):
+            d.do("suspend", name="chat", drain=5)
+            wait_for("a request resumes it", lambda: d.show("chat")["state"] == "READY")
+        d.do("scale", name="chat", min=1, max=1)
+        d.do("scale", name="chat", min=0, max=1)
+        load = d.do("unload")
+        assert load["bad"] == 0 and load["good"] > 4, load
+        d.do("suspend", name="chat", drain=5)
+        d.wait("chat", "SUSPENDED")
+        d.do("load", name="chat", threads=2, tokens=4)
+        wait_for("it resumes", lambda: d.show("chat")["state"] == "RESUMING")
+        d.delete("chat")
+        load = d.do("unload")
+        assert load["bad"] > 0 and ("was removed" in load["message"] or "does not exist" in load["message"]), load
 
 
 def test_updated_while_suspended():
@@ -426,6 +466,30 @@ def kill_until(d, name, done):
     return len(killed)
 
 
+def test_disk_that_takes_nothing():
+    """No file can be made where wishes are kept: what is asked for is refused, and what was stays."""
+    with driver() as d:
+        d.create("chat", min=1)
+        d.wait("chat", "READY")
+        folder = os.path.join(d.store, "services")
+        os.rename(folder, folder + ".away")
+        with open(folder, "w"):
+            pass
+        assert "Not a directory" in d.create("other", expect=IO)["message"]
+        for what, fields in (("suspend", {"name": "chat"}), ("delete", {"name": "chat"}), ("scale", {"name": "chat", "min": 0}),
+                             ("update", {"spec": {"name": "chat", "settings": ["max_model_len=128"]}})):
+            assert "Not a directory" in d.do(what, IO, **fields)["message"], what
+        service = d.show("chat")
+        assert (service["state"], service["min"], service["generation"]) == ("READY", 1, 1) and len(d.do("list")) == 1, service
+        assert [claim["service"] for claim in d.do("pools")[0]["reserved"]] == ["chat"], d.do("pools")
+        assert d.do("ask", name="chat") == 8
+        os.unlink(folder)
+        os.rename(folder + ".away", folder)
+        d.create("other")
+        d.do("suspend", name="chat", drain=0)
+        d.wait("chat", "SUSPENDED")
+
+
 def test_failed_update_leaves_what_was():
     with driver() as d:
         d.create("chat", min=1)
@@ -461,7 +525,7 @@ def test_update_that_half_came_up_is_taken_back():
         d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
         wait_for("one is of the new generation", lambda: any(i["generation"] == 2 and i["state"] == "READY" for i in d.show("chat")["instances"]))
         end = time.time() + 60 * SLOW
-        while d.show("chat")["generation"] == 2 and time.time() < end:
+        while d.show("chat")["generation"] == 2 and d.show("chat")["state"] != "FAILED" and time.time() < end:
             for pid in set(serving(d.store)) - first:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -691,19 +755,55 @@ def test_daemon_leaves_engines_running():
         d.wait("fromfile", "READY")
 
 
+def test_settings_that_cannot_be():
+    """One sentence each."""
+    with tempfile.TemporaryDirectory(prefix="tenon-") as folder, socket.create_server(("127.0.0.1", 0)) as taken:
+        port, plugins, ini = taken.getsockname()[1], os.environ["TENON_PLUGINS"], os.path.join(folder, "x.ini")
+        os.makedirs(folder + "/newer/services")
+        with open(folder + "/newer/services/a.json", "w") as file:
+            file.write('{"format": 2}')
+        store, free = f"[server]\nstore = {folder}/s\n", f"[http_frontend]\nlisten = 127.0.0.1:{free_port()}\n"
+        for settings, sentence in (
+                (f"{store}[frontend]\nplugins = http_frontent\n",
+                 f'{ini}:6: [frontend] plugins: there is no plugin "http_frontent"; did you mean "http_frontend"? If not: {plugins}/http_frontent.so '
+                 "does not exist; install it there, give an absolute path, or set [plugins] path"),
+                ("[service a]\nmodel = /x\n[service a]\nmodel = /y\n",
+                 f"{ini}:6: [service a] model is already set in line 4; keep one of them"),
+                (f"{store}[http_frontend]\nlisten = 127.0.0.1:{port}\n",
+                 f"http_frontend: cannot listen on 127.0.0.1:{port}: Address already in use: another program listens there; stop it or choose "
+                 "another port"),
+                (f"[server]\nstore = {ini}/s\n",
+                 f"server.store: {ini}: Not a directory; set it to a folder that this user may make and write"),
+                (f"[server]\nstore = {folder}/newer\n",
+                 f"{folder}/newer/services/a.json: a newer Tenon has written it (format 2, this one reads 1); run that one on this store, or give "
+                 "this one a server.store of its own"),
+                (f"{store}{free}[service a]\nmodel = {TINY}\npool = nope\n[pool here]\nhost_memory = true\n",
+                 '[service a] there is no pool "nope"; there are GPU_NV_S, GPU_NV_M, GPU_NV_L, here; a section [pool NAME] makes one')):
+            with open(ini, "w") as file:
+                file.write(f"[plugins]\npath = {plugins}\n" + settings)
+            daemon = subprocess.Popen([os.environ["TENON"], "daemon", ini], stderr=subprocess.PIPE, text=True)
+            said = []
+            for line in daemon.stderr:
+                said.append(line)
+                if "[service a]" in line:
+                    daemon.terminate()  # the others are served
+            assert f"tenon: {sentence}\n" in said, (sentence, said)
+            assert daemon.wait() == (0 if "pool" in sentence else 1) and (len(said) == 1 or "pool" in sentence), said
+
+
 PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
-             test_updated_while_suspended, test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
+             test_requests_that_wait, test_updated_while_suspended, test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
              test_model_of_the_registry],
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
                  test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
-    "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough,
+    "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough, test_disk_that_takes_nothing,
                  test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
               test_orphans_are_ended, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
-    "daemon": [test_daemon_leaves_engines_running],
+    "daemon": [test_settings_that_cannot_be, test_daemon_leaves_engines_running],
 }
 
 if __name__ == "__main__":
