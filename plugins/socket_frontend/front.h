@@ -39,6 +39,7 @@ struct tn_front {
     watch_kind listener_watch, wake_watch;
     struct socket_peer *peers;
     uint32_t peer_count;
+    bool deaf; /* no descriptor was left for who wants in; it listens again in a moment */
 };
 
 /* Counts requests that were taken, or (negative) that ended. [any] */

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_MAX = 64, SOCKET_MODE = 0600 };
+enum { READY_MAX = 64, SOCKET_MODE = 0600, DEAF_MS = 100 };
 
 void front_log(const tn_front *front, uint32_t level, const char *format, ...)
 {
@@ -36,6 +36,13 @@ void front_count_live(tn_front *front, int64_t change)
 
 /* ---- the thread ---- */
 
+static void watch_listener(tn_front *front, bool listens)
+{
+    struct epoll_event event = {.events = listens ? EPOLLIN : 0, .data.ptr = &front->listener_watch};
+    bool done = epoll_ctl(front->epoll_fd, EPOLL_CTL_MOD, front->listen_fd, &event) == 0;
+    front->deaf = done ? !listens : front->deaf;
+}
+
 static void accept_peers(tn_front *front)
 {
     int fd;
@@ -54,6 +61,8 @@ static void accept_peers(tn_front *front)
         front->peers = peer;
         front->peer_count++;
     }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        watch_listener(front, false); /* who waits there would wake us without end */
 }
 
 static void handle(tn_front *front, const struct epoll_event *ready)
@@ -106,8 +115,10 @@ static void *run(void *argument)
     struct epoll_event ready[READY_MAX];
 
     while (!atomic_load(&front->stopping)) {
-        int count = epoll_wait(front->epoll_fd, ready, READY_MAX, -1);
+        int count = epoll_wait(front->epoll_fd, ready, READY_MAX, front->deaf ? DEAF_MS : -1);
         TN_ASSERT(count >= 0 || errno == EINTR);
+        if (front->deaf)
+            watch_listener(front, true);
         for (int i = 0; i < count; i++)
             handle(front, &ready[i]);
         settle(front);

@@ -138,6 +138,11 @@ static tn_status take_submit(socket_peer *peer, const uint8_t *frame, size_t n, 
     socket_channel *channel = find_channel(peer, read.channel);
     if (!channel)
         return tn_fail(err, TN_E_CORRUPT, "channel %u is not open", read.channel);
+    /* A client that has not asked for a while learns why it is refused before it is. */
+    if (atomic_load(&peer->front->draining))
+        status = answer_ask(peer, FRAME_ASK_HEALTH, err);
+    if (status != TN_OK)
+        return status;
     return channel_submit(channel, &read, &peer->out, err);
 }
 

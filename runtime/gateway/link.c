@@ -158,7 +158,7 @@ static void take_taken(gateway_link *link, const frame_note *note)
     link_send_note(link, &cancel);
 }
 
-/* An instance whose queue is full may have a neighbour whose is not. */
+/* An instance whose queue is full may have a neighbour whose is not, and one that is about to end a successor. */
 static void take_refused(gateway_link *link, const frame_note *note)
 {
     char text[FRAME_TEXT_MAX + 1];
@@ -167,7 +167,8 @@ static void take_refused(gateway_link *link, const frame_note *note)
         return;
     dispatch_recall(request);
     request->tried |= link->bit;
-    if (note->status == TN_E_AGAIN && (request->cancelled || dispatch_has_choice(request)))
+    bool moves = request->cancelled || link->health.draining || dispatch_has_choice(request);
+    if (note->status == TN_E_AGAIN && moves)
         dispatch_move(request);
     else
         request_end(request, TN_FINISH_ERROR, note->status == TN_OK ? TN_E_INTERNAL : note->status,

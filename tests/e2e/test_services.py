@@ -419,6 +419,19 @@ def test_killed_engine_is_started_again():
         assert d.do("ask", name="chat") == 8
 
 
+def test_engine_that_somebody_else_ends_loses_no_request():
+    with driver() as d:
+        d.create("chat", min=1)
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        d.do("load", name="chat", threads=3, tokens=8)
+        wait_for("some are served", lambda: d.show("chat")["requests"] > 20)
+        os.kill(pid, signal.SIGTERM)
+        wait_for("it is noticed", lambda: d.show("chat")["restart_count"] == 1)
+        d.wait("chat", "READY")
+        load = d.do("unload")
+        assert load["bad"] == 0, load
+
+
 def test_hung_engine_is_killed():
     with driver(hang_timeout=str(2 * SLOW)) as d:
         d.create("chat", min=1)
@@ -798,7 +811,7 @@ PARTS = {
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
                  test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
-    "failures": [test_killed_engine_is_started_again, test_hung_engine_is_killed, test_five_failures_are_enough, test_disk_that_takes_nothing,
+    "failures": [test_killed_engine_is_started_again, test_engine_that_somebody_else_ends_loses_no_request, test_hung_engine_is_killed, test_five_failures_are_enough, test_disk_that_takes_nothing,
                  test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
               test_orphans_are_ended, test_killed_at_any_moment],
