@@ -260,6 +260,8 @@ tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_erro
         status = idempotency_create(&admin->keys, err);
     if (status == TN_OK)
         status = open_jobs(admin, err);
+    if (status == TN_OK)
+        status = operations_create(&admin->operations, err);
     if (status != TN_OK) {
         admin_close(admin);
         return status;
@@ -278,6 +280,7 @@ void admin_stop(tn_admin *admin)
     atomic_store(&admin->stopping, true);
     jobs_stop(admin->jobs);
     idempotency_stop(admin->keys);
+    operations_stop(admin->operations);
     programs_stop(admin->programs);
 }
 
@@ -285,6 +288,7 @@ void admin_close(tn_admin *admin)
 {
     if (!admin)
         return;
+    operations_destroy(admin->operations); /* before what their work uses */
     idempotency_destroy(admin->keys);
     programs_destroy(admin->programs);
     jobs_close(admin->jobs);

@@ -4,6 +4,7 @@
 #include "admin/route.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -334,7 +335,8 @@ static answer answer_added(request *request, const addition *a, const program_re
     return answer;
 }
 
-answer admin_add_model(request *request)
+/* check_only: code 0 if nothing that can be known before is wrong. */
+static answer add_model(request *request, bool check_only)
 {
     addition a = {0};
     const field fields[] = {
@@ -352,6 +354,8 @@ answer admin_add_model(request *request)
     if (!request_fields(request, fields, sizeof fields / sizeof *fields, &answer) ||
         refuse_addition(request, &a, &answer))
         return answer;
+    if (check_only)
+        return (struct answer){0};
     if (!add_words(&words, request->admin, &a)) {
         words_finish(&words);
         return answer_error(400, NULL, "these are more, or longer, notes than a version may have");
@@ -362,4 +366,68 @@ answer admin_add_model(request *request)
     }
     words_finish(&words);
     return answer;
+}
+
+static answer work_on_addition(void *ctx, operation *operation)
+{
+    request *request = ctx;
+    request->operation = operation;
+    return add_model(request, false);
+}
+
+static void drop_request(void *ctx)
+{
+    request *request = ctx;
+    json_decref(request->body);
+    free(request);
+}
+
+/* The same request, for a thread that outlives this one. */
+static void add_model_later(const request *asked, answer *ret_answer)
+{
+    request *later = calloc(1, sizeof *later);
+    if (later)
+        *later = (request){.admin = asked->admin, .body = json_deep_copy(asked->body)};
+    if (later && later->body) {
+        operation_start(asked->admin->operations, "POST /models", work_on_addition, drop_request, later, ret_answer);
+        return;
+    }
+    free(later);
+    *ret_answer = answer_error(500, NULL, "out of memory for an operation");
+}
+
+/* The answer of an operation that has ended, as if it had been waited for from the start. */
+static answer answer_of(json_t *operation)
+{
+    json_t *error = json_object_get(operation, "error"), *result = json_object_get(operation, "result");
+    const uint32_t code = (uint32_t)json_integer_value(json_object_get(operation, "code"));
+    answer told = code == 0               ? answer_json(202, json_incref(operation))
+                  : json_is_object(error) ? answer_json(code, json_pack("{s:O}", "error", error))
+                                          : answer_json(code, json_incref(result));
+    json_decref(operation);
+    return told;
+}
+
+/* Without ?wait it is done when it is answered; with it, an operation goes on where the time is over. */
+answer admin_add_model(request *request)
+{
+    double wait_s = 0;
+    answer answer;
+    tn_error err = TN_ERROR_INIT;
+
+    if (query_number(&request->query, "wait", REQUEST_WAIT_SECONDS_MAX, &wait_s, &err) != TN_OK)
+        return answer_failure(TN_E_ARGUMENT, "wait", &err);
+    if (!query_value(&request->query, "wait"))
+        return add_model(request, false);
+    answer = add_model(request, true);
+    if (answer.code != 0)
+        return answer;
+    add_model_later(request, &answer);
+    const char *id = json_string_value(json_object_get(answer.json, "id"));
+    json_t *operation =
+        id && wait_s > 0 ? operation_json(request->admin->operations, id, (uint32_t)(wait_s * 1000)) : NULL;
+    if (!operation)
+        return answer;
+    answer_finish(&answer);
+    return answer_of(operation);
 }

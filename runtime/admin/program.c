@@ -33,6 +33,7 @@ typedef struct intake {
     char tail[TAIL_BYTES + 1]; /* the end of standard error */
     size_t tail_bytes;
     bool too_much;
+    const program_watch *watch; /* NULL: nobody */
 } intake;
 
 static bool take_output(intake *in, const char *data, size_t bytes)
@@ -66,6 +67,24 @@ static void take_error(intake *in, const char *data, size_t bytes)
     in->tail[in->tail_bytes] = '\0';
 }
 
+/* The last line of standard error that is whole and says how far it is. */
+static void tell_progress(const intake *in)
+{
+    const char *end = strrchr(in->tail, '\n');
+    double percent;
+
+    while (end && end > in->tail) {
+        const char *line = end;
+        while (line > in->tail && line[-1] != '\n')
+            line--;
+        if (sscanf(line, "%*[^:\n]: %lf %% of", &percent) == 1) {
+            in->watch->progress(in->watch->ctx, percent / 100);
+            return;
+        }
+        end = line > in->tail ? line - 1 : NULL;
+    }
+}
+
 /* Reads what there is of one pipe; closes it at its end. False: out of memory. */
 static bool read_one(intake *in, int which)
 {
@@ -81,6 +100,8 @@ static bool read_one(intake *in, int which)
     }
     if (which == 1)
         take_error(in, data, (size_t)n);
+    if (which == 1 && in->watch)
+        tell_progress(in);
     return which == 1 || take_output(in, data, (size_t)n);
 }
 
@@ -235,9 +256,10 @@ static bool is_stopping(programs *programs)
     return stopping;
 }
 
-tn_status programs_run(programs *programs, const char *const *words, program_result *ret_result, tn_error *err)
+tn_status programs_run(programs *programs, const char *const *words, const program_watch *watch,
+                       program_result *ret_result, tn_error *err)
 {
-    intake in = {.fds = {-1, -1}};
+    intake in = {.fds = {-1, -1}, .watch = watch};
     uint32_t slot;
 
     tn_status status = start(programs, words, &in, &slot, err);

@@ -31,9 +31,16 @@ typedef struct program_result {
     char message[504]; /* the last line of standard error, without "tenon: " */
 } program_result;
 
-/* Runs it with words (NULL-terminated) after its name and waits for its end. TN_E_AGAIN: as many as may run do so.
+/* Who wants to know how far it is, as of its standard error: "logging: 42 % of 3.1 GiB" is 0.42. */
+typedef struct program_watch {
+    void (*progress)(void *ctx, double share);
+    void *ctx;
+} program_watch;
+
+/* Runs it with words (NULL-terminated) after its name and waits for its end. watch: NULL: nobody. TN_E_AGAIN: as many as may run do so.
  * TN_E_CANCELLED: the daemon is ending. TN_E_CORRUPT: it says too much. [any] */
-tn_status programs_run(programs *programs, const char *const *words, program_result *ret_result, tn_error *err);
+tn_status programs_run(programs *programs, const char *const *words, const program_watch *watch,
+                       program_result *ret_result, tn_error *err);
 void program_result_finish(program_result *result); /* a zeroed one is fine */
 
 #endif

@@ -32,10 +32,17 @@ bool request_registry(const request *request, bool create, registry **ret_regist
     return status == TN_OK;
 }
 
+static void tell_progress(void *ctx, double share)
+{
+    operation_progress(ctx, share);
+}
+
 bool request_run(const request *request, const words *words, program_result *ret_result, answer *ret_answer)
 {
     tn_error err = TN_ERROR_INIT;
-    tn_status status = programs_run(request->admin->programs, words->at, ret_result, &err);
+    const program_watch watch = {tell_progress, request->operation};
+    tn_status status =
+        programs_run(request->admin->programs, words->at, request->operation ? &watch : NULL, ret_result, &err);
 
     if (status != TN_OK)
         *ret_answer =

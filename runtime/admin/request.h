@@ -5,6 +5,7 @@
 #include "admin/admin.h"
 #include "admin/body.h"
 #include "admin/idempotency.h"
+#include "admin/operation.h"
 #include "admin/program.h"
 #include "admin/query.h"
 #include "jobs/jobs.h"
@@ -18,6 +19,7 @@ struct tn_admin {
     programs *programs;
     idempotency *keys;
     jobs *jobs;
+    operations *operations;
     atomic_bool stopping; /* set by admin_stop, read by whoever waits */
 };
 
@@ -32,6 +34,7 @@ typedef struct request {
     const tn_admin_call *call; /* of an upload: its type, and its bytes by read */
     const char *caller;        /* a token's name; NULL: someone who sees everything, and owns nothing */
     bool sees_all;
+    operation *operation; /* that it is the work of; NULL: who asked waits for the answer */
 } request;
 
 /* Whether the caller may know of what has that "owner". */

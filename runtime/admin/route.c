@@ -5,7 +5,7 @@
 
 static const route routes[] = {
     {"GET", "/models", admin_list_models, false, {NULL}},
-    {"POST", "/models", admin_add_model, true, {NULL}},
+    {"POST", "/models", admin_add_model, true, {"wait", NULL}},
     {"GET", "/models/*", admin_show_model, false, {NULL}},
     {"PUT", "/models/*/default", admin_set_default, true, {NULL}},
     {"PUT", "/models/*/aliases/*", admin_set_alias, true, {NULL}},
@@ -13,6 +13,8 @@ static const route routes[] = {
     {"GET", "/models/*/versions/*", admin_show_version, false, {NULL}},
     {"DELETE", "/models/*/versions/*", admin_remove_version, false, {NULL}},
     {"POST", "/models/*/versions/*/verify", admin_verify_version, true, {NULL}},
+    {"GET", "/operations", admin_list_operations, false, {NULL}},
+    {"GET", "/operations/*", admin_show_operation, false, {"wait", NULL}},
     {"POST", "/plan", admin_plan, true, {NULL}},
     {"GET", "/pools", admin_list_pools, false, {NULL}},
     {"GET", "/services", admin_list_services, false, {NULL}},

@@ -60,6 +60,9 @@ answer admin_list_batches(request *request);
 answer admin_add_batch(request *request);
 answer admin_show_batch(request *request);
 answer admin_cancel_batch(request *request);
+/* operations_route.c */
+answer admin_list_operations(request *request);
+answer admin_show_operation(request *request);
 /* logs_route.c */
 answer admin_show_logs(request *request);
 

@@ -44,6 +44,11 @@ def check_models(daemon):
     assert daemon.admin("DELETE", "/models/sharded/aliases/old") == (204, "")
     assert daemon.admin("PUT", "/models/sharded/default", {"version": "v1"})[0] == 200
     assert daemon.admin("GET", "/models/sharded")[1]["default"] == "v1"
+    status, begun = daemon.admin("POST", "/models?wait=0", {"name": "sharded", "path": os.path.realpath(DIRECTORY), "version": "later"})
+    assert status == 202 and begun["state"] in ("running", "done"), begun
+    ended = daemon.admin("GET", f"/operations/{begun['id']}?wait=60")[1]
+    assert (ended["state"], ended["progress"], ended["code"], ended["result"]["version"]) == ("done", 1, 201, "later"), ended
+    assert daemon.admin("DELETE", "/models/sharded/versions/later") == (204, "")
     assert daemon.admin("DELETE", "/models/sharded/versions/v1") == (204, "")
     refused(daemon.admin("GET", "/models/sharded"), 404)
 

@@ -168,7 +168,7 @@ static void refused(const char *method, const char *path, const char *query, con
     json_decref(r.json);
 }
 
-#define CHAT "{\"name\": \"chat\", \"model\": \"m\", \"pool\": \"a\"}"
+#define CHAT  "{\"name\": \"chat\", \"model\": \"m\", \"pool\": \"a\"}"
 #define OTHER "{\"name\": \"other\", \"model\": \"m\", \"pool\": \"a\"}"
 
 /* ---- services ---- */
@@ -579,6 +579,75 @@ static void test_adding_runs_a_program(void **state)
     refused("POST", "/models", NULL, "{\"name\": \"tiny\", \"pull\": \"a/b\"}", 403, "pull", "allow_pull");
 }
 
+/* Asked again until it says so. */
+static void expect_operation(const char *path, const char *query, const char *state, double progress)
+{
+    reply r;
+    const char *seen = "";
+    double share = -1;
+
+    for (int i = 0; i < 3000 && (strcmp(seen, state) != 0 || share != progress); i++) {
+        assert_int_equal(call("GET", path, query, NULL, &r), 200);
+        seen = strcmp(text_of(r.json, "state"), state) == 0 ? state : "";
+        share = json_number_value(json_object_get(r.json, "progress"));
+        json_decref(r.json);
+        usleep(2000);
+    }
+    assert_string_equal(seen, state);
+    assert_true(share == progress);
+}
+
+static void test_adding_goes_on_without_who_asked(void **state)
+{
+    (void)state;
+    reply r;
+    char script[300], path[80];
+
+    log_model("v1");
+    snprintf(
+        script, sizeof script,
+        "echo 'logging: 42 %% of 3.1 GiB' >&2; while [ ! -e %s/go ]; do sleep 0.01; done; echo '{\"version\": \"v1\"}'",
+        folder.path);
+    write_program(script);
+    refused("POST", "/models", "wait=0", "{\"name\": \"tiny\", \"path\": \"tmp\"}", 400, "path", "absolute");
+    refused("POST", "/models", "wait=x", "{\"name\": \"tiny\", \"path\": \"/tmp\"}", 400, "wait", "a number");
+    assert_int_equal(call("POST", "/models", "wait=0", "{\"name\": \"tiny\", \"path\": \"/tmp\"}", &r), 202);
+    snprintf(path, sizeof path, "/operations/%s", text_of(r.json, "id"));
+    assert_string_equal(text_of(r.json, "state"), "running");
+    assert_string_equal(text_of(r.json, "kind"), "POST /models");
+    json_decref(r.json);
+    expect_operation(path, NULL, "running", 0.42);
+    assert_int_equal(call("POST", "/models", "wait=0.01", "{\"name\": \"tiny\", \"path\": \"/tmp\"}", NULL), 202);
+    scratch_write(&folder, "go", "", 0);
+    expect_operation(path, "wait=60", "done", 1);
+    assert_int_equal(call("GET", path, NULL, NULL, &r), 200);
+    assert_int_equal(json_integer_value(json_object_get(r.json, "code")), 201);
+    assert_string_equal(text_of(json_object_get(r.json, "result"), "version"), "v1");
+    assert_true(json_is_null(json_object_get(r.json, "error")));
+    json_decref(r.json);
+    assert_int_equal(call("POST", "/models", "wait=60", "{\"name\": \"tiny\", \"path\": \"/tmp\"}", &r), 201);
+    assert_string_equal(text_of(r.json, "version"), "v1");
+    json_decref(r.json);
+    assert_int_equal(call("GET", "/operations", NULL, NULL, &r), 200);
+    assert_int_equal(json_array_size(json_object_get(r.json, "operations")), 3);
+    json_decref(r.json);
+    write_program("echo 'tenon: no model in there' >&2; exit 1");
+    refused("POST", "/models", "wait=60", "{\"name\": \"tiny\", \"path\": \"/tmp\"}", 422, "path", "no model in there");
+    refused("GET", "/operations/0123", NULL, NULL, 404, "-", "there is no operation 0123");
+}
+
+static void test_operations_are_bounded_and_end(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"name\": \"tiny\", \"path\": \"/tmp\"}";
+
+    write_program("exec sleep 60");
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(call("POST", "/models", "wait=0", body, NULL), 202);
+    refused("POST", "/models", "wait=0", body, 429, "-", "4 operations run already");
+    admin_stop(admin); /* tear_down waits for them */
+}
+
 static void test_pull_only_where_it_is_allowed(void **state)
 {
     (void)state;
@@ -710,6 +779,8 @@ int main(void)
         ROUTE_TEST(test_models_are_listed_and_changed),
         ROUTE_TEST(test_used_versions_stay),
         ROUTE_TEST(test_adding_runs_a_program),
+        ROUTE_TEST(test_adding_goes_on_without_who_asked),
+        ROUTE_TEST(test_operations_are_bounded_and_end),
         ROUTE_TEST(test_pull_only_where_it_is_allowed),
         ROUTE_TEST(test_verifying_reports),
         ROUTE_TEST(test_plans_are_asked_by_the_same_flags),

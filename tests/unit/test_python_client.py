@@ -107,6 +107,26 @@ class Models(Scripted):
         self.assertEqual(self.seen[-1]['headers']['Authorization'], 'Bearer secret')
         self.assertTrue(self.seen[-1]['headers']['Idempotency-Key'])
 
+    def test_log_model_tells_how_far_it_is(self):
+        states = [('running', 0.0), ('running', 0.42), ('done', 1.0)]
+
+        def answer(seen):
+            state, progress = states.pop(0)
+            code = {'running': None, 'done': 201, 'failed': 409}[state]
+            error = {'message': 'there is smol@v3 already', 'type': 'conflict', 'param': 'version'} if state == 'failed' else None
+            return 202 if seen['method'] == 'POST' else 200, {}, {
+                'id': '0a', 'state': state, 'progress': progress, 'code': code, 'error': error,
+                'result': {'version': 'v3'} if state == 'done' else None}
+
+        self.answer, told = answer, []
+        version = self.registry.log_model('/x', model_name='smol', on_progress=told.append)
+        self.assertEqual((version.version_name, told), ('v3', [0.0, 0.42, 1.0]))
+        self.assertEqual([seen['path'] for seen in self.seen],
+                         ['/admin/v1/models?wait=0'] + ['/admin/v1/operations/0a?wait=1'] * 2)
+        states[:] = [('running', 0.0), ('failed', 0.5)]
+        with self.assertRaisesRegex(tenon.Exists, 'smol@v3 already'):
+            self.registry.log_model('/x', model_name='smol', on_progress=told.append)
+
     def test_versions_are_found_by_name_and_alias(self):
         model = self.registry.get_model('smol')
         self.assertEqual([v.version_name for v in model.versions()], ['v1', 'v2'])

@@ -3,15 +3,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .batch import InputSpec, Job, JobSpec, OutputSpec, run_batch
-from .errors import NotFound
+from .errors import ApiError, Exists, NotFound
 from .rows import RowResult
 from .services import SERVICES, Service, settings_of
 from .transport import DEFAULT_SERVER, Transport, quote
 
 MODELS = "/admin/v1/models"
+OPERATIONS = "/admin/v1/operations/"
 
 
 class Registry:
@@ -28,15 +29,33 @@ class Registry:
     def log_model(self, model: str, *, model_name: str, version_name: Optional[str] = None,
                   comment: Optional[str] = None, metrics: Optional[Mapping[str, Any]] = None,
                   tags: Optional[Mapping[str, str]] = None, alias: Optional[str] = None,
-                  task: Optional[str] = None) -> "ModelVersion":
+                  task: Optional[str] = None,
+                  on_progress: Optional[Callable[[float], None]] = None) -> "ModelVersion":
         """Registers a model directory, a GGUF file or a model in a Hugging Face cache, by its path on the daemon's
-        machine. Without version_name the next of v1, v2, ... is taken."""
+        machine. Without version_name the next of v1, v2, ... is taken. on_progress is told how far it is, 0 to 1,
+        about once a second; what it raises ends the wait, and not the work."""
         body: Dict[str, Any] = {"name": model_name, "path": os.path.abspath(model), "version": version_name,
                                 "comment": comment, "metrics": dict(metrics) if metrics else None,
                                 "tags": dict(tags) if tags else None, "alias": alias, "task": task}
         answer = self._transport.request("POST", MODELS, {k: v for k, v in body.items() if v is not None},
+                                         query={"wait": 0} if on_progress else None,
                                          idempotency_key=str(uuid.uuid4()), timeout=24 * 3600)
+        if on_progress:
+            answer = self._follow(answer, on_progress)
         return ModelVersion(self._transport, model_name, answer["version"])
+
+    def _follow(self, operation: Dict[str, Any], on_progress: Callable[[float], None]) -> Any:
+        """What comes of an operation."""
+        while operation["state"] == "running":
+            on_progress(operation["progress"])
+            operation = self._transport.request("GET", OPERATIONS + quote(operation["id"]), query={"wait": 1})
+        if operation["state"] == "failed":
+            error = operation["error"] or {}
+            kind = Exists if operation["code"] == 409 else ApiError
+            raise kind(operation["code"], str(error.get("message") or operation), str(error.get("type") or ""),
+                       error.get("param"), {"error": error})
+        on_progress(1.0)
+        return operation["result"]
 
     def models(self) -> List["Model"]:
         return [Model(self._transport, entry["name"]) for entry in self.show_models()]
