@@ -116,13 +116,6 @@ static operation *make_room(operations *all)
     return best;
 }
 
-static uint64_t calendar_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static const char *state_of(const operation *operation)
 {
     return operation->running ? "running" : operation->answer.code < 400 ? "done" : "failed";

@@ -82,10 +82,6 @@ struct services {
     errand *errands; /* under way, or not asked about yet */
 };
 
-/* ---- time ---- */
-
-uint64_t calendar_ms(void); /* since 1970 */
-
 /* ---- finding: the caller holds the mutex ---- */
 
 service *services_find(services *s, const char *name, tn_error *err);

@@ -20,13 +20,6 @@ enum {
     POLLED_MAX = 1 + SERVICES_MAX * 4
 };
 
-uint64_t calendar_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 void services_signal(services *s)
 {
     eventfd_write(s->event, 1);

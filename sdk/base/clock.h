@@ -16,6 +16,15 @@ static inline uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
 }
 
+/* Since 1970, by the calendar, which may be set back. */
+static inline uint64_t calendar_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* `ms` from now, for condition variables of CLOCK_MONOTONIC. */
 static inline struct timespec clock_after_ms(uint32_t ms)
 {
