@@ -30,9 +30,10 @@ typedef struct kept_answer {
     char *text;    /* owned by the caller; NULL: no content */
 } kept_answer;
 
-/* caller: of TN_TOKEN_NAME_MAX bytes at most; "": whoever needs no token. Whether the request was answered before; waits where it is being answered now. request: of all that makes it what it
- * is. TN_E_ARGUMENT: the key was used for another request, or is none; TN_E_AGAIN: too many are being answered;
- * TN_E_CANCELLED. now_s: of a clock that does not go back. [any] */
+/* caller: of TN_TOKEN_NAME_MAX bytes at most; "": whoever needs no token. Whether the request was answered before;
+ * waits where it is being answered now. request: of all that makes it what it is. TN_E_ARGUMENT: the key was used for
+ * another request, or is none; TN_E_AGAIN: too many are being answered; TN_E_CANCELLED. now_s: of a clock that does not
+ * go back. [any] */
 tn_status idempotency_begin(idempotency *table, const char *caller, const char *key, const digest *request,
                             int64_t now_s, kept_answer *ret_answer, tn_error *err);
 /* After a new one: its answer. text: borrowed. [any] */

@@ -3,9 +3,10 @@
  *
  * A route is one service: its names, its tokenizer and chat template (opened here, in this process), and the instances
  * that run it. Instances come and go; the route's engine stays. A request goes to the ready instance with the fewest
- * running. Without one it waits, in order, until one is attached or its deadline passes (TN_E_DEVICE_LOST: a server that
- * is not there, where TN_E_AGAIN is one that is asked too much), and `wake` is called. When an instance is lost, requests that have produced no token move to another instance or wait; others end
- * with an error. Thread-safe; no lock is held while `wake` runs.
+ * running. Without one it waits, in order, until one is attached or its deadline passes (TN_E_DEVICE_LOST: a server
+ * that is not there, where TN_E_AGAIN is one that is asked too much), and `wake` is called. When an instance is lost,
+ * requests that have produced no token move to another instance or wait; others end with an error. Thread-safe; no lock
+ * is held while `wake` runs.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -53,8 +54,8 @@ tn_status gateway_route_add(gateway *gateway, const gateway_route_options *optio
  * 42 %"). A status other than TN_E_AGAIN says that the service has failed: what waits ends with it at once, and so does
  * find, until a note with TN_E_AGAIN or TN_OK. [any] */
 void gateway_route_note(gateway_route *route, tn_status status, const char *sentence);
-/* From now on `route`, which was added with `replaces` and attached, is found in its place. What runs there runs on, and
- * who holds its engine may go on with it, until it is removed. */
+/* From now on `route`, which was added with `replaces` and attached, is found in its place. What runs there runs on,
+ * and who holds its engine may go on with it, until it is removed. */
 void gateway_route_replace(gateway_route *replaced, gateway_route *route);
 /* Ends what waits and runs with TN_E_CANCELLED. The engine stays valid for those that hold it. [ctl] */
 void gateway_route_remove(gateway_route *route);

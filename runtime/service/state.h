@@ -46,7 +46,7 @@ typedef struct service {
     uint32_t restart_count;
     gateway_activity activity;
     char message[SERVICE_MESSAGE_BYTES];
-    char reason[400]; /* of the next change of state, for the log; empty: the message, or nothing */
+    char reason[400];                    /* of the next change of state, for the log; empty: the message, or nothing */
     char told[SERVICE_MESSAGE_BYTES];    /* to the gateway */
     char trouble[SERVICE_MESSAGE_BYTES]; /* of the last try to start or reach an instance; empty: none */
     bool blocked;                        /* the last start found no memory: */
@@ -126,8 +126,8 @@ void routes_open(services *s, service *service, uint64_t now_ms);
 bool routes_is_old(const service *service);
 /* Those of all services, which are there when it returns if they can be. Before the supervisor runs. */
 void routes_open_all(services *s);
-/* To the service's route, or to a new one in its place; asked until it is so. TN_E_AGAIN without a sentence: it is under
- * way, or was tried a moment ago. */
+/* To the service's route, or to a new one in its place; asked until it is so. TN_E_AGAIN without a sentence: it is
+ * under way, or was tried a moment ago. */
 tn_status routes_attach(services *s, service *service, engine_instance *instance, uint64_t now_ms, tn_error *err);
 /* One whose connection was lost: to the route where it was. Asked like routes_attach. */
 void routes_attach_again(services *s, service *service, engine_instance *instance, uint64_t now_ms);

@@ -429,9 +429,7 @@ static service_state shown_state(const service *service, service_state state)
 /* A line for the operator: what, and why, where that does not go without saying. */
 static void log_change(const services *s, service *service)
 {
-    const char *why = service->reason[0]                    ? service->reason
-                      : service->state == SERVICE_DEGRADED ? service->message
-                                                            : "";
+    const char *why = service->reason[0] ? service->reason : service->state == SERVICE_DEGRADED ? service->message : "";
     services_tell(s, "service %s: %s%s%s", service->wish.name, service_state_name(service->state), *why ? ": " : "",
                   why);
     service->reason[0] = '\0';

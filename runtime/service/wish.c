@@ -406,10 +406,11 @@ static tn_status read_object(const char *path, json_t *object, wish *ret_wish, t
     json_int_t format = json_integer_value(json_object_get(object, "format")); /* not told: the first */
     *ret_wish = (wish){0};
     if (format > WISH_FORMAT)
-        return tn_fail(err, TN_E_UNSUPPORTED,
-                       "%.200s: a newer Tenon has written it (format %lld, this one reads %d); run that one on this store, "
-                       "or give this one a server.store of its own",
-                       path, (long long)format, WISH_FORMAT);
+        return tn_fail(
+            err, TN_E_UNSUPPORTED,
+            "%.200s: a newer Tenon has written it (format %lld, this one reads %d); run that one on this store, "
+            "or give this one a server.store of its own",
+            path, (long long)format, WISH_FORMAT);
     tn_status status = read_fields(path, object, &texts, err);
     if (status == TN_OK)
         status = take_fields(path, &texts, ret_wish, err);

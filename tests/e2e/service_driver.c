@@ -7,8 +7,8 @@
  * "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway | "flood" (name,
  * count, leave): as many at once from one client, which leaves without its answers if it is to | "load" (name, threads,
  * tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of [service NAME],
- * created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status", "message", "code", "result"}. At the end of its input it
- * closes and leaves engines running.
+ * created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status", "message", "code",
+ * "result"}. At the end of its input it closes and leaves engines running.
  */
 #include "gateway/gateway.h"
 #include "service/services.h"
