@@ -2,11 +2,12 @@
 #include "target/target.h"
 
 #include "service/wish_model.h"
+#include "target/kubernetes/kubernetes.h"
 #include "target/slurm.h"
 
 #include <string.h>
 
-static const target *const targets[] = {&target_slurm};
+static const target *const targets[] = {&target_slurm, &target_kubernetes};
 enum { TARGETS = sizeof targets / sizeof *targets };
 
 tn_status target_find(const char *name, const target **ret_target, tn_error *err)

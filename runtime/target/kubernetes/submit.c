@@ -1,0 +1,116 @@
+/* submit.c: a service given to the cluster, and taken away again.
+ */
+#include "target/kubernetes/change.h"
+#include "target/kubernetes/workload.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OWN_KINDS                                                                                       \
+    "deployments.apps,statefulsets.apps,horizontalpodautoscalers.autoscaling,services,networkpolicies." \
+    "networking.k8s.io,poddisruptionbudgets.policy,configmaps,serviceaccounts"
+
+/* ---- taken away ---- */
+
+/* kinds "": none. A workload is there until its pods have ended. */
+static tn_status delete_kinds(const kubernetes_options *options, const char *kinds, const char *name, tn_error *err)
+{
+    char selector[KUBECTL_SELECTOR_BYTES];
+    kubectl_selector(name, selector);
+    const char *const words[] = {
+        "delete", kinds, "--selector", selector, "--ignore-not-found", "--wait=false", "--cascade=foreground", NULL};
+    return *kinds ? kubectl_run(options, words, NULL, err) : TN_OK;
+}
+
+/* Kinds of other people's are named only where there is an object of them: a cluster without them knows no such kind.
+ */
+tn_status kubernetes_remove(const settings *settings, const char *name, tn_error *err)
+{
+    kubernetes_options options;
+    workload w = {0};
+
+    tn_status status = kubernetes_options_read(settings, &options, err);
+    if (status == TN_OK)
+        status = workload_find(&options, name, &w, err);
+    if (status == TN_OK)
+        status = delete_kinds(&options, w.extras, name, err);
+    if (status == TN_OK)
+        status = delete_kinds(&options, OWN_KINDS, name, err);
+    if (status == TN_OK)
+        status = target_keep_model(settings, &target_kubernetes, name,
+                                   json_string_value(json_object_get(w.wish, "digest")), false, err);
+    workload_finish(&w);
+    return status;
+}
+
+/* ---- given to the cluster ---- */
+
+/* What the service had before and has no more: another kind of workload, and what scaled it or looked at it. */
+static tn_status delete_leftovers(const kubernetes_options *options, const target_service *service, const workload *old,
+                                  tn_error *err)
+{
+    const bool scaled = kubernetes_is_scaled(options, service->min, service->max),
+               keda = scaled && options->scaler == SCALER_KEDA;
+    tn_status status = TN_OK;
+    if (!scaled || keda)
+        status = delete_kinds(options, "horizontalpodautoscalers.autoscaling", service->name, err);
+    if (status == TN_OK && !keda && workload_has_keda(old))
+        status = delete_kinds(options, "scaledobjects.keda.sh", service->name, err);
+    if (status == TN_OK && options->monitor != MONITOR_PODMONITOR && strstr(old->extras, "podmonitors"))
+        status = delete_kinds(options, "podmonitors.monitoring.coreos.com", service->name, err);
+    if (status == TN_OK && (service->nodes > 1) != (old->nodes > 1))
+        status = delete_kinds(options, old->nodes > 1 ? "statefulsets.apps" : "deployments.apps", service->name, err);
+    return status;
+}
+
+static tn_status replace_workload(const kubernetes_options *options, const target_service *service,
+                                  const target_files *files, const workload *old, tn_error *err)
+{
+    tn_status status = kubectl_apply(options, files, err);
+    if (status == TN_OK)
+        status = delete_leftovers(options, service, old, err);
+    return status == TN_OK && old->suspended ? workload_resume(options, service->name, err) : status;
+}
+
+/* If it is refused halfway, what was made goes again; the refusal is what is told. */
+static tn_status make_workload(const kubernetes_options *options, const target_service *service,
+                               const target_files *files, tn_error *err)
+{
+    tn_error ignored = TN_ERROR_INIT;
+    tn_status status = kubectl_apply(options, files, err);
+    if (status != TN_OK)
+        delete_kinds(options, OWN_KINDS, service->name, &ignored);
+    return status;
+}
+
+static tn_status submit(const kubernetes_options *options, const target_service *service, const target_files *files,
+                        bool replace, tn_error *err)
+{
+    tn_error absent = TN_ERROR_INIT;
+    workload old = {0};
+    tn_status status = workload_find(options, service->name, &old, &absent);
+
+    if (status == TN_OK && !replace) {
+        status = tn_fail(err, TN_E_ARGUMENT, "kubernetes: there is a service \"%s\" already; --replace updates it",
+                         service->name);
+        if (err)
+            err->native_code = EEXIST;
+    } else if (status == TN_OK) {
+        status = replace_workload(options, service, files, &old, err);
+    } else if (status == TN_E_NOT_FOUND) {
+        status = make_workload(options, service, files, err);
+    } else {
+        status = tn_fail(err, status, "%s", absent.msg);
+    }
+    workload_finish(&old);
+    return status;
+}
+
+tn_status kubernetes_submit(const settings *settings, const target_service *service, const target_files *files,
+                            bool replace, tn_error *err)
+{
+    kubernetes_options options;
+    tn_status status = kubernetes_options_read(settings, &options, err);
+    return status == TN_OK ? submit(&options, service, files, replace, err) : status;
+}
