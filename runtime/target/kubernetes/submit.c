@@ -23,6 +23,15 @@ static tn_status delete_kinds(const kubernetes_options *options, const char *kin
     return *kinds ? kubectl_run(options, words, NULL, err) : TN_OK;
 }
 
+/* Where it was made on another machine, there may be no registry here, and nothing to let go. */
+static tn_status let_model_go(const settings *settings, const char *name, const workload *w, tn_error *err)
+{
+    const char *digest = json_string_value(json_object_get(w->wish, "digest"));
+    tn_error why = TN_ERROR_INIT;
+    tn_status status = target_keep_model(settings, &target_kubernetes, name, digest, false, &why);
+    return status == TN_OK || status == TN_E_NOT_FOUND ? TN_OK : tn_fail(err, status, "%s", why.msg);
+}
+
 /* Kinds of other people's are named only where there is an object of them: a cluster without them knows no such kind.
  */
 tn_status kubernetes_remove(const settings *settings, const char *name, tn_error *err)
@@ -38,8 +47,7 @@ tn_status kubernetes_remove(const settings *settings, const char *name, tn_error
     if (status == TN_OK)
         status = delete_kinds(&options, OWN_KINDS, name, err);
     if (status == TN_OK)
-        status = target_keep_model(settings, &target_kubernetes, name,
-                                   json_string_value(json_object_get(w.wish, "digest")), false, err);
+        status = let_model_go(settings, name, &w, err);
     workload_finish(&w);
     return status;
 }
