@@ -11,7 +11,7 @@ typedef struct target_flags {
     string_list sets;
 } target_flags;
 #define TARGET_FLAGS(f)                                                                                         \
-    {"target", "NAME", FLAG_STRING, &(f).name, NULL, "on a cluster instead of a daemon: slurm"},                \
+    {"target", "NAME", FLAG_STRING, &(f).name, NULL, "on a cluster instead of a daemon: slurm, kubernetes"},                \
     {                                                                                                           \
         "target-set", "KEY=VALUE", FLAG_STRINGS, &(f).sets, NULL, "a setting of [target NAME]; may be repeated" \
     }

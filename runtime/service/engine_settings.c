@@ -201,13 +201,30 @@ tn_status engine_settings_put(engine_settings *list, const char *key, const char
     return put(list, key, value, err);
 }
 
-const char *engine_settings_value(const engine_settings *list, const char *key)
+/* The index of a key; list->count: it is not there. */
+static uint32_t find_key(const engine_settings *list, const char *key)
 {
     size_t bytes = strlen(key);
-    for (uint32_t i = 0; i < list->count; i++)
-        if (strncmp(list->at[i], key, bytes) == 0 && list->at[i][bytes] == '=')
-            return list->at[i] + bytes + 1;
-    return NULL;
+    uint32_t i = 0;
+    while (i < list->count && (strncmp(list->at[i], key, bytes) != 0 || list->at[i][bytes] != '='))
+        i++;
+    return i;
+}
+
+void engine_settings_remove(engine_settings *list, const char *key)
+{
+    uint32_t i = find_key(list, key);
+    if (i == list->count)
+        return;
+    free(list->at[i]);
+    memmove(&list->at[i], &list->at[i + 1], (list->count - i) * sizeof *list->at); /* and the NULL */
+    list->count--;
+}
+
+const char *engine_settings_value(const engine_settings *list, const char *key)
+{
+    uint32_t i = find_key(list, key);
+    return i < list->count ? strchr(list->at[i], '=') + 1 : NULL;
 }
 
 char *engine_settings_text(const engine_settings *list)

@@ -26,6 +26,8 @@ tn_status engine_settings_copy(const engine_settings *list, engine_settings *ret
 /* key: "section.key", one that stands in the list or a new one. TN_E_ARGUMENT: value is more than an .ini's line holds.
  */
 tn_status engine_settings_put(engine_settings *list, const char *key, const char *value, tn_error *err);
+/* One that is not there is fine. */
+void engine_settings_remove(engine_settings *list, const char *key);
 /* NULL: it is not in the list. Borrowed. */
 const char *engine_settings_value(const engine_settings *list, const char *key);
 /* As the text of an .ini file; owned; NULL: out of memory. */

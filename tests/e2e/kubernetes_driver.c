@@ -1,9 +1,8 @@
 /* kubernetes_driver.c: the Kubernetes target without a plan: services whose plans are written here, so that what is
  * rendered follows from this file and the settings alone.
  *
- *   kubernetes_driver render CASE [section.key=value ...]
- *   kubernetes_driver submit|replace CASE ...
- *   kubernetes_driver show|list|logs|suspend|resume|remove|scale NAME ... (scale: MIN MAX first)
+ *   kubernetes_driver render|submit|replace CASE [section.key=value ...]
+ *   kubernetes_driver show|list|logs|suspend|resume|remove|scale NAME ... (scale: to DRIVER_MIN and DRIVER_MAX)
  *
  * Cases: cpu, gpu, ranks; hostile takes its model's path and served name from the environment (HOSTILE_PATH,
  * HOSTILE_NAME).
@@ -70,7 +69,8 @@ static int fail(const tn_error *err)
 static tn_status fill_settings(target_service *s, const char *name, engine_settings *list, tn_error *err)
 {
     char world[16];
-    const char *api_key = getenv("DRIVER_API_KEY");
+    const char *more = getenv("DRIVER_SET"); /* section.key=value */
+    char key[80];
     snprintf(world, sizeof world, "%u", s->gpus * s->nodes);
     tn_status status = engine_settings_put(list, "model.path", s->path, err);
     if (status == TN_OK)
@@ -83,8 +83,10 @@ static tn_status fill_settings(target_service *s, const char *name, engine_setti
         status = engine_settings_put(list, "backend.tensor_parallel_size", world, err);
     if (status == TN_OK)
         status = engine_settings_put(list, "frontend.plugins", "http_frontend", err);
-    if (status == TN_OK && api_key)
-        status = engine_settings_put(list, "http_frontend.api_key", api_key, err);
+    if (status == TN_OK && more) {
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(more, "="), more);
+        status = engine_settings_put(list, key, strchr(more, '=') + 1, err);
+    }
     s->token_file = getenv("DRIVER_TOKEN_FILE");
     s->settings = list;
     return status;

@@ -192,7 +192,14 @@ def test_metric_is_ours():
 # ---- what is refused, and what passes unharmed ----
 
 def test_refusals():
-    assert "api-keys" in refusal("tiny", DRIVER_API_KEY="sesame") and "sesame" not in refusal("tiny", DRIVER_API_KEY="sesame")
+    said = refusal("tiny", DRIVER_SET="http_frontend.api_key=sesame")
+    assert "api_key_secret" in said and "sesame" not in said
+    for setting in ("http_frontend.api_key_file=/keys", "http_frontend.tls_cert=/cert", "backend.plugin=/opt/vendor.so",
+                    "quant.plugins=quant_awq, /opt/q.so", "model.chat_template=/etc/chat.jinja"):
+        assert setting.split("=")[0] in refusal("tiny", DRIVER_SET=setting), setting
+    objects = render("tiny", DRIVER_SET="model.chat_template=/srv/models/chat.jinja")
+    assert "chat_template = /models/chat.jinja\n" in by_kind(objects, "ConfigMap")["data"]["tenon.ini"]
+    assert "plugins" not in by_kind(render("tiny", DRIVER_SET="plugins.path=/build"), "ConfigMap")["data"]["tenon.ini"].replace("plugins = http", "")
     assert "token_secret=NAME" in refusal("tiny", DRIVER_TOKEN_FILE="/etc/tenon/tokens")
     assert "group_secret" in refusal("large")
     assert "--max 1" in refusal("large", SECRET, DRIVER_MAX="2")
@@ -440,13 +447,55 @@ def test_logs(cluster):
     assert [line.split(" ", 2)[2] for line in followed.communicate(timeout=30)[0].splitlines()] == ["one", "two words", "three"]
 
 
+def test_program(cluster):
+    """`tenon service ... --target kubernetes`, from a real plan to a service that is gone."""
+    ini = os.path.join(cluster.folder, "tenon.ini")
+    model = os.path.join(HERE, "../reference/golden/tiny_mixed.gguf")
+    with open(ini, "w") as file:
+        file.write(f"[plugins]\npath = {os.environ['TENON_PLUGINS']}\n[pool ram]\ndevice = ram\nmemory = 4GiB\nhost_memory = true\nbackend = cpu\n"
+                   "[target kubernetes]\nvolume = pvc:models\n")
+
+    def tenon(*words, code=0):
+        done = subprocess.run([os.environ["TENON"], "service", *words, "--config", ini], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **cluster.environment})
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    create = ["create", "tiny", "--model", os.path.abspath(model), "--pool", "ram", "--target", "kubernetes"]
+    shown = tenon(*create, "--dry-run")
+    folder = os.path.join(cluster.folder, "out")
+    tenon(*create, "--output", folder)
+    with open(os.path.join(folder, "kubernetes.yaml")) as file:
+        assert file.read() in shown
+    objects = list(yaml.safe_load_all(shown.partition("\n")[2]))
+    validate(objects)
+    config = os.path.join(cluster.folder, "pod.ini")
+    with open(config, "w") as file:
+        file.write(by_kind(objects, "ConfigMap")["data"]["tenon.ini"].replace("/models/", os.path.dirname(os.path.abspath(model)) + "/"))
+    planned = subprocess.run([os.environ["TENON"], "plan", os.path.abspath(model), "--config", config, "--set", f"plugins.path={os.environ['TENON_PLUGINS']}", "--json"],
+                             capture_output=True, text=True, timeout=60)
+    assert planned.returncode == 0, planned.stderr
+    limit = by_kind(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) << 20 > json.loads(planned.stdout)["needed"], "the pod may have what its engine will take"
+    assert not cluster.objects() and not os.path.exists(os.path.join(cluster.folder, "calls")), "nothing was asked of a cluster"
+    assert "wake_query" in tenon(*create, "--dry-run", "--target-set", "wake_query=up", code=1)
+    tenon(*create, "--no-wait")
+    cluster.add_pod("tiny", "tiny-a")
+    assert "READY" in tenon("status", "tiny", "--target", "kubernetes") and "tiny" in tenon("list", "--target", "kubernetes")
+    tenon("suspend", "tiny", "--no-wait", "--target", "kubernetes")
+    assert cluster.objects()["Deployment/tiny"]["spec"]["replicas"] == 0
+    cluster.change(lambda objects: objects.pop("Pod/tiny-a"))
+    tenon("delete", "tiny", "--target", "kubernetes")
+    assert cluster.objects() == {}
+
+
 if __name__ == "__main__":
     for test in (test_golden, test_references_hold, test_hardening, test_options, test_to_none_and_back, test_metric_is_ours, test_refusals,
                  test_hostile_texts, test_broken_manifests_are_seen):
         begin = time.monotonic()
         test()
         print(f"{test.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
-    for test in (test_life, test_ranks, test_extras, test_troubles, test_logs):
+    for test in (test_life, test_ranks, test_extras, test_troubles, test_logs, test_program):
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             test(Cluster(scratch))

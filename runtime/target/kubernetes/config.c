@@ -124,6 +124,7 @@ static tn_status make_config(kubernetes_manifest *m, engine_settings *list, tn_e
 {
     char listen[24];
     snprintf(listen, sizeof listen, "0.0.0.0:%d", HTTP_PORT);
+    engine_settings_remove(list, "plugins.path"); /* the image has its own */
     tn_status status = put_model(m, list, err);
     if (status == TN_OK)
         status = put_secrets(m, list, err);

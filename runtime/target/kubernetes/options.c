@@ -304,6 +304,21 @@ static tn_status check_secrets(const kubernetes_options *options, const target_s
     return TN_OK;
 }
 
+/* Plugins are the image's, by their bare names. */
+static tn_status check_plugins(const target_service *service, tn_error *err)
+{
+    static const char *const keys[] = {"backend.plugin", "quant.plugins", "tokenizer.plugins"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *names = engine_settings_value(service->settings, keys[i]);
+        if (names && strchr(names, '/'))
+            return tn_fail(err, TN_E_ARGUMENT,
+                           "kubernetes: %s is a file of this machine, %.200s: put the plugin into the image, and give "
+                           "its bare name",
+                           keys[i], names);
+    }
+    return TN_OK;
+}
+
 tn_status kubernetes_options_check(const kubernetes_options *options, const target_service *service, tn_error *err)
 {
     if (!kubernetes_is_service_name(service->name))
@@ -312,6 +327,8 @@ tn_status kubernetes_options_check(const kubernetes_options *options, const targ
                        "beginning with a letter and ending with a letter or digit",
                        service->name, KUBERNETES_NAME_MAX);
     tn_status status = kubernetes_options_check_instances(options, service->nodes, service->min, service->max, err);
+    if (status == TN_OK)
+        status = check_plugins(service, err);
     if (status == TN_OK)
         status = check_monitor(options, err);
     return status == TN_OK ? check_secrets(options, service, err) : status;
