@@ -45,7 +45,8 @@ static tn_status check_owner(const char *path, const struct stat *info, tn_error
     if (info->st_uid != geteuid() && info->st_uid != 0)
         return tn_fail(err, TN_E_ARGUMENT, "token file %.300s belongs to another user (%u): chown it", path,
                        (unsigned)info->st_uid);
-    if (info->st_mode & 077)
+    /* What root gives to this user's group, as Kubernetes mounts a Secret, is as good as a file of its own. */
+    if (info->st_mode & (info->st_uid == 0 && geteuid() != 0 ? 037 : 077))
         return tn_fail(err, TN_E_ARGUMENT, "token file %.300s is open to other users (mode %03o): chmod 600 it", path,
                        (unsigned)info->st_mode & 0777);
     if (info->st_size > BYTES_MAX)

@@ -167,6 +167,41 @@ static void test_written_file_is_private(void **state)
     assert_int_equal(info.st_mode & 0777, 0600);
 }
 
+/* As another user than root, who reads a file of root's. */
+static tn_status read_as_nobody(mode_t mode)
+{
+    const uid_t nobody = 65534;
+    token_list list = {0};
+
+    assert_int_equal(chmod(path, mode), 0);
+    assert_int_equal(setegid(nobody), 0);
+    assert_int_equal(seteuid(nobody), 0);
+    tn_status status = token_file_read(path, &list, NULL, NULL);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(setegid(0), 0);
+    token_list_finish(&list);
+    return status;
+}
+
+static void test_root_may_let_our_group_read(void **state)
+{
+    (void)state;
+    char text[TOKEN_TEXT_BYTES];
+
+    if (geteuid() != 0)
+        skip();
+    make_token("a", TN_SCOPE_INFER, 0, text);
+    assert_int_equal(chmod(folder.path, 0755), 0);
+    assert_int_equal(chown(path, 0, 65534), 0);
+    assert_int_equal(read_as_nobody(0440), TN_OK);
+    assert_int_equal(read_as_nobody(0460), TN_E_ARGUMENT);
+    assert_int_equal(read_as_nobody(0444), TN_E_ARGUMENT);
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_int_equal(read_as_nobody(0440), TN_E_ARGUMENT); /* who owns it could take that away */
+    assert_int_equal(read_as_nobody(0400), TN_OK);
+    assert_int_equal(chown(path, 0, 0), 0);
+}
+
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static void refuse(const char *text, const char *why)
@@ -238,6 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_expired_token_is_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_a_file_nobody_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_only_one_writer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_root_may_let_our_group_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_written_file_is_private, set_up, tear_down),
         cmocka_unit_test(test_bad_lines_are_named),
         cmocka_unit_test(test_scopes_of_routes),
