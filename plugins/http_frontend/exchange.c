@@ -307,6 +307,16 @@ static enum MHD_Result answer_admin(http_exchange *exchange, struct MHD_Connecti
     return admin_call_answer(exchange->admin);
 }
 
+/* Who starts a server asks /ready and has no key; it is told whether, and no more. */
+static bool is_stranger(const tn_front *front, struct MHD_Connection *connection)
+{
+    const http_peer *peer = peer_of(connection);
+    tn_identity caller;
+    api_error ignored;
+    return auth_check(front, "GET", "/version", false, header(connection, "Authorization"), peer && peer->local_user,
+                      &caller, &ignored) != TN_OK;
+}
+
 static enum MHD_Result answer_get(http_exchange *exchange, struct MHD_Connection *connection, const char *url)
 {
     tn_front *front = exchange->front;
@@ -320,7 +330,7 @@ static enum MHD_Result answer_get(http_exchange *exchange, struct MHD_Connection
         byte_buffer_text(&out, "{\"status\":\"alive\"}");
         break;
     case ROUTE_READY:
-        status = ready_write(front, &out);
+        status = ready_write(front, is_stranger(front, connection), &out);
         break;
     case ROUTE_VERSION:
         version_write(&out);

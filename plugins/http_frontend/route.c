@@ -10,7 +10,7 @@ static const http_route routes[] = {
     {ROUTE_DETOKENIZE, "/detokenize", true, false, true},
     {ROUTE_MODELS, "/v1/models", false, false, false},
     {ROUTE_HEALTH, "/health", false, true, false},
-    {ROUTE_READY, "/ready", false, false, false},
+    {ROUTE_READY, "/ready", false, true, false},
     {ROUTE_METRICS, "/metrics", false, false, false},
     {ROUTE_VERSION, "/version", false, false, false},
     {ROUTE_MODEL, "/v1/models/", false, false, false},

@@ -88,9 +88,16 @@ static void list_health(tn_front *front, tn_engine *engine, const tn_engine_info
     write_health(front, engine, out);
 }
 
-uint32_t ready_write(tn_front *front, byte_buffer *out)
+uint32_t ready_write(tn_front *front, bool brief, byte_buffer *out)
 {
     byte_buffer list = {0};
+    if (brief) {
+        byte_buffer told = {0};
+        uint32_t status = ready_write(front, false, &told);
+        byte_buffer_finish(&told);
+        byte_buffer_print(out, "{\"status\":\"%s\"}", status == 200 ? "ready" : "not ready");
+        return status;
+    }
     bool ready = !atomic_load(&front->draining);
     if (front->engine)
         return write_health(front, front->engine, out) ? 200 : 503;

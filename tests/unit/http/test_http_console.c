@@ -124,7 +124,7 @@ static const struct {
     {"/detokenize", TN_SCOPE_INFER},
     {"/v1/models", ANY},
     {"/health", 0},
-    {"/ready", ANY},
+    {"/ready", 0}, /* brief without a token */
     {"/metrics", ANY},
     {"/version", ANY},
     {"/v1/models/", ANY},

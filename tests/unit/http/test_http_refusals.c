@@ -241,11 +241,11 @@ static void test_engine_refusals_become_429_400_and_503(void **state)
     fixture->engine.submit_status = TN_OK;
 }
 
-static void test_keys_are_wanted_everywhere_but_health(void **state)
+static void test_keys_are_wanted_but_for_health_and_readiness(void **state)
 {
     static const char *const settings[] = {"api_key=one, two", NULL};
     static http_fixture fixture;
-    static const char *const paths[] = {"/v1/models", "/ready", "/metrics", "/version", "/nowhere", "/health/x"};
+    static const char *const paths[] = {"/v1/models", "/metrics", "/version", "/nowhere", "/health/x"};
     (void)state;
     assert_int_equal(http_fixture_start(&fixture, settings, NULL), TN_OK);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
@@ -255,6 +255,15 @@ static void test_keys_are_wanted_everywhere_but_health(void **state)
                   NULL);
     http_answer answer = http_get(&fixture, "/health");
     assert_int_equal(answer.status, 200);
+    http_answer_finish(&answer);
+    fixture.engine.health = (tn_health){.struct_size = sizeof(tn_health), .failed = 1};
+    strcpy(fixture.engine.health.reason, "the device is lost");
+    answer = http_get(&fixture, "/ready");
+    assert_int_equal(answer.status, 503);
+    assert_string_equal(answer.body, "{\"status\":\"not ready\"}");
+    http_answer_finish(&answer);
+    answer = http_ask(&fixture, "GET", "/ready", "Authorization: Bearer one\r\n", NULL);
+    assert_non_null(strstr(answer.body, "the device is lost"));
     http_answer_finish(&answer);
     answer =
         http_ask(&fixture, "POST", CHAT, "Authorization: Bearer two\r\nContent-Type: application/json\r\n", "{" HI "}");
@@ -275,7 +284,7 @@ int main(void)
         cmocka_unit_test(test_a_model_without_template_says_so),
         cmocka_unit_test(test_paths_methods_types_and_models_are_checked),
         cmocka_unit_test(test_engine_refusals_become_429_400_and_503),
-        cmocka_unit_test(test_keys_are_wanted_everywhere_but_health),
+        cmocka_unit_test(test_keys_are_wanted_but_for_health_and_readiness),
     };
     return cmocka_run_group_tests(tests, http_fixture_setup, http_fixture_teardown);
 }
