@@ -81,7 +81,9 @@ def apply(objects, rest, found):
 
 def get(objects, rest, found):
     kinds = [kind_of(word) for word in rest[0].split(",")]
-    items = [each for key, each in sorted(selected(objects, found["--selector"]).items()) if each["kind"] in kinds]
+    name = found.get("--field-selector", "").removeprefix("metadata.name=")
+    chosen = selected(objects, found["--selector"]) if "--selector" in found else objects
+    items = [each for key, each in sorted(chosen.items()) if each["kind"] in kinds and name in ("", each["metadata"]["name"])]
     print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 

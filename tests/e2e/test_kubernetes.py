@@ -192,8 +192,6 @@ def test_metric_is_ours():
 # ---- what is refused, and what passes unharmed ----
 
 def test_refusals():
-    said = refusal("tiny", DRIVER_SET="http_frontend.api_key=sesame")
-    assert "api_key_secret" in said and "sesame" not in said
     for setting in ("http_frontend.api_key_file=/keys", "http_frontend.tls_cert=/cert", "backend.plugin=/opt/vendor.so",
                     "quant.plugins=quant_awq, /opt/q.so", "model.chat_template=/etc/chat.jinja"):
         assert setting.split("=")[0] in refusal("tiny", DRIVER_SET=setting), setting
@@ -416,6 +414,12 @@ def test_troubles(cluster):
     assert "not what Tenon wrote" in cluster.drive("show", "tiny", code=1)
     cluster.change(lambda objects: objects.clear())
 
+    foreign = {"kind": "ConfigMap", "metadata": {"name": "tiny"}, "data": {}}
+    cluster.change(lambda objects: objects.update({"ConfigMap/tiny": foreign}))
+    assert "a ConfigMap \"tiny\" that is not Tenon's" in cluster.drive("submit", "tiny", code=1)
+    assert cluster.objects() == {"ConfigMap/tiny": foreign}
+    cluster.change(lambda objects: objects.clear())
+
     said = cluster.drive("submit", "tiny", code=1, FAKE_REFUSAL="apply")
     assert said == 'kubectl: error: apply is forbidden: User "ci" cannot do that\n', said
     assert cluster.calls()[-1][0] == "delete", "what was made of it goes again"
@@ -423,6 +427,37 @@ def test_troubles(cluster):
     said = drive("show", "tiny", code=1, environment={"PATH": "/nowhere"})
     assert "kubernetes-client" in said and "--dry-run" in said and said.count("\n") == 1
     drive("render", "tiny", environment={"PATH": "/nowhere"})
+
+
+def test_strange_answers(cluster):
+    """Whatever stands at whatever place of what kubectl says, it is told or left out: nothing ends in a crash."""
+    cluster.drive("submit", "tiny")
+    cluster.add_pod("tiny", "tiny-a", conditions=[{"type": "PodScheduled", "status": "False", "message": "m"}],
+                    containerStatuses=[{"restartCount": 1, "state": {"waiting": {"reason": "r"}}, "lastState": {"terminated": {"exitCode": 1}}}])
+    cluster.set_status("Deployment", "tiny", replicas=1, updatedReplicas=1, observedGeneration=1,
+                       conditions=[{"type": "Progressing", "status": "False", "message": "late"}])
+    whole = {key: each for key, each in cluster.objects().items() if key in ("Deployment/tiny", "Pod/tiny-a")}
+    whole["Deployment/tiny"]["spec"] = {"replicas": 1}
+
+    def places(node, path=()):
+        yield path
+        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            yield from places(node[key], path + (key,))
+
+    count = 0
+    for path in places(whole):
+        if len(path) < 2 or path[1] in ("apiVersion", "kind") or "labels" in path:
+            continue
+        copy = json.loads(json.dumps(whole))
+        at = copy
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = [None, -1, 2**62, [], {}, "x" * 3000, "\u0001\U0001f600", [{}], True][count % 9]
+        cluster.change(lambda objects: (objects.clear(), objects.update(copy)))
+        done = subprocess.run([DRIVER, "list", "-"], capture_output=True, text=True, env={**os.environ, **cluster.environment}, timeout=60)
+        assert done.returncode == 0 and json.loads(done.stdout) is not None or done.returncode == 1 and done.stderr, (path, done)
+        count += 1
+    assert count > 30
 
 
 def test_logs(cluster):
@@ -495,7 +530,7 @@ if __name__ == "__main__":
         begin = time.monotonic()
         test()
         print(f"{test.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
-    for test in (test_life, test_ranks, test_extras, test_troubles, test_logs, test_program):
+    for test in (test_life, test_ranks, test_extras, test_troubles, test_strange_answers, test_logs, test_program):
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             test(Cluster(scratch))

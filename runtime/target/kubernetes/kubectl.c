@@ -30,7 +30,7 @@ tn_status kubectl_run(const kubernetes_options *options, const char *const *word
     return status == TN_OK ? TN_OK : tn_fail(err, status, "%s", why.msg);
 }
 
-tn_status kubectl_json(const kubernetes_options *options, const char *const *words, json_t **ret_json, tn_error *err)
+static tn_status ask_json(const kubernetes_options *options, const char *const *words, json_t **ret_json, tn_error *err)
 {
     const char *all[KUBECTL_WORDS_MAX + 1];
     uint32_t count = 0;
@@ -94,14 +94,10 @@ void kubectl_selector(const char *name, char ret_selector[KUBECTL_SELECTOR_BYTES
     TN_ASSERT(bytes > 0 && bytes < KUBECTL_SELECTOR_BYTES);
 }
 
-tn_status kubectl_workloads(const kubernetes_options *options, const char *name, json_t **ret_items, tn_error *err)
+tn_status kubectl_items(const kubernetes_options *options, const char *const *words, json_t **ret_items, tn_error *err)
 {
-    char selector[KUBECTL_SELECTOR_BYTES];
     json_t *json = NULL;
-
-    kubectl_selector(name, selector);
-    const char *const words[] = {"get", "deployments,statefulsets,pods", "--selector", selector, NULL};
-    tn_status status = kubectl_json(options, words, &json, err);
+    tn_status status = ask_json(options, words, &json, err);
     if (status != TN_OK)
         return status;
     json_t *items = json_object_get(json, "items");
@@ -111,4 +107,12 @@ tn_status kubectl_workloads(const kubernetes_options *options, const char *name,
         status = tn_fail(err, TN_E_CORRUPT, "kubectl: its list has no items");
     json_decref(json);
     return status;
+}
+
+tn_status kubectl_workloads(const kubernetes_options *options, const char *name, json_t **ret_items, tn_error *err)
+{
+    char selector[KUBECTL_SELECTOR_BYTES];
+    kubectl_selector(name, selector);
+    const char *const words[] = {"get", "deployments,statefulsets,pods", "--selector", selector, NULL};
+    return kubectl_items(options, words, ret_items, err);
 }

@@ -23,7 +23,8 @@ enum { HTTP_PORT = 8000, GROUP_PORT = 29400, PRESTOP_SECONDS = 5, GROUP_JOIN_SEC
 
 /* On the workload that has the front end. */
 #define ANNOTATION_SERVICE "tenon/service" /* target_service_json, for show() */
-#define ANNOTATION_EXTRAS  "tenon/extras"  /* kinds of other people's that this service has an object of; always there \
+#define ANNOTATION_EXTRAS                                                                                              \
+    "tenon/extras"                         /* kinds of other people's that this service has an object of; always there \
                                             */
 #define ANNOTATION_NODES     "tenon/nodes" /* pods of an instance, where they are several */
 #define ANNOTATION_SUSPENDED "tenon/suspended" /* "true", or absent */

@@ -274,11 +274,6 @@ static tn_status check_monitor(const kubernetes_options *options, tn_error *err)
 static tn_status check_secrets(const kubernetes_options *options, const target_service *service, tn_error *err)
 {
     static const char *const here[] = {"http_frontend.tls_cert", "http_frontend.tls_key"};
-    if (engine_settings_value(service->settings, "http_frontend.api_key"))
-        return tn_fail(
-            err, TN_E_ARGUMENT,
-            "kubernetes: http_frontend.api_key would stand in a ConfigMap: put it into a Secret under the key "
-            "api-keys, name that in api_key_secret, and take it out of the settings");
     if (engine_settings_value(service->settings, "http_frontend.api_key_file") && !options->api_key_secret)
         return tn_fail(
             err, TN_E_ARGUMENT,

@@ -81,12 +81,40 @@ static tn_status replace_workload(const kubernetes_options *options, const targe
     return status == TN_OK && old->suspended ? workload_resume(options, service->name, err) : status;
 }
 
+/* Applied over, what others made under that name would be ours, and would go with the service. */
+static tn_status check_others(const kubernetes_options *options, const char *name, tn_error *err)
+{
+    char field[16 + KUBERNETES_NAME_MAX];
+    json_t *items = NULL, *item;
+    size_t i;
+
+    snprintf(field, sizeof field, "metadata.name=%s", name);
+    const char *const words[] = {"get", OWN_KINDS, "--field-selector", field, NULL};
+    tn_status status = kubectl_items(options, words, &items, err);
+    json_array_foreach(items, i, item)
+    {
+        const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
+        const char *manager = json_string_value(json_object_get(labels, LABEL_MANAGED)),
+                   *kind = json_string_value(json_object_get(item, "kind"));
+        if (status == TN_OK && (!manager || strcmp(manager, "tenon") != 0))
+            status = tn_fail(err, TN_E_ARGUMENT,
+                             "kubernetes: there is a %.60s \"%s\" that is not Tenon's: choose another name, or another "
+                             "namespace",
+                             kind ? kind : "object", name);
+    }
+    json_decref(items);
+    return status;
+}
+
 /* If it is refused halfway, what was made goes again; the refusal is what is told. */
 static tn_status make_workload(const kubernetes_options *options, const target_service *service,
                                const target_files *files, tn_error *err)
 {
     tn_error ignored = TN_ERROR_INIT;
-    tn_status status = kubectl_apply(options, files, err);
+    tn_status status = check_others(options, service->name, err);
+    if (status != TN_OK)
+        return status;
+    status = kubectl_apply(options, files, err);
     if (status != TN_OK)
         delete_kinds(options, OWN_KINDS, service->name, &ignored);
     return status;
