@@ -231,11 +231,19 @@ def test_hostile_texts():
         assert deployment["spec"]["template"]["spec"]["volumes"][1]["hostPath"]["path"] == folder, text
         assert json.loads(deployment["metadata"]["annotations"]["tenon/service"])["path"] == folder + "/m"
     validate(objects, VERSIONS[-1:])
+    keda = {"scaler": "keda", "prometheus_url": "http://p"}
+    for text in [*map(str.strip, HOSTILE), "12", "0o7", "1_000", "6.", "y", "N", "On", "TRUE"]:  # whole values
+        query = by_kind(render("chat", {**keda, "wake_query": text}), "ScaledObject")["spec"]["triggers"][1]["metadata"]["query"]
+        assert query == text and isinstance(query, str), (text, query)
+    for text in ("no", "y", "null", "on", "true"):
+        objects = render("chat", {"namespace": text, "api_key_secret": text, "monitor": "none", "node_selector": f"a={text},b=1e3,c=0x1", "image": text}, DRIVER_NAME=text)
+        deployment = by_kind(objects, "Deployment")
+        pod = deployment["spec"]["template"]["spec"]
+        assert deployment["metadata"]["namespace"] == deployment["metadata"]["name"] == pod["containers"][0]["image"] == text
+        assert pod["nodeSelector"] == {"a": text, "b": "1e3", "c": "0x1"} and pod["volumes"][2]["secret"]["secretName"] == text
+        validate(objects, VERSIONS[-1:])
     for text in ("a\nb", "a\x01", " a"):
         assert "is not a line" in refusal("tiny", HOSTILE_NAME=text), text
-    query = 'sum(x{a="b",c=~"d|e"}) # "no" \\'
-    objects = render("chat", {"scaler": "keda", "prometheus_url": "http://p:9090/no", "wake_query": query})
-    assert by_kind(objects, "ScaledObject")["spec"]["triggers"][1]["metadata"]["query"] == query
 
 
 def test_broken_manifests_are_seen():
