@@ -107,7 +107,7 @@ def test_sources(build, meson, folder):
 
 def test_last_stage(last, installed):
     said = dict(reversed(last))
-    pod = text_of("tests/reference/golden/kubernetes/chat.yaml")
+    pod = text_of("tests/e2e/golden_kubernetes/chat.yaml")
     assert json.loads(said["ENTRYPOINT"])[0] in installed, "the program is where it is installed"
     assert re.search(r"version: '([^']+)'", text_of("meson.build")).group(1) in said["LABEL"]
     command = json.loads(said["CMD"])

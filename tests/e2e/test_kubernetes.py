@@ -3,7 +3,7 @@
 
     test_kubernetes.py DRIVER
 
-What is rendered is compared with golden/kubernetes and validated against Kubernetes' own schemas (the package kubernetes-validate, strictly: unknown
+What is rendered is compared with golden_kubernetes/ and validated against Kubernetes' own schemas (the package kubernetes-validate, strictly: unknown
 members are refused) and the CRDs of KEDA and the Prometheus operator. What is asked of kubectl goes to fake_kubectl.py. Exit code 77 (skipped)
 without the packages. With UPDATE_GOLDEN=1 the golden files are written instead.
 """
@@ -25,9 +25,9 @@ except ImportError as missing:
 
 DRIVER = sys.argv[1]
 HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDEN = os.path.join(HERE, "../reference/golden/kubernetes")
-with open(os.path.join(GOLDEN, "crd_schemas.json")) as schemas:
-    CRDS = json.load(schemas)
+GOLDEN = os.path.join(HERE, "golden_kubernetes")
+with open(os.path.join(HERE, "../reference/golden/crd_schemas.json")) as schemas:
+    CRDS = json.load(schemas)["schemas"]
 # The oldest that has all we use, and the newest the package knows.
 VERSIONS = ["1.28", "1.32", "1.37"]
 SECRET = {"group_secret": "large-group"}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes golden/kubernetes/crd_schemas.json: what KEDA's ScaledObject and the Prometheus operator's PodMonitor may hold, without the prose.
+"""Makes golden/crd_schemas.json: what KEDA's ScaledObject and the Prometheus operator's PodMonitor may hold, without the prose.
 
-    make_crd_schemas.py KEDA_CHECKOUT PROMETHEUS_OPERATOR_CHECKOUT
+    make_crd_schemas.py KEDA_CHECKOUT REVISION PROMETHEUS_OPERATOR_CHECKOUT REVISION
 
 Both are CustomResourceDefinitions of those projects (Apache-2.0), config/crd/bases/keda.sh_scaledobjects.yaml and
 example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml. Kubernetes drops fields that such a schema does not name; here each object
@@ -44,10 +44,12 @@ def spec_of(path):
 
 
 def main():
-    schemas = dict(spec_of(os.path.join(folder, path)) for folder, path in zip(sys.argv[1:], SOURCES, strict=True))
-    target = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden/kubernetes/crd_schemas.json")
+    folders, revisions = sys.argv[1::2], sys.argv[2::2]
+    schemas = dict(spec_of(os.path.join(folder, path)) for folder, path in zip(folders, SOURCES, strict=True))
+    made_from = [f"{path} of {revision}" for path, revision in zip(SOURCES, revisions, strict=True)]
+    target = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden/crd_schemas.json")
     with open(target, "w") as file:
-        json.dump(schemas, file, separators=(",", ":"), sort_keys=True)
+        json.dump({"made_from": made_from, "schemas": schemas}, file, separators=(",", ":"), sort_keys=True)
         file.write("\n")
 
 
