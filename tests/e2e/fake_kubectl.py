@@ -9,8 +9,6 @@ import json
 import os
 import sys
 
-import yaml
-
 FOLDER = os.environ["FAKE_CLUSTER"]
 KINDS = {"Deployment": "deployments.apps deployments deployment", "StatefulSet": "statefulsets.apps statefulsets statefulset",
          "Pod": "pods", "Service": "services", "ConfigMap": "configmaps", "ServiceAccount": "serviceaccounts",
@@ -66,6 +64,7 @@ def selected(objects, selector):
 
 
 def apply(objects, rest, found):
+    import yaml  # the other commands, which are many, do without
     with open(found["--filename"]) as file:
         documents = list(yaml.safe_load_all(file))
     for each in documents:

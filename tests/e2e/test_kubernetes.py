@@ -288,7 +288,7 @@ class Cluster:
         os.mkdir(os.path.join(folder, "logs"))
         program = os.path.join(folder, "kubectl")
         with open(program, "w") as file:
-            file.write(f'#!/bin/sh\nexec "{sys.executable}" "{HERE}/fake_kubectl.py" "$@"\n')
+            file.write(f'#!/bin/sh\nexec "{sys.executable}" -E "{HERE}/fake_kubectl.py" "$@"\n')
         os.chmod(program, 0o755)
         self.environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FAKE_CLUSTER": folder}
 
