@@ -75,7 +75,7 @@ static void view_running(const char *folder, const slurm_job *job, view *v)
         v->address[0] = '\0';
     if (status != TN_OK)
         snprintf(v->message, sizeof v->message, "%.300s", err.msg);
-    else if (code != 0 && code != 200 && code != 401) /* 401: of tokens we have none, but it has come so far */
+    else if (code != 0 && code != 200)
         snprintf(v->message, sizeof v->message, "/ready answers %d", code);
     else if (strcmp(v->state, "LOADING") == 0)
         v->state = "READY";

@@ -223,14 +223,14 @@ static void test_wrong_versions_print_both_ranges(void **state)
     (void)state;
     must_refuse(
         "wrong_major", TN_E_UNSUPPORTED,
-        "plugin @: built for ABI major 7 (7.1 to 7.1), this core has major 1 (1.1, plugins from 1.1 on): rebuild it "
+        "plugin @: built for ABI major 7 (7.1 to 7.1), this core has major 1 (1.2, plugins from 1.1 on): rebuild it "
         "against the installed SDK");
     must_refuse(
         "needs_newer_core", TN_E_UNSUPPORTED,
-        "plugin @: needs a core of ABI 1.9 or newer (built with 1.9), this core is 1.1 and takes plugins from 1.1 "
+        "plugin @: needs a core of ABI 1.9 or newer (built with 1.9), this core is 1.2 and takes plugins from 1.1 "
         "on: upgrade Tenon, or get an older build of the plugin");
     must_refuse("too_old", TN_E_UNSUPPORTED,
-                "plugin @: built with ABI 1.0 (for cores from 1.0 on), this core is 1.1 and takes plugins from 1.1 on: "
+                "plugin @: built with ABI 1.0 (for cores from 1.0 on), this core is 1.2 and takes plugins from 1.1 on: "
                 "rebuild it against the installed SDK");
     must_refuse(
         "old_draft", TN_E_UNSUPPORTED,

@@ -36,7 +36,7 @@ TN_STATIC_ASSERT(sizeof(void *) == 8, "Tenon supports LP64 platforms only");
 
 /* The ABI this SDK describes. A minor step appends members; a major step may break everything. */
 #define TN_ABI_MAJOR 1
-#define TN_ABI_MINOR 1
+#define TN_ABI_MINOR 2
 
 /* One past the last byte of member m. */
 #define TN_END(type, m) (offsetof(type, m) + sizeof(((type *)0)->m))
