@@ -39,6 +39,7 @@ const command command_batch_check = {
             "\"param\"}]}, of errors the first 100. Exit code 0: it can be run; 3: it has errors.",
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_check,
 };
 
@@ -92,5 +93,6 @@ const command command_batch_export = {
         "stopped or runs. Each file appears as a whole, empty ones too.",
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_export,
 };

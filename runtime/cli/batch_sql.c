@@ -167,5 +167,6 @@ const command command_batch_sql = {
         "database: after a kill, the same command, or the same statement, goes on with the keys that have no answer.",
     .positional_min = 1,
     .positional_max = 1,
+    .settings = SETTINGS_UNREAD,
     .run = run_sql,
 };

@@ -223,7 +223,7 @@ static void test_wrong_versions_print_both_ranges(void **state)
     (void)state;
     must_refuse(
         "wrong_major", TN_E_UNSUPPORTED,
-        "plugin @: built for ABI major 7 (7.1 to 7.1), this core has major 1 (1.2, plugins from 1.1 on): rebuild it "
+        "plugin @: built for ABI major 7 (7.1 to 7.2), this core has major 1 (1.2, plugins from 1.1 on): rebuild it "
         "against the installed SDK");
     must_refuse(
         "needs_newer_core", TN_E_UNSUPPORTED,

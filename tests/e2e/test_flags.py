@@ -3,12 +3,13 @@
 so a new one without a case fails. Over the tiny model, a scripted daemon, a scripted server of answers and a scripted hub; other tests go
 deeper into each command.
 
-    test_flags.py RULER.so LLAMA_DIRECTORY"""
+    test_flags.py RULER.so LLAMA_DIRECTORY SQLITE_EXTENSION.so"""
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ from in_family_directory import tokenizer
 from server import free_port, model
 from test_quantize_memory import write_model
 
-RULER, LLAMA = sys.argv[1:3]
+RULER, LLAMA, EXTENSION = sys.argv[1:4]
 CARD = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 128256, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
         "torch_dtype": "bfloat16", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
         "num_key_value_heads": 8, "max_position_embeddings": 8192}
@@ -273,6 +274,32 @@ def services():
     assert json.loads(asked(["pool", "list", "--json"], lambda *_: (200, held))[0]) == held
 
 
+# Whoever asks it sees no object at all.
+KUBECTL = """#!/bin/sh
+echo "$@" >> {asked}
+echo '{{"items": []}}'
+"""
+
+
+def clusters(folder):
+    asked = folder + "/asked"
+    os.chmod(write(folder + "/kubectl", KUBECTL.format(asked=asked)), 0o755)
+    environment = {**os.environ, "PATH": folder + ":" + os.environ["PATH"]}
+    target = ["--target", "kubernetes", "--target-set", "namespace=nine"]
+    for words in [["list"], ["status", "chat"], ["logs", "chat"], ["suspend", "chat"], ["resume", "chat"], ["scale", "chat", "--min", "2"], ["delete", "chat"]]:
+        write(asked, "")
+        tenon("service", *words, *target, code=None, env=environment)
+        assert "nine" in read(asked), words
+    ini = write(folder + "/pool.ini", f"[plugins]\npath = {os.environ['TENON_PLUGINS']}\n[pool ram]\ndevice = ram\nmemory = 4GiB\nhost_memory = true\n"
+                "backend = cpu\n")
+    write(asked, "")
+    create = ["service", "create", "chat", "--model", model(), "--pool", "ram", "--config", ini, *target, "--target-set", "volume=pvc:models"]
+    shown = tenon(*create, "--dry-run", env=environment)
+    tenon(*create, "--output", folder + "/out", env=environment)
+    rendered = read(folder + "/out/kubernetes.yaml")
+    assert "namespace: nine" in rendered and rendered in shown and not read(asked)
+
+
 def up(folder):
     ini = write(folder + "/up.ini", "[service chat]\nmodel = m\npool = a\n")
 
@@ -299,8 +326,9 @@ def batches(folder):
     out, failing = folder + "/out.jsonl", write(folder + "/bad.jsonl", {"key": "x", "prompt": json.dumps({"status": 400, "times": 2})})
     busy = write(folder + "/busy.jsonl", {"key": "y", "prompt": json.dumps({"status": 503, "times": 1})})
     run = ["batch", "run", "m", "--out", out, "--server", fake.address]
-    tenon(*run, "--in", rows, "--key", "id", "--prompt", "question", "--system", "Be brief.", "--max-tokens", "5", "--param", "seed=7", "--token", "t1",
-          "--window", "1")
+    told = tenon(*run, "--in", rows, "--key", "id", "--prompt", "question", "--system", "Be brief.", "--max-tokens", "5", "--param", "seed=7",
+                 "--token", "t1", "--window", "1", "--json")
+    assert [json.loads(line)["ok"] for line in told.splitlines() if line.startswith("{")][-1] == 3, told
     path, body = fake.bodies[0]
     assert body["messages"][0]["content"] == "Be brief." and (body["max_tokens"], body["seed"]) == (5, 7) and fake.keys[0] == "Bearer t1"
     assert path == "/v1/chat/completions" and fake.in_flight_max == 1 and [json.loads(line)["key"] for line in open(out)] == ["a", "b", "c"]
@@ -319,19 +347,45 @@ def batches(folder):
     assert fake.keys[-1] == "Bearer t2"
     tenon(*retry, "--token-file", key, "--timeout", "60")
     assert fake.keys[-1] == "Bearer secret" and json.loads(tenon("batch", "status", out, "--json"))["error"] == 0
+    halves = [folder + "/answers", folder + "/errors"]
+    tenon("batch", "export", out, "--answers", halves[0], "--errors", halves[1])
+    assert json.loads(read(halves[0])) and read(halves[1]) == ""
+    asks = {"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"model": "m", "prompt": "x"}}
+    assert json.loads(tenon("batch", "check", write(folder + "/asks.jsonl", asks), "--endpoint", "/v1/completions"))["rows"] == 1
     slow = write(folder + "/slow.jsonl", {"key": "s", "prompt": json.dumps({"hang": True})})
     tenon(*run, "--in", slow, "--mode", "overwrite", "--timeout", "1", "--retries", "0", code=3)
     fake.close()
+
+
+def database_job(folder):
+    fake, database = Fake(), folder + "/shop.db"
+    shop = sqlite3.connect(database)
+    shop.execute("CREATE TABLE product(id, name)"), shop.execute("INSERT INTO product VALUES (1, 'chair'), (2, 'stool')"), shop.commit()
+    told = tenon("batch", "sql", database, "--service", "m", "--query", "SELECT id, name FROM product", "--target", "said", "--options",
+                 '{"max_tokens": 3}', "--extension", EXTENSION, "--server", fake.address, "--json")
+    counts = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert counts[-1]["ok"] == 2 and fake.bodies[0][1]["max_tokens"] == 3
+    assert shop.execute("SELECT count(*) FROM said WHERE value IS NOT NULL").fetchone() == (2,)
+    fake.close()
+
+
+def batches_of_a_daemon():
+    job = {"id": "job-1", "state": "running", "service": "m", "counts": {"rows": 3, "ok": 1, "null": 0, "error": 0}}
+    for words, answer in [(["list", "--json"], {"jobs": [job]}), (["status", "job-1", "--json"], job), (["cancel", "job-1"], job)]:
+        _, calls = asked(["batch", *words], lambda *_: (200, answer))
+        assert "/jobs" in calls[0][1], calls
 
 
 # ---- programs that stay ----
 
 def serving(folder):
     port, status = free_port(), folder + "/status"
-    server = record.start("serve", "--model", model(), "--listen", f"127.0.0.1:{port}", "--max-model-len", "64", "--status", status, stderr=-1, text=True)
+    server = record.start("serve", "--model", model(), "--listen", f"127.0.0.1:{port}", "--max-model-len", "64", "--status", status, "--address",
+                          folder + "/address", stderr=-1, text=True)
     until(lambda: '"ready"' in read(status).lower() or server.poll() is not None, "not ready", 20)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=30) as reply:
         assert json.load(reply)["data"][0]["max_model_len"] == 64
+    assert read(folder + "/address").strip() == f"http://127.0.0.1:{port}"
     server.send_signal(signal.SIGTERM)
     assert server.wait(30) == 0, server.stderr.read()
 
@@ -359,7 +413,8 @@ def keeping(folder):
 
 
 def main():
-    cases = [common, one_answer, texts, quantized, plans, registry, services, up, tokens, batches, serving, staying, keeping]
+    cases = [common, one_answer, texts, quantized, plans, registry, services, clusters, up, tokens, batches, database_job,
+             batches_of_a_daemon, serving, staying, keeping]
     for case in cases:
         begin = time.time()
         with tempfile.TemporaryDirectory() as folder:

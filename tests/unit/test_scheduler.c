@@ -58,16 +58,18 @@ static mixture *make_mixture(void)
     return mixture;
 }
 
-/* Runs the mixture at once and checks every answer. */
+/* Runs the mixture at once, the first step ending when all are there, and checks every answer. */
 static void run_mixture(bench *bench)
 {
     mixture *mixture = make_mixture();
     answer *answers[REQUESTS];
 
+    atomic_store(&bench->model->hang, true);
     for (uint32_t i = 0; i < REQUESTS; i++) {
         answers[i] = answer_create();
         answers[i]->id = bench_submit(bench, &mixture->request[i]);
     }
+    atomic_store(&bench->model->hang, false);
     bench_collect(bench, answers, REQUESTS);
     for (uint32_t i = 0; i < REQUESTS; i++) {
         assert_expected(bench, &mixture->request[i], answers[i]);
