@@ -9,6 +9,7 @@
 #include "group/rendezvous.h"
 #include "plugin/adopt.h"
 #include "plugin/handshake.h"
+#include "settings/section.h"
 #include "tenon/interp.h"
 
 #include <dlfcn.h>
@@ -138,7 +139,7 @@ static tn_status open_object(const plugin_file *file, const tn_plugin **ret_thei
 static tn_status check_id(const plugin *fresh, tn_error *err)
 {
     const char *id = fresh->descriptor.id;
-    if (settings_is_core_section(id))
+    if (section_is_core(id))
         return tn_fail(
             err, TN_E_ARGUMENT,
             "plugin %.200s: its id \"%s\" is the name of a section of the core's settings: choose another id",

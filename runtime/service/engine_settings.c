@@ -1,6 +1,8 @@
 /* engine_settings.c: see engine_settings.h. A later setting takes the place of an earlier one of the same key. */
 #include "service/engine_settings.h"
 
+#include "settings/section.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -75,7 +77,7 @@ static bool is_plugins_own(const char *setting)
 {
     char section[64];
     snprintf(section, sizeof section, "%.*s", (int)strcspn(setting, "."), setting);
-    return !settings_is_core_section(section);
+    return !section_is_core(section);
 }
 
 /* Whether a section of the daemon's settings is for this engine too. */
@@ -87,7 +89,7 @@ static bool is_shared(const settings *base, const pool *pool, engine_purpose pur
             return true;
     if (purpose == ENGINE_TARGET && (strcmp(section, "auth") == 0 || strcmp(section, "http_frontend") == 0))
         return true;
-    if (settings_is_core_section(section))
+    if (section_is_core(section))
         return purpose == ENGINE_PLAN && strncmp(section, "pool ", 5) == 0 && strcmp(section + 5, pool->name) == 0;
     if (purpose == ENGINE_ROUTE)
         return false;

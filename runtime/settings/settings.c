@@ -8,6 +8,7 @@
 #include "base/edit_distance.h"
 #include "base/utf8.h"
 #include "settings/ini_file.h"
+#include "settings/section.h"
 #include "settings/value.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENTRIES_MAX = 4096, PLACE_BYTES = 160, PLUGIN_KEYS_MAX = 256, SECTION_NAME_MAX = 32 };
+enum { ENTRIES_MAX = 4096, PLACE_BYTES = 160, PLUGIN_KEYS_MAX = 256 };
 
 typedef struct settings_entry {
     char *section, *key;   /* key NULL: the section's header */
@@ -65,64 +66,7 @@ static const char *place_of(const settings *settings, uint32_t line, char out[PL
     return out;
 }
 
-/* First bytes of a name or value, whole characters, for messages. */
-static const char *shown(const char *text, char out[64])
-{
-    size_t n = strlen(text);
-    if (n < 64)
-        return text;
-    n = utf8_whole_prefix(text, 60);
-    memcpy(out, text, n);
-    strcpy(out + n, "...");
-    return out;
-}
-
 /* ---- lookup ---- */
-
-/* Bytes of "pool " in a row's section "pool NAME"; 0: the section stands once and has no name. */
-static size_t kind_bytes(const char *row_section)
-{
-    const char *name = strstr(row_section, " NAME");
-    return name ? (size_t)(name - row_section) + 1 : 0;
-}
-
-/* Whether a row of options.c is about a section. */
-static bool covers(const char *row_section, const char *section)
-{
-    size_t kind = kind_bytes(row_section);
-    return kind ? !strncmp(row_section, section, kind) : !strcmp(row_section, section);
-}
-
-/* A service takes the keys of its engines too: [service chat] max_model_len is [model] max_model_len there. */
-static bool lends(const settings_option *row, const char *section)
-{
-    return !strncmp(section, "service ", 8) && (!strcmp(row->section, "model") || !strcmp(row->section, "engine")) &&
-           strcmp(row->key, "path") != 0;
-}
-
-static const settings_option *find_option(const char *section, const char *key)
-{
-    const settings_option *lent = NULL;
-    for (uint32_t i = 0; i < settings_option_count; i++) {
-        const settings_option *row = &settings_options[i];
-        if (strcmp(row->key, key) != 0)
-            continue;
-        if (covers(row->section, section))
-            return row;
-        if (lends(row, section))
-            lent = row;
-    }
-    return lent;
-}
-
-bool settings_is_core_section(const char *section)
-{
-    for (uint32_t i = 0; i < settings_option_count; i++) {
-        if (covers(settings_options[i].section, section))
-            return true;
-    }
-    return false;
-}
 
 static settings_entry *find_entry(const settings *settings, const char *section, const char *key)
 {
@@ -139,18 +83,18 @@ static settings_entry *find_entry(const settings *settings, const char *section,
 static tn_status fail_unknown_key(const settings *settings, uint32_t line, const char *section, const char *key,
                                   tn_error *err)
 {
-    char place[PLACE_BYTES], name[64];
+    char place[PLACE_BYTES], name[VALUE_SHOWN_BYTES];
     const char *at = place_of(settings, line, place);
     const char *known[64], *elsewhere = NULL;
     size_t count = 0;
     for (uint32_t i = 0; i < settings_option_count && count < 64; i++) {
-        if (covers(settings_options[i].section, section) || lends(&settings_options[i], section))
+        if (section_takes(section, &settings_options[i]))
             known[count++] = settings_options[i].key;
         else if (!strcmp(settings_options[i].key, key))
             elsewhere = settings_options[i].section;
     }
     const char *nearest = nearest_name(key, known, count);
-    key = shown(key, name);
+    key = value_shown(key, name);
     if (elsewhere)
         return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] has no key \"%s\"; that key belongs in [%s]", at, section, key,
                        elsewhere);
@@ -166,10 +110,10 @@ static tn_status fail_unknown_key(const settings *settings, uint32_t line, const
 static tn_status fail_value(const settings *settings, uint32_t line, const char *section, const char *key,
                             const char *type, const char *text, tn_error *err)
 {
-    char place[PLACE_BYTES], word[64], wanted[160];
+    char place[PLACE_BYTES], word[VALUE_SHOWN_BYTES], wanted[160];
     value_type_describe(type, wanted, sizeof wanted);
     return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s: \"%s\" is not %s", place_of(settings, line, place), section, key,
-                   shown(text, word), wanted);
+                   value_shown(text, word), wanted);
 }
 
 static tn_status check_range(const settings *settings, const settings_option *option, const char *section,
@@ -178,62 +122,9 @@ static tn_status check_range(const settings *settings, const settings_option *op
     bool ranged = parsed->kind == VALUE_INTEGER || parsed->kind == VALUE_NUMBER || parsed->kind == VALUE_SIZE;
     if (!ranged || (parsed->number >= option->min && parsed->number <= option->max))
         return TN_OK;
-    char place[PLACE_BYTES], word[64];
+    char place[PLACE_BYTES], word[VALUE_SHOWN_BYTES];
     return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s: %s is outside %.15g to %.15g", place_of(settings, line, place),
-                   section, option->key, shown(text, word), option->min, option->max);
-}
-
-/* Finds the kind of a section that should have a name: the row's section whose kind stands before the first blank, or
- * all by itself; NULL: neither. */
-static const char *named_kind(const char *section)
-{
-    size_t n = strcspn(section, " ");
-    for (uint32_t i = 0; i < settings_option_count; i++) {
-        size_t kind = kind_bytes(settings_options[i].section);
-        if (kind && n == kind - 1 && !strncmp(settings_options[i].section, section, n))
-            return settings_options[i].section;
-    }
-    return NULL;
-}
-
-static tn_status fail_section(const settings *settings, uint32_t line, const char *section, tn_error *err)
-{
-    const char *known[PLUGIN_KEYS_MAX];
-    char place[PLACE_BYTES], name[64], kinds[PLUGIN_KEYS_MAX][SECTION_NAME_MAX], wanted[SECTION_NAME_MAX];
-    size_t count = 0;
-    for (uint32_t i = 0; i < settings_option_count && count < PLUGIN_KEYS_MAX; i++) {
-        size_t kind = kind_bytes(settings_options[i].section);
-        if (!kind || kind > SECTION_NAME_MAX)
-            continue;
-        snprintf(kinds[count], sizeof kinds[count], "%.*s", (int)kind - 1, settings_options[i].section);
-        known[count] = kinds[count];
-        count++;
-    }
-    snprintf(wanted, sizeof wanted, "%.*s", (int)strcspn(section, " "), section);
-    const char *nearest = nearest_name(wanted, known, count);
-    const char *at = place_of(settings, line, place), *text = shown(section, name);
-    if (nearest)
-        return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s NAME]?", at, text, nearest);
-    return tn_fail(err, TN_E_ARGUMENT,
-                   "%s: there is no section [%s]; only pools, prices, services and targets have names", at, text);
-}
-
-/* "pool a": a kind that options.c knows, and a name that can be typed anywhere. */
-static tn_status check_section_name(const settings *settings, uint32_t line, const char *section, tn_error *err)
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    char place[PLACE_BYTES], name[64];
-    const char *row = named_kind(section);
-    if (!row && settings_is_core_section(section))
-        return TN_OK;
-    if (!row)
-        return strchr(section, ' ') ? fail_section(settings, line, section, err) : TN_OK;
-    size_t kind = kind_bytes(row), n = strlen(section) < kind ? 0 : strlen(section + kind);
-    if (n == 0 || n > SECTION_NAME_MAX || section[kind + strspn(section + kind, letters)])
-        return tn_fail(err, TN_E_ARGUMENT,
-                       "%s: [%s] needs a name of 1 to %d letters, digits, '-' and '_', such as [%.*sa]",
-                       place_of(settings, line, place), shown(section, name), SECTION_NAME_MAX, (int)kind, row);
-    return TN_OK;
+                   section, option->key, value_shown(text, word), option->min, option->max);
 }
 
 /* ---- values ---- */
@@ -364,20 +255,20 @@ static tn_status store_entry(settings *settings, const char *section, const char
 static tn_status add_entry(settings *settings, const char *section, const char *key, const char *text,
                            const char *folder, uint32_t line, tn_error *err)
 {
-    char place[PLACE_BYTES], name[64];
+    char place[PLACE_BYTES], name[VALUE_SHOWN_BYTES];
     const settings_entry *old = key ? find_entry(settings, section, key) : NULL;
-    tn_status status = check_section_name(settings, line, section, err);
+    tn_status status = section_check_name(section, place_of(settings, line, place), err);
     if (status != TN_OK)
         return status;
     if (old && line)
         return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s is already set in line %" PRIu32 "; keep one of them",
-                       place_of(settings, line, place), section, shown(key, name), old->line);
-    const settings_option *option = key ? find_option(section, key) : NULL;
-    if (key && !option && settings_is_core_section(section))
+                       place_of(settings, line, place), section, value_shown(key, name), old->line);
+    const settings_option *option = key ? section_find_option(section, key) : NULL;
+    if (key && !option && section_is_core(section))
         return fail_unknown_key(settings, line, section, key, err);
     if (key && !*text)
         return tn_fail(err, TN_E_ARGUMENT, "%s: [%s] %s has no value; remove the line to get the default",
-                       place_of(settings, line, place), section, shown(key, name));
+                       place_of(settings, line, place), section, value_shown(key, name));
     status = option ? set_value(settings, option, section, text, folder, line, err) : TN_OK;
     if (status != TN_OK)
         return status;
@@ -394,7 +285,7 @@ static tn_status on_ini_line(void *ctx, const char *section, const char *key, co
 /* "section.key=value" */
 static tn_status add_override(settings *settings, const char *override, const char *folder, tn_error *err)
 {
-    char shown_text[64], copy[INI_FILE_LINE_MAX + 1];
+    char shown_text[VALUE_SHOWN_BYTES], copy[INI_FILE_LINE_MAX + 1];
     size_t n = strlen(override);
     if (n > INI_FILE_LINE_MAX || !utf8_is_valid(override, n))
         return tn_fail(err, TN_E_ARGUMENT, "--set: the argument is longer than 4096 bytes or not valid UTF-8");
@@ -404,7 +295,7 @@ static tn_status add_override(settings *settings, const char *override, const ch
         *equals = 0;
     char *dot = strchr(copy, '.');
     if (!equals || !dot || dot == copy || dot + 1 == equals)
-        return tn_fail(err, TN_E_ARGUMENT, "--set %s: expected section.key=value", shown(override, shown_text));
+        return tn_fail(err, TN_E_ARGUMENT, "--set %s: expected section.key=value", value_shown(override, shown_text));
     *dot = 0;
     return add_entry(settings, copy, dot + 1, equals + 1, folder, 0, err);
 }
@@ -495,7 +386,7 @@ void settings_destroy(settings *settings)
 
 static const settings_value *value_of(const settings *settings, const char *section, const char *key, const char *type)
 {
-    const settings_option *option = find_option(section, key);
+    const settings_option *option = section_find_option(section, key);
     TN_ASSERT(option);
     TN_ASSERT(!type || value_type_has(option->type, type));
     const settings_named_value *named = strchr(section, ' ') ? find_named(settings, section, option) : NULL;
@@ -563,7 +454,7 @@ bool settings_given_at(const settings *settings, uint32_t index, settings_given 
         const settings_entry *entry = &settings->entries[i];
         if (!entry->key || index-- > 0)
             continue;
-        const settings_option *option = find_option(entry->section, entry->key);
+        const settings_option *option = section_find_option(entry->section, entry->key);
         value parsed;
         bool path = option && value_parse(option->type, entry->text, &parsed) && is_path(&parsed, entry->text);
         *ret_given = (settings_given){entry->section, entry->key, path ? entry->absolute : entry->text};
@@ -586,7 +477,7 @@ static tn_option option_at(const tn_option *options, uint32_t index, uint32_t st
 static tn_status check_plugin_entry(const settings *settings, const settings_entry *entry, const tn_option *options,
                                     uint32_t count, uint32_t stride, tn_error *err)
 {
-    char place[PLACE_BYTES], name[64];
+    char place[PLACE_BYTES], name[VALUE_SHOWN_BYTES];
     const char *known[PLUGIN_KEYS_MAX];
     size_t known_count = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -600,7 +491,7 @@ static tn_status check_plugin_entry(const settings *settings, const settings_ent
             known[known_count++] = option.key;
     }
     const char *nearest = nearest_name(entry->key, known, known_count);
-    const char *at = place_of(settings, entry->line, place), *key = shown(entry->key, name);
+    const char *at = place_of(settings, entry->line, place), *key = value_shown(entry->key, name);
     if (nearest)
         return tn_fail(err, TN_E_ARGUMENT, "%s: plugin \"%s\" has no key \"%s\"; did you mean \"%s\"?", at,
                        entry->section, key, nearest);
@@ -649,14 +540,14 @@ tn_status settings_check_sections(const settings *settings, const char *const *p
 {
     for (uint32_t i = 0; i < settings->entry_count; i++) {
         const settings_entry *entry = &settings->entries[i];
-        bool known = settings_is_core_section(entry->section);
+        bool known = section_is_core(entry->section);
         for (const char *const *id = plugin_ids; !known && id && *id; id++)
             known = !strcmp(*id, entry->section);
         if (known)
             continue;
-        char place[PLACE_BYTES], name[64];
+        char place[PLACE_BYTES], name[VALUE_SHOWN_BYTES];
         const char *nearest = nearest_section(entry->section, plugin_ids);
-        const char *at = place_of(settings, entry->line, place), *section = shown(entry->section, name);
+        const char *at = place_of(settings, entry->line, place), *section = value_shown(entry->section, name);
         if (nearest)
             return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s]?", at, section,
                            nearest);

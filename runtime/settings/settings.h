@@ -54,8 +54,6 @@ tn_status settings_check_plugin(const settings *settings, const char *id, const 
 /* Raw value from section `id`, NULL if absent. settings_plugin_path: the same made absolute, as for a core key. */
 const char *settings_plugin_value(const settings *settings, const char *id, const char *key);
 const char *settings_plugin_path(const settings *settings, const char *id, const char *key);
-/* Whether options.c has this section: no plugin may have such an id. */
-bool settings_is_core_section(const char *section);
 /* After all plugins are loaded: a section that belongs to nobody is an error with the nearest name. */
 tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, tn_error *err);
 

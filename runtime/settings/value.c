@@ -1,6 +1,8 @@
 /* runtime/settings/value.c: see value.h. Text has no NUL and is short (a line of the file); nothing is allocated. */
 #include "settings/value.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -183,4 +185,15 @@ void value_type_describe(const char *type, char *out, size_t cap)
         bool last = next_alternative(&rest, &rest_n) && !*rest;
         join = last ? " or " : ", ";
     }
+}
+
+const char *value_shown(const char *text, char out[VALUE_SHOWN_BYTES])
+{
+    size_t n = strlen(text);
+    if (n < VALUE_SHOWN_BYTES)
+        return text;
+    n = utf8_whole_prefix(text, VALUE_SHOWN_BYTES - 4);
+    memcpy(out, text, n);
+    strcpy(out + n, "...");
+    return out;
 }

@@ -1,8 +1,9 @@
 /* runtime/settings/value.h: one setting's text against its declared type.
  *
  * A type is one or more alternatives joined by '|': the names string, path, model (a path, or registry:NAME), bool,
- * integer, number, size, list, or any other word, which stands for itself ("auto|size", "gguf|safetensors|auto"). Sizes follow vLLM: a lower-case suffix is
- * decimal (8k = 8000), an upper-case one binary (8K = 8192); KiB, MiB, GiB, TiB and kB, MB, GB, TB say it outright.
+ * integer, number, size, list, or any other word, which stands for itself ("auto|size", "gguf|safetensors|auto"). Sizes
+ * follow vLLM: a lower-case suffix is decimal (8k = 8000), an upper-case one binary (8K = 8192); KiB, MiB, GiB, TiB and
+ * kB, MB, GB, TB say it outright.
  */
 #ifndef SETTINGS_VALUE_H
 #define SETTINGS_VALUE_H
@@ -34,6 +35,9 @@ typedef struct value {
 bool value_parse(const char *type, const char *text, value *ret_value);
 /* Whether `type` has the alternative `name`. */
 bool value_type_has(const char *type, const char *name);
+enum { VALUE_SHOWN_BYTES = 64 };
+/* The text, or in `out` its first characters where it is long, for messages. */
+const char *value_shown(const char *text, char out[VALUE_SHOWN_BYTES]);
 /* "auto or a size such as 8k, 8K or 2GiB": what value_parse would have taken, for messages. Cut at cap. */
 void value_type_describe(const char *type, char *out, size_t cap);
 
