@@ -62,6 +62,19 @@ const char *family_name(uint32_t index)
     return json_string_value(json_object_get(case_at(index), "name"));
 }
 
+bool family_is_run(const char *name)
+{
+#ifdef FAMILIES_RUN
+    static const char *const chosen[] = {FAMILIES_RUN};
+    for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++)
+        if (strcmp(chosen[i], name) == 0)
+            return true;
+    return false;
+#else
+    return name != NULL;
+#endif
+}
+
 const int32_t *family_prompt(void)
 {
     return prompt;

@@ -18,6 +18,8 @@ int family_golden_load(void **state);
 int family_golden_drop(void **state);
 uint32_t family_count(void);
 const char *family_name(uint32_t index);
+/* Whether this program is built to run that family: any, or those that FAMILIES_RUN names. */
+bool family_is_run(const char *name);
 const int32_t *family_prompt(void);
 
 /* A directory under TMPDIR with the case's config.json, changed by `edit` (an object whose members replace the

@@ -2,7 +2,7 @@
  * under the shim for a device, or with stand-ins for NCCL and cuBLASLt (OVER_LIBRARIES), or (ON_DEVICE) on a GPU, all
  * ranks on one, or with the argument "each" on one each: tiny models of every family give the logits of transformers,
  * on one rank and on two; two and four ranks, teacher-forced, give one rank's argmax outside near-ties; steps overlap;
- * memory is as planned; a rank that fails and an abort end every wait.
+ * memory is as planned. What happens when a rank fails is in test_cuda_failures.c.
  *
  * Tolerance: what enters products, keys, values and attention are bf16 here, as in transformers run in bfloat16. So
  * golden positions must be within 2e-2 of float32, as tests/reference asks of bfloat16 everywhere, or where
@@ -13,21 +13,17 @@
  * from the interpreter as one rank; all experts are chosen there.
  */
 #include "cuda/built_plugins.h"
+#include "decode_batch.h"
 #include "family_case.h"
 #include "unit/cmocka_test.h"
 
 #ifndef ON_DEVICE
 #include "host_device.h"
 #endif
-#ifdef OVER_LIBRARIES /* where rows of more than a few tokens are summed; fewer are read from the other devices' \
-                         memory */
+#ifdef OVER_LIBRARIES
 #define PEERS_CONNECTED 1
-#define ONE_SHOT_LIMIT  "2048"
-#include "fake_cublaslt.h"
-#include "fake_nccl.h"
+#include "over_libraries.h"
 #include "plugin_options.h"
-
-#include <dlfcn.h>
 #else
 #define PEERS_CONNECTED 0
 #endif
@@ -35,7 +31,6 @@
 #include "tenon/interp.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,20 +64,6 @@ static rig_limits limits_of(uint32_t world, bool dummy)
                         .one_device = one_device,
 #endif
                         .dummy = dummy};
-}
-
-/* True for the families that this program is built to run: all, or those that FAMILIES_RUN names. */
-static bool is_run(const char *name)
-{
-#ifdef FAMILIES_RUN
-    static const char *const chosen[] = {FAMILIES_RUN};
-    for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++)
-        if (strcmp(chosen[i], name) == 0)
-            return true;
-    return false;
-#else
-    return name != NULL;
-#endif
 }
 
 /* ---- distances, as shares of the largest logit of b ---- */
@@ -191,7 +172,7 @@ static void test_logits_match_transformers_on_one_rank_and_two(void **state)
     for (uint32_t i = 0; i < family_count(); i++) {
         char path[256];
         const char *name = family_name(i);
-        if (!is_run(name))
+        if (!family_is_run(name))
             continue;
         family_directory_make(name, NULL, path);
         run_interpreter(path, false, exact);
@@ -240,7 +221,7 @@ static void test_more_ranks_give_one_ranks_argmax(void **state)
     for (uint32_t i = 0; i < family_count(); i++) {
         char path[256];
         const char *name = family_name(i);
-        if (!is_run(name))
+        if (!family_is_run(name))
             continue;
         family_directory_make(name,
                               "{\"num_attention_heads\": 8, \"num_key_value_heads\": 2, \"head_dim\": 16,"
@@ -275,7 +256,7 @@ static void test_logits_of_batches_that_may_vary(void **state)
     for (uint32_t i = 0; i < family_count(); i++) {
         char path[256];
         model_rig rig;
-        if (!is_run(family_name(i)))
+        if (!family_is_run(family_name(i)))
             continue;
         family_directory_make(family_name(i), NULL, path);
         run_interpreter(path, false, exact);
@@ -363,43 +344,18 @@ static void test_rows_beyond_one_span_agree_however_they_come(void **state)
 
 /* ---- steps that overlap ---- */
 
-typedef struct decode_batch {
-    int32_t token, position;
-    uint32_t seq_start[2], slot, cached_len, out_row, out_want;
-    uint32_t delta_group[4], delta_slot[4], delta_index[4], delta_page[4];
-} decode_batch;
-
-static tn_batch decode_step(const model_rig *rig, decode_batch *d, int32_t token, uint32_t position, uint64_t prev)
+/* A row of slot 0, and its log-prob. token: negative for that of the step `prev`. */
+static const tn_batch *decode_step(const model_rig *rig, decode_batch *d, int32_t token, uint32_t position,
+                                   uint64_t prev)
 {
-    *d = (decode_batch){.token = token,
-                        .position = (int32_t)position,
-                        .seq_start = {0, 1},
-                        .cached_len = position,
-                        .out_want = TN_WANT_LOGPROB};
-    for (uint32_t g = 0; g < rig->api->kv_group_count; g++) {
-        d->delta_group[g] = g;
-        d->delta_index[g] = position / rig->page_tokens[g];
-        d->delta_page[g] = 3 + d->delta_index[g];
-    }
-    return (tn_batch){.struct_size = sizeof(tn_batch),
-                      .need = token < 0 ? TN_NEED_PREV : 0,
-                      .prev = prev,
-                      .token_count = 1,
-                      .seq_count = 1,
-                      .out_count = 1,
-                      .delta_count = rig->api->kv_group_count,
-                      .axis_count = 1,
-                      .token = &d->token,
-                      .position = &d->position,
-                      .seq_start = d->seq_start,
-                      .slot = &d->slot,
-                      .cached_len = &d->cached_len,
-                      .delta_group = d->delta_group,
-                      .delta_slot = d->delta_slot,
-                      .delta_index = d->delta_index,
-                      .delta_page = d->delta_page,
-                      .out_row = &d->out_row,
-                      .out_want = &d->out_want};
+    uint32_t length[RIG_SLOTS_MAX] = {position};
+
+    decode_batch_fill(rig, 1, length, d);
+    d->token[0] = token;
+    d->want[0] = TN_WANT_LOGPROB;
+    d->batch.prev = prev;
+    d->batch.need = token < 0 ? TN_NEED_PREV : 0;
+    return &d->batch;
 }
 
 static int32_t collect(const model_rig *rig, uint64_t ticket)
@@ -415,15 +371,6 @@ static int32_t collect(const model_rig *rig, uint64_t ticket)
     return id;
 }
 
-static uint64_t submit(const model_rig *rig, const tn_batch *batch)
-{
-    uint64_t ticket = 0;
-    tn_error err = TN_ERROR_INIT;
-    if (rig->backend->submit(rig->model, batch, &ticket, &err) != TN_OK)
-        fail_msg("%s", err.msg);
-    return ticket;
-}
-
 static void test_a_step_may_feed_on_the_one_before_it(void **state)
 {
     (void)state;
@@ -436,13 +383,13 @@ static void test_a_step_may_feed_on_the_one_before_it(void **state)
     family_directory_make("llama", NULL, path);
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
     for (uint32_t i = 0; i < STEPS; i++) {
-        tn_batch batch = decode_step(&rig, &d, slow[i], i, 0);
-        slow[i + 1] = collect(&rig, submit(&rig, &batch));
+        const tn_batch *batch = decode_step(&rig, &d, slow[i], i, 0);
+        slow[i + 1] = collect(&rig, decode_batch_submit(&rig, batch));
     }
     uint64_t last = 0;
     for (uint32_t i = 0; i < STEPS; i++) {
-        tn_batch batch = decode_step(&rig, &d, i ? -1 : fast[0], i, last);
-        uint64_t ticket = submit(&rig, &batch);
+        const tn_batch *batch = decode_step(&rig, &d, i ? -1 : fast[0], i, last);
+        uint64_t ticket = decode_batch_submit(&rig, batch);
         if (i)
             fast[i] = collect(&rig, last);
         last = ticket;
@@ -452,14 +399,14 @@ static void test_a_step_may_feed_on_the_one_before_it(void **state)
 
     tn_error err = TN_ERROR_INIT;
     uint64_t tickets[2], third;
-    tn_batch batch = decode_step(&rig, &d, 1, STEPS, 0);
-    tickets[0] = submit(&rig, &batch);
+    const tn_batch *batch = decode_step(&rig, &d, 1, STEPS, 0);
+    tickets[0] = decode_batch_submit(&rig, batch);
     batch = decode_step(&rig, &d, 1, STEPS + 1, 0);
-    tickets[1] = submit(&rig, &batch);
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &third, &err), TN_E_AGAIN);
+    tickets[1] = decode_batch_submit(&rig, batch);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &third, &err), TN_E_AGAIN);
     collect(&rig, tickets[0]);
     batch = decode_step(&rig, &d, -1, STEPS + 2, tickets[0]);
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &third, &err), TN_E_ARGUMENT);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &third, &err), TN_E_ARGUMENT);
     collect(&rig, tickets[1]);
     rig_close(&rig);
     family_directory_remove(path);
@@ -490,21 +437,21 @@ static void test_a_row_may_have_as_many_biases_as_the_core_sends(void **state)
     token[TN_BIAS_ROW_MAX - 1] = CHOSEN;
     value[TN_BIAS_ROW_MAX - 1] = 1e6f;
     const tn_sample sample = {.struct_size = sizeof sample, .bias_row = row, .bias_token = token, .bias_value = value};
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    batch.sample = &sample;
-    batch.need |= TN_NEED_BIAS;
-    assert_int_equal(collect(&rig, submit(&rig, &batch)), CHOSEN);
+    const tn_batch *batch = decode_step(&rig, &d, 1, 0, 0);
+    d.batch.sample = &sample;
+    d.batch.need |= TN_NEED_BIAS;
+    assert_int_equal(collect(&rig, decode_batch_submit(&rig, batch)), CHOSEN);
 
     token[3] = FAMILY_VOCAB;
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &ticket, &err), TN_E_ARGUMENT);
     token[3] = -1;
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &ticket, &err), TN_E_ARGUMENT);
     token[3] = 0;
     row[0] = TN_BIAS_ROW_MAX + 1;
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_ARGUMENT);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &ticket, &err), TN_E_ARGUMENT);
     row[0] = 0;
     row[1]++;
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_UNSUPPORTED);
+    assert_int_equal(rig.backend->submit(rig.model, batch, &ticket, &err), TN_E_UNSUPPORTED);
     rig_close(&rig);
     family_directory_remove(path);
 }
@@ -564,7 +511,7 @@ static void test_logits_match_the_cpu_backend(void **state)
         char path[256];
         model_rig rig;
         rig_limits limits = limits_of(1, false);
-        if (!is_run(family_name(i)))
+        if (!family_is_run(family_name(i)))
             continue;
         family_directory_make(family_name(i), NULL, path);
         limits.one_device = false;
@@ -579,8 +526,6 @@ static void test_logits_match_the_cpu_backend(void **state)
     }
 }
 
-static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err);
-
 /* Whatever the step had come to; afterwards there are no others. */
 static void test_abort_ends_the_group(void **state)
 {
@@ -590,17 +535,17 @@ static void test_abort_ends_the_group(void **state)
     decode_batch d;
     tn_error err = TN_ERROR_INIT;
     uint64_t ticket;
+    int32_t id;
 
     family_directory_make("llama", NULL, path);
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    collect(&rig, submit(&rig, &batch));
-    batch = decode_step(&rig, &d, 2, 1, 0);
-    ticket = submit(&rig, &batch);
+    collect(&rig, decode_batch_submit(&rig, decode_step(&rig, &d, 1, 0, 0)));
+    ticket = decode_batch_submit(&rig, decode_step(&rig, &d, 2, 1, 0));
     rig.backend->abort(rig.dev);
-    tn_status status = wait_for(&rig, ticket, &err);
+    tn_result result = {.struct_size = sizeof result, .out_count = 1, .id = &id};
+    tn_status status = rig.backend->wait(rig.model, ticket, &result, &err);
     assert_true(status == TN_OK || status == TN_E_CANCELLED);
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_CANCELLED);
+    assert_int_equal(rig.backend->submit(rig.model, &d.batch, &ticket, &err), TN_E_CANCELLED);
     rig_close(&rig);
     family_directory_remove(path);
 }
@@ -631,185 +576,8 @@ static void test_memory_is_as_planned_in_one_reservation(void **state)
     }
 }
 
-/* The first rank's pages are given back if the second gets none. */
-static void test_pages_that_not_all_ranks_get_are_given_back(void **state)
-{
-    (void)state;
-    char path[256];
-    model_rig rig;
-    tn_model *model;
-    tn_error err = TN_ERROR_INIT;
-    uint32_t before, after;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    const tn_compile compile = {.struct_size = sizeof compile,
-                                .graph = rig.graph,
-                                .api = rig.api,
-                                .weight_enc = rig.enc,
-                                .weight_enc_stride = sizeof *rig.enc,
-                                .batch_invariant = 1,
-                                .max_tokens = 1,
-                                .max_seqs = 1,
-                                .max_outputs = 1,
-                                .max_model_len = FAMILY_PROMPT};
-    assert_int_equal(rig.backend->compile(rig.dev, &compile, &model, &err), TN_OK);
-    uint64_t bytes = host_device_bytes(0, &before);
-    host_device_fill(1, 1);
-    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_E_MEMORY);
-    assert_int_equal(host_device_bytes(0, &after), bytes);
-    assert_int_equal(after, before);
-    host_device_fill(1, 0);
-    assert_int_equal(rig.backend->kv_reserve(model, 0, 8, &err), TN_OK);
-    rig.backend->model_free(model);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
-#endif
-
-/* ---- failure ---- */
-
 #ifdef OVER_LIBRARIES
-enum { COPY_THAT_FAILS = 1 }; /* gathers are no copies then */
-#else
-enum { COPY_THAT_FAILS = 3 }; /* in the middle of a step */
-#endif
-
-static tn_status wait_for(const model_rig *rig, uint64_t ticket, tn_error *err)
-{
-    int32_t id;
-    tn_result result = {.struct_size = sizeof result, .out_count = 1, .id = &id};
-    return rig->backend->wait(rig->model, ticket, &result, err);
-}
-
-#ifndef ON_DEVICE
-
-static void test_a_rank_that_fails_ends_every_wait(void **state)
-{
-    (void)state;
-    char path[256];
-    model_rig rig;
-    decode_batch d;
-    tn_error err = TN_ERROR_INIT;
-    uint64_t ticket;
-
-    family_directory_make("mixtral", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    host_device_fail_copy(1, COPY_THAT_FAILS); /* while the other rank waits for this one */
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    ticket = submit(&rig, &batch);
-    assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
-    assert_non_null(strstr(err.msg, "rank 1"));
-    assert_non_null(strstr(err.msg, "device 1 is gone"));
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_DEVICE_LOST);
-    host_device_fail_copy(1, 0);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
-/* One device fails at what it was given while the others wait for it in a collective. Whoever fails, every wait ends,
- * and so does freeing the model. */
-static void test_a_device_that_fails_later_ends_every_wait(void **state)
-{
-    (void)state;
-    for (uint32_t failing = 0; failing < 2; failing++) {
-        char path[256], words[32];
-        model_rig rig;
-        decode_batch d;
-        tn_error err = TN_ERROR_INIT;
-
-        family_directory_make("llama", NULL, path);
-        rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-        tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-        collect(&rig, submit(&rig, &batch));
-        host_device_stall(1 - failing, 1);
-        host_device_fail_work(failing, 1);
-        batch = decode_step(&rig, &d, 2, 1, 0);
-        uint64_t ticket = submit(&rig, &batch);
-        assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
-        snprintf(words, sizeof words, "rank %u: device %u has failed", failing, failing);
-        assert_string_equal(err.msg, words);
-        assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_DEVICE_LOST);
-        rig_close(&rig);
-        host_device_stall(1 - failing, 0);
-        host_device_fail_work(failing, 0);
-        family_directory_remove(path);
-    }
-}
-
-/* Of two ranks one is done with its step, the other never will be. */
-static void test_a_model_is_freed_whose_step_never_ends(void **state)
-{
-    (void)state;
-    char path[256];
-    model_rig rig;
-    decode_batch d;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    host_device_stall(1, 1);
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    submit(&rig, &batch);
-    rig_close(&rig);
-    host_device_stall(1, 0);
-    family_directory_remove(path);
-}
-
-static void *abort_soon(void *rig)
-{
-    ((model_rig *)rig)->backend->abort(((model_rig *)rig)->dev);
-    return NULL;
-}
-
-static void test_abort_ends_a_wait_for_a_rank_that_never_comes(void **state)
-{
-    (void)state;
-    char path[256];
-    model_rig rig;
-    decode_batch d;
-    tn_error err = TN_ERROR_INIT;
-    pthread_t thread;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    host_device_hold(1, 1);
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    uint64_t ticket = submit(&rig, &batch);
-    assert_int_equal(pthread_create(&thread, NULL, abort_soon, &rig), 0);
-    assert_int_equal(wait_for(&rig, ticket, &err), TN_E_CANCELLED);
-    pthread_join(thread, NULL);
-    assert_int_equal(rig.backend->submit(rig.model, &batch, &ticket, &err), TN_E_CANCELLED);
-    host_device_hold(1, 0);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
-#ifdef OVER_LIBRARIES
-static const fake_nccl_control *fake;
-static const fake_cublaslt_control *fake_cublaslt;
-
-static const void *controls_of(const char *path, const char *name)
-{
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const void *controls = library ? dlsym(library, name) : NULL;
-
-    assert_non_null(controls);
-    return controls;
-}
-
-static void use_libraries(void)
-{
-    tn_error err = TN_ERROR_INIT;
-
-    host_device_use_libraries();
-    host_device_connect(PEERS_CONNECTED);
-    assert_int_equal(plugin_option_set("nccl_library", FAKE_NCCL, &err), TN_OK);
-    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
-    assert_int_equal(plugin_option_set("cublaslt_library", FAKE_CUBLASLT, &err), TN_OK);
-    fake = controls_of(FAKE_NCCL, "fake_nccl_controls");
-    fake_cublaslt = controls_of(FAKE_CUBLASLT, "fake_cublaslt_controls");
-}
+/* ---- what the libraries do ---- */
 
 /* Products of many rows, and none with batch_invariant; logits are right either way. */
 static void test_cublaslt_multiplies_where_bits_may_vary(void **state)
@@ -818,7 +586,7 @@ static void test_cublaslt_multiplies_where_bits_may_vary(void **state)
     for (uint32_t i = 0; i < family_count(); i++) {
         char path[256];
         const char *name = family_name(i);
-        if (!is_run(name))
+        if (!family_is_run(name))
             continue;
         family_directory_make(name, NULL, path);
         run_interpreter(path, false, exact);
@@ -844,36 +612,6 @@ static void test_cublaslt_multiplies_where_bits_may_vary(void **state)
     assert_int_equal(fake_cublaslt->objects(), 0);
 }
 
-static void test_a_product_that_fails_ends_every_wait(void **state)
-{
-    (void)state;
-    enum { ROWS = 20 };
-    char path[256];
-    model_rig rig;
-    rig_limits limits = limits_of(2, false);
-    tn_error err = TN_ERROR_INIT;
-    decode_batch d;
-    int32_t position[ROWS];
-
-    family_directory_make("gemma2", NULL, path); /* its products have no bias */
-    limits.batch_varies = true;
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits);
-    run_prompt(&rig, found); /* slot 0 has its pages now */
-    fake_cublaslt->break_with(13);
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    collect(&rig, submit(&rig, &batch)); /* few rows are our kernels' */
-    for (int32_t i = 0; i < ROWS; i++)
-        position[i] = i;
-    batch.token = family_prompt();
-    batch.position = position;
-    batch.token_count = d.seq_start[1] = ROWS;
-    assert_int_equal(wait_for(&rig, submit(&rig, &batch), &err), TN_E_DEVICE_LOST);
-    assert_non_null(strstr(err.msg, "cuBLASLt product: the execution failed"));
-    fake_cublaslt->break_with(0);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
 static uint32_t operations_of_a_step(const char *one_shot_limit)
 {
     char path[256];
@@ -884,13 +622,12 @@ static uint32_t operations_of_a_step(const char *one_shot_limit)
     assert_int_equal(plugin_option_set("one_shot_bytes", one_shot_limit, &err), TN_OK);
     family_directory_make("llama", NULL, path);
     rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    uint32_t before = fake->operations();
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    collect(&rig, submit(&rig, &batch));
-    uint32_t done = fake->operations() - before;
+    uint32_t before = fake_nccl->operations();
+    collect(&rig, decode_batch_submit(&rig, decode_step(&rig, &d, 1, 0, 0)));
+    uint32_t done = fake_nccl->operations() - before;
     rig_close(&rig);
     family_directory_remove(path);
-    assert_int_equal(plugin_option_set("one_shot_bytes", ONE_SHOT_LIMIT, &err), TN_OK);
+    assert_int_equal(plugin_option_set("one_shot_bytes", OVER_LIBRARIES_ONE_SHOT, &err), TN_OK);
     return done;
 }
 
@@ -905,32 +642,6 @@ static void test_small_sums_do_not_go_over_nccl(void **state)
     assert_true(all >= 1 + 1 + 2);
 }
 
-/* NCCL tells of a peer that is gone only to who asks, while the devices wait for it. */
-static void test_what_nccl_reports_later_ends_every_wait(void **state)
-{
-    (void)state;
-    char path[256];
-    model_rig rig;
-    decode_batch d;
-    tn_error err = TN_ERROR_INIT;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2, false));
-    tn_batch batch = decode_step(&rig, &d, 1, 0, 0);
-    collect(&rig, submit(&rig, &batch));
-    host_device_stall(0, 1);
-    host_device_stall(1, 1);
-    batch = decode_step(&rig, &d, 2, 1, 0);
-    uint64_t ticket = submit(&rig, &batch);
-    fake->report(1, FAKE_NCCL_REMOTE_ERROR);
-    assert_int_equal(wait_for(&rig, ticket, &err), TN_E_DEVICE_LOST);
-    assert_non_null(strstr(err.msg, "rank 1: NCCL"));
-    assert_non_null(strstr(err.msg, "remote process exited"));
-    rig_close(&rig);
-    fake->report(1, 0);
-    assert_int_equal(fake->live(), 0);
-    family_directory_remove(path);
-}
 #endif
 #endif
 
@@ -950,7 +661,7 @@ int main(int argc, char **argv)
     (void)argc, (void)argv;
 #endif
 #ifdef OVER_LIBRARIES
-    use_libraries();
+    over_libraries_begin();
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_match_transformers_on_one_rank_and_two),
@@ -973,16 +684,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_abort_ends_the_group),
 #else
         cmocka_unit_test(test_memory_is_as_planned_in_one_reservation),
-        cmocka_unit_test(test_pages_that_not_all_ranks_get_are_given_back),
-        cmocka_unit_test(test_a_rank_that_fails_ends_every_wait),
-        cmocka_unit_test(test_a_device_that_fails_later_ends_every_wait),
-        cmocka_unit_test(test_a_model_is_freed_whose_step_never_ends),
-        cmocka_unit_test(test_abort_ends_a_wait_for_a_rank_that_never_comes),
 #ifdef OVER_LIBRARIES
         cmocka_unit_test(test_cublaslt_multiplies_where_bits_may_vary),
-        cmocka_unit_test(test_a_product_that_fails_ends_every_wait),
         cmocka_unit_test(test_small_sums_do_not_go_over_nccl),
-        cmocka_unit_test(test_what_nccl_reports_later_ends_every_wait),
 #endif
 #endif
     };

@@ -1,12 +1,13 @@
 /* test_cuda_graphs.c: plugins/cuda_tp over memory of this machine, or (ON_DEVICE) on a GPU: steps that run as graphs of
  * padded buckets give the bits of steps that are launched one by one, for every family, on one rank and on two,
  * whatever comes between them; a step allocates nothing and crosses the bus twice; kernels are loaded before pages are
- * reserved; what can fail while a model warms up is said.
+ * reserved. What can fail is in test_cuda_failures.c.
  *
  * Nothing here is compared with another implementation: test_cuda_families.c does that for launches, and here the bits
  * must be theirs.
  */
 #include "cuda/built_plugins.h"
+#include "decode_batch.h"
 #include "family_case.h"
 #include "unit/cmocka_test.h"
 
@@ -25,20 +26,6 @@ enum { BUCKETS = sizeof buckets / sizeof *buckets };
 static const tn_quant_table *quant_none(void)
 {
     return built_quant("quant_none");
-}
-
-/* As in test_cuda_families.c. */
-static bool is_run(const char *name)
-{
-#ifdef FAMILIES_RUN
-    static const char *const chosen[] = {FAMILIES_RUN};
-    for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++)
-        if (strcmp(chosen[i], name) == 0)
-            return true;
-    return false;
-#else
-    return name != NULL;
-#endif
 }
 
 /* Whether a kernel that was not loaded when its model was opened may be launched; ends the program where not. */
@@ -169,7 +156,7 @@ static void test_graphs_give_the_bits_of_launches(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < family_count(); i++) {
-        for (uint32_t world = 1; world <= 2 && is_run(family_name(i)); world++) {
+        for (uint32_t world = 1; world <= 2 && family_is_run(family_name(i)); world++) {
             uint32_t length[SLOTS] = {0};
             twins t;
             open_twins(&t, family_name(i), world);
@@ -204,12 +191,8 @@ static void test_graphs_hold_rows_of_several_spans(void **state)
 
 /* ---- batches that sample ---- */
 
-typedef struct decode_batch {
-    uint32_t rows;
-    int32_t token[SLOTS], position[SLOTS];
-    uint32_t seq_start[SLOTS + 1], slot[SLOTS], cached_len[SLOTS], out_row[SLOTS], want[SLOTS];
-    uint32_t group[SLOTS * RIG_GROUPS_MAX], changed[SLOTS * RIG_GROUPS_MAX], index[SLOTS * RIG_GROUPS_MAX],
-        page[SLOTS * RIG_GROUPS_MAX];
+/* What rows may have beside their tokens. */
+typedef struct samples {
     float temperature[SLOTS], top_p[SLOTS], repetition[SLOTS];
     uint32_t top_k[SLOTS], mask[SLOTS * MASK_WORDS];
     uint64_t seed[SLOTS];
@@ -217,102 +200,55 @@ typedef struct decode_batch {
     uint32_t list_row[SLOTS + 1], list_count[SLOTS];
     float list_value[SLOTS];
     tn_sample sample;
-    tn_batch batch;
-} decode_batch;
-
-/* Rows of slots 0 to rows - 1, the next token of each, in pages that no two share. */
-static void fill(const model_rig *rig, uint32_t rows, uint32_t length[SLOTS], decode_batch *d)
-{
-    *d = (decode_batch){.rows = rows};
-    d->batch = (tn_batch){.struct_size = sizeof d->batch,
-                          .token_count = rows,
-                          .seq_count = rows,
-                          .out_count = rows,
-                          .axis_count = 1,
-                          .token = d->token,
-                          .position = d->position,
-                          .seq_start = d->seq_start,
-                          .slot = d->slot,
-                          .cached_len = d->cached_len,
-                          .delta_group = d->group,
-                          .delta_slot = d->changed,
-                          .delta_index = d->index,
-                          .delta_page = d->page,
-                          .out_row = d->out_row,
-                          .out_want = d->want};
-    for (uint32_t i = 0; i < rows; i++) {
-        const uint32_t position = length[i]++;
-        d->token[i] = (int32_t)((position * 5 + i) % FAMILY_VOCAB);
-        d->position[i] = (int32_t)position;
-        d->seq_start[i + 1] = i + 1;
-        d->slot[i] = d->out_row[i] = i;
-        d->cached_len[i] = position;
-        for (uint32_t g = 0; g < rig->api->kv_group_count; g++) {
-            uint32_t at = d->batch.delta_count++, index = position / rig->page_tokens[g];
-            d->group[at] = g;
-            d->changed[at] = i;
-            d->index[at] = index;
-            d->page[at] = (uint32_t)((i + index * SLOTS) % rig->pages);
-        }
-    }
-}
+} samples;
 
 enum { GREEDY, DRAWN, MASKED, BIASED, PENALISED, SCORED, KINDS };
 
 /* What one kind of batch has beside its rows. */
-static void add_sample(decode_batch *d, uint32_t kind)
+static void add_sample(decode_batch *d, samples *s, uint32_t kind)
 {
-    d->sample = (tn_sample){.struct_size = sizeof d->sample};
+    *s = (samples){.sample = {.struct_size = sizeof s->sample}};
     for (uint32_t i = 0; i < d->rows; i++) {
         d->want[i] = i % 2 ? TN_WANT_LOGPROB : 0;
-        d->temperature[i] = 0.5f + (float)i;
-        d->top_p[i] = 0.9f;
-        d->top_k[i] = 20 + i;
-        d->seed[i] = 1000 + i;
-        d->repetition[i] = 1.5f;
-        d->target[i] = (int32_t)(3 * i);
-        d->list_row[i + 1] = i + 1;
-        d->list_token[i] = (int32_t)(i + 2);
-        d->list_value[i] = i % 2 ? 50 : -50;
-        d->list_count[i] = i;
+        s->temperature[i] = 0.5f + (float)i;
+        s->top_p[i] = 0.9f;
+        s->top_k[i] = 20 + i;
+        s->seed[i] = 1000 + i;
+        s->repetition[i] = 1.5f;
+        s->target[i] = (int32_t)(3 * i);
+        s->list_row[i + 1] = i + 1;
+        s->list_token[i] = (int32_t)(i + 2);
+        s->list_value[i] = i % 2 ? 50 : -50;
+        s->list_count[i] = i;
         for (uint32_t w = 0; w < MASK_WORDS; w++)
-            d->mask[i * MASK_WORDS + w] = 0xf0f0f0f0u >> i;
+            s->mask[i * MASK_WORDS + w] = 0xf0f0f0f0u >> i;
     }
     if (kind == DRAWN) {
-        d->sample.temperature = d->temperature, d->sample.seed = d->seed;
-        d->sample.top_p = d->top_p, d->sample.top_k = d->top_k;
+        s->sample.temperature = s->temperature, s->sample.seed = s->seed;
+        s->sample.top_p = s->top_p, s->sample.top_k = s->top_k;
     } else if (kind == MASKED) {
-        d->sample.mask = d->mask;
+        s->sample.mask = s->mask;
         d->batch.need |= TN_NEED_MASK;
     } else if (kind == BIASED) {
-        d->sample.bias_row = d->list_row, d->sample.bias_token = d->list_token, d->sample.bias_value = d->list_value;
+        s->sample.bias_row = s->list_row, s->sample.bias_token = s->list_token, s->sample.bias_value = s->list_value;
         d->batch.need |= TN_NEED_BIAS;
     } else if (kind == PENALISED) {
-        d->sample.seen_row = d->list_row, d->sample.seen_token = d->list_token, d->sample.seen_count = d->list_count;
-        d->sample.repetition = d->repetition;
+        s->sample.seen_row = s->list_row, s->sample.seen_token = s->list_token, s->sample.seen_count = s->list_count;
+        s->sample.repetition = s->repetition;
         d->batch.need |= TN_NEED_PENALTY;
     } else if (kind == SCORED) {
-        d->sample.score_target = d->target, d->sample.top_logprobs = TOPS;
+        s->sample.score_target = s->target, s->sample.top_logprobs = TOPS;
         d->batch.need |= TN_NEED_SCORE;
         for (uint32_t i = 0; i < d->rows; i++)
             d->want[i] = TN_WANT_TARGET | TN_WANT_TOP | TN_WANT_LOGPROB;
     }
-    d->batch.sample = kind == GREEDY ? NULL : &d->sample;
+    d->batch.sample = kind == GREEDY ? NULL : &s->sample;
 }
 
 typedef struct results {
     int32_t id[SLOTS], top_id[SLOTS * TOPS];
     float logprob[SLOTS], target_logprob[SLOTS], top_logprob[SLOTS * TOPS];
 } results;
-
-static uint64_t submit(const model_rig *rig, const tn_batch *batch)
-{
-    uint64_t ticket = 0;
-    tn_error err = TN_ERROR_INIT;
-    if (rig->backend->submit(rig->model, batch, &ticket, &err) != TN_OK)
-        fail_msg("%s", err.msg);
-    return ticket;
-}
 
 static void collect(const model_rig *rig, uint64_t ticket, results *r)
 {
@@ -339,15 +275,16 @@ static void test_every_kind_of_sampling_follows_a_graph(void **state)
         results graphs, launches;
         uint32_t before = graph_launches();
         decode_batch d;
+        samples s;
         twins t;
 
         open_twins(&t, "llama", world);
         before += BUCKETS;
         for (uint32_t step = 0; step < STEPS_SAMPLED; step++) {
-            fill(&t.graphs, SLOTS - step % 3, length, &d);
-            add_sample(&d, step % KINDS);
-            collect(&t.launches, submit(&t.launches, &d.batch), &launches);
-            collect(&t.graphs, submit(&t.graphs, &d.batch), &graphs);
+            decode_batch_fill(&t.graphs, SLOTS - step % 3, length, &d);
+            add_sample(&d, &s, step % KINDS);
+            collect(&t.launches, decode_batch_submit(&t.launches, &d.batch), &launches);
+            collect(&t.graphs, decode_batch_submit(&t.graphs, &d.batch), &graphs);
             assert_memory_equal(&graphs, &launches, sizeof graphs);
             for (uint32_t i = 0; i < d.rows; i++)
                 assert_in_range(graphs.id[i], 0, FAMILY_VOCAB - 1);
@@ -371,7 +308,7 @@ static void chain_batch(const model_rig *rig, uint32_t step, uint32_t length[SLO
 {
     static float embed[SLOTS * 4096];
 
-    fill(rig, chain_rows(step), length, d);
+    decode_batch_fill(rig, chain_rows(step), length, d);
     for (uint32_t i = 0; i < d->rows && step; i++) {
         uint32_t row = i % chain_rows(step - 1);
         d->token[i] = prev ? -1 - (int32_t)row : id[(step - 1) * SLOTS + row];
@@ -399,7 +336,7 @@ static void run_chain(const model_rig *rig, bool overlap, int32_t id[CHAIN * SLO
         uint64_t ticket = 0;
         if (step < CHAIN) {
             chain_batch(rig, step, length, id, overlap ? last : 0, &d);
-            ticket = submit(rig, &d.batch);
+            ticket = decode_batch_submit(rig, &d.batch);
         }
         if (overlap ? step : step < CHAIN) {
             collect(rig, overlap ? last : ticket, &r);
@@ -435,15 +372,16 @@ static void test_a_step_allocates_nothing_and_crosses_the_bus_twice(void **state
     enum { STEPS_COUNTED = 40 };
     uint32_t length[SLOTS] = {0};
     decode_batch d;
+    samples s;
     results r;
     twins t;
 
     open_twins(&t, "gemma3", 1); /* two groups of pages */
     host_device_counts before = host_device_counted(0);
     for (uint32_t step = 0; step < STEPS_COUNTED; step++) {
-        fill(&t.graphs, 5, length, &d);
-        add_sample(&d, step % KINDS);
-        collect(&t.graphs, submit(&t.graphs, &d.batch), &r);
+        decode_batch_fill(&t.graphs, 5, length, &d);
+        add_sample(&d, &s, step % KINDS);
+        collect(&t.graphs, decode_batch_submit(&t.graphs, &d.batch), &r);
     }
     host_device_counts after = host_device_counted(0);
     assert_int_equal(after.allocations, before.allocations);
@@ -503,7 +441,7 @@ static void test_a_piece_of_a_prompt_with_one_output_is_launched(void **state)
                             .out_row = &out,
                             .out_want = &want};
     uint32_t before = graph_launches();
-    collect(&rig, submit(&rig, &batch), &r);
+    collect(&rig, decode_batch_submit(&rig, &batch), &r);
     expect_launches(before, 0);
     rig_close(&rig);
     family_directory_remove(path);
@@ -526,155 +464,6 @@ static void test_ranks_that_meet_on_the_host_have_no_graphs(void **state)
     host_device_meet_on_host(0);
 }
 
-/* ---- what is refused, and what fails ---- */
-
-static void test_an_entry_of_a_page_table_changes_once_a_step(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    uint64_t ticket;
-    char path[256];
-    decode_batch d;
-    model_rig rig;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(1));
-    fill(&rig, 2, (uint32_t[SLOTS]){0}, &d);
-    d.changed[1] = 0;
-    assert_int_equal(rig.backend->submit(rig.model, &d.batch, &ticket, &err), TN_E_ARGUMENT);
-    assert_non_null(strstr(err.msg, "must ascend"));
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
-static void test_warmup_says_what_it_cannot_take(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    char path[256];
-    decode_batch d;
-    model_rig rig;
-    results r;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(1));
-    assert_int_equal(rig.backend->warmup(rig.model, 0, &err), TN_E_ARGUMENT);
-    assert_int_equal(rig.backend->warmup(rig.model, ROWS + 1, &err), TN_E_ARGUMENT);
-    assert_int_equal(rig.backend->warmup(rig.model, ROWS, &err), TN_OK); /* no bucket: no graph */
-    assert_int_equal(host_device_counted(0).graphs, 0);
-    fill(&rig, 1, (uint32_t[SLOTS]){0}, &d);
-    uint64_t ticket = submit(&rig, &d.batch);
-    assert_int_equal(rig.backend->warmup(rig.model, 1, &err), TN_E_ARGUMENT);
-    assert_non_null(strstr(err.msg, "in flight"));
-    collect(&rig, ticket, &r);
-    assert_int_equal(rig.backend->warmup(rig.model, 1, &err), TN_OK);
-    assert_int_equal(rig.backend->warmup(rig.model, 1, &err), TN_OK);
-    assert_int_equal(host_device_counted(0).graphs, 1);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
-static void test_a_rank_without_room_for_a_graph_fails_the_warmup(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    uint64_t ticket;
-    char path[256];
-    decode_batch d;
-    model_rig rig;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2));
-    host_device_refuse_graphs(1, 1);
-    assert_int_equal(rig.backend->warmup(rig.model, 4, &err), TN_E_MEMORY);
-    assert_string_equal(err.msg, "rank 1: device 1 has no room for a graph");
-    host_device_refuse_graphs(1, 0);
-    fill(&rig, 4, (uint32_t[SLOTS]){0}, &d);
-    assert_int_equal(rig.backend->submit(rig.model, &d.batch, &ticket, &err), TN_E_MEMORY);
-    rig_close(&rig);
-    family_directory_remove(path);
-    assert_int_equal(host_device_counted(0).graphs, 0);
-}
-
-static void test_a_device_that_fails_in_a_warmup_ends_it(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    char path[256];
-    model_rig rig;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2));
-    host_device_fail_work(1, 1);
-    assert_int_equal(rig.backend->warmup(rig.model, 4, &err), TN_E_DEVICE_LOST);
-    rig_close(&rig);
-    host_device_fail_work(1, 0);
-    family_directory_remove(path);
-}
-
-/* As it does where steps are launched: test_cuda_families.c. */
-static void test_a_device_that_fails_in_a_graph_ends_every_wait(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    int32_t id[SLOTS];
-    uint64_t ticket;
-    char path[256];
-    decode_batch d;
-    model_rig rig;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2));
-    rig_warm_up(&rig);
-    host_device_stall(0, 1);
-    host_device_fail_work(1, 1);
-    fill(&rig, 4, (uint32_t[SLOTS]){0}, &d);
-    ticket = submit(&rig, &d.batch);
-    tn_result result = {.struct_size = sizeof result, .out_count = SLOTS, .id = id};
-    assert_int_equal(rig.backend->wait(rig.model, ticket, &result, &err), TN_E_DEVICE_LOST);
-    assert_string_equal(err.msg, "rank 1: device 1 has failed");
-    rig_close(&rig);
-    host_device_stall(0, 0);
-    host_device_fail_work(1, 0);
-    family_directory_remove(path);
-}
-
-/* The group that it ran on is as good as before. */
-static void test_a_model_is_freed_with_a_step_that_nobody_waited_for(void **state)
-{
-    (void)state;
-    tn_error err = TN_ERROR_INIT;
-    char path[256];
-    decode_batch d;
-    model_rig rig;
-    results r;
-
-    family_directory_make("llama", NULL, path);
-    rig_open(&rig, path, quant_none(), cuda_tp_backend(), limits_of(2));
-    fill(&rig, 2, (uint32_t[SLOTS]){0}, &d);
-    submit(&rig, &d.batch);
-    rig.backend->model_free(rig.model);
-    const tn_compile compile = {.struct_size = sizeof compile,
-                                .graph = rig.graph,
-                                .api = rig.api,
-                                .weight_enc = rig.enc,
-                                .weight_enc_stride = sizeof *rig.enc,
-                                .batch_invariant = 1,
-                                .max_tokens = ROWS,
-                                .max_seqs = SLOTS,
-                                .max_outputs = ROWS,
-                                .max_model_len = LENGTH};
-    assert_int_equal(rig.backend->compile(rig.dev, &compile, &rig.model, &err), TN_OK);
-    assert_int_equal(
-        weights_load(&rig.weights, rig.checkpoint, rig.graph, rig.enc, rig.backend, rig.model, 1, NULL, &err), TN_OK);
-    assert_int_equal(rig.backend->seal(rig.model, &err), TN_OK);
-    for (uint32_t g = 0; g < rig.api->kv_group_count; g++)
-        assert_int_equal(rig.backend->kv_reserve(rig.model, g, rig.pages, &err), TN_OK);
-    collect(&rig, submit(&rig, &d.batch), &r);
-    rig_close(&rig);
-    family_directory_remove(path);
-}
-
 #endif
 
 int main(void)
@@ -695,12 +484,6 @@ int main(void)
         cmocka_unit_test(test_graphs_live_as_long_as_their_model),
         cmocka_unit_test(test_a_piece_of_a_prompt_with_one_output_is_launched),
         cmocka_unit_test(test_ranks_that_meet_on_the_host_have_no_graphs),
-        cmocka_unit_test(test_an_entry_of_a_page_table_changes_once_a_step),
-        cmocka_unit_test(test_warmup_says_what_it_cannot_take),
-        cmocka_unit_test(test_a_rank_without_room_for_a_graph_fails_the_warmup),
-        cmocka_unit_test(test_a_device_that_fails_in_a_warmup_ends_it),
-        cmocka_unit_test(test_a_device_that_fails_in_a_graph_ends_every_wait),
-        cmocka_unit_test(test_a_model_is_freed_with_a_step_that_nobody_waited_for),
 #endif
     };
     return cmocka_run_group_tests(tests, family_golden_load, family_golden_drop);
