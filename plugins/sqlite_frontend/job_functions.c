@@ -59,7 +59,11 @@ static tn_status submit(sql_connection *connection, const job_text *text, sqlite
     return status;
 }
 
-static void llm_submit(sqlite3_context *context, int count, sqlite3_value **arguments)
+/* What llm_submit and llm_submit_daemon differ in: who runs the job. */
+typedef tn_status job_taker(sql_connection *connection, const job_text *text, sqlite3_int64 *ret_id, tn_error *err);
+
+static void take_job(sqlite3_context *context, int count, sqlite3_value **arguments, const char *function,
+                     job_taker *taker)
 {
     const char *texts[4] = {NULL, NULL, NULL, "{}"};
     sqlite3_int64 id;
@@ -69,11 +73,16 @@ static void llm_submit(sqlite3_context *context, int count, sqlite3_value **argu
         if (!(texts[i] = (const char *)sqlite3_value_text(arguments[i])))
             return; /* NULL in, NULL out */
     job_text text = {texts[0], texts[1], texts[2], texts[3]};
-    tn_status status = submit(sqlite3_user_data(context), &text, &id, &err);
+    tn_status status = taker(sqlite3_user_data(context), &text, &id, &err);
     if (status == TN_OK)
         sqlite3_result_int64(context, id);
     else
-        raise(context, "llm_submit", status, &err);
+        raise(context, function, status, &err);
+}
+
+static void llm_submit(sqlite3_context *context, int count, sqlite3_value **arguments)
+{
+    take_job(context, count, arguments, "llm_submit", submit);
 }
 
 /* ---- to the daemon ---- */
@@ -131,19 +140,7 @@ static tn_status hand_over(sql_connection *connection, const job_text *text, sql
 
 static void llm_submit_daemon(sqlite3_context *context, int count, sqlite3_value **arguments)
 {
-    const char *texts[4] = {NULL, NULL, NULL, "{}"};
-    sqlite3_int64 id;
-    tn_error err = TN_ERROR_INIT;
-
-    for (int i = 0; i < count; i++)
-        if (!(texts[i] = (const char *)sqlite3_value_text(arguments[i])))
-            return; /* NULL in, NULL out */
-    job_text text = {texts[0], texts[1], texts[2], texts[3]};
-    tn_status status = hand_over(sqlite3_user_data(context), &text, &id, &err);
-    if (status == TN_OK)
-        sqlite3_result_int64(context, id);
-    else
-        raise(context, "llm_submit_daemon", status, &err);
+    take_job(context, count, arguments, "llm_submit_daemon", hand_over);
 }
 
 /* ---- waiting ---- */
