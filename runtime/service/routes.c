@@ -155,7 +155,7 @@ void routes_open(services *s, service *service, uint64_t now)
 {
     if (service->opening && errand_is_done(service->opening))
         take_opened(s, service);
-    bool is_new = service->route_generation != service->wish.generation;
+    bool is_new = service->route_generation != served_wish(service)->generation; /* else it is tried again in a while */
     if (service->opening || service->wish.deleting || (service->route && !routes_is_old(service)))
         return;
     if (is_new || now >= service->route_retry_ms)
