@@ -2,13 +2,13 @@
  *
  *   service_driver FILE.ini PROGRAM
  *
- * {"do": "race" (specs: all at once) | "create", "spec": {...}, "replace", "dry_run"} | "update" (spec) | "scale"
- * (name, min, max) | "suspend", "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" |
- * "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway | "flood" (name,
- * count, leave): as many at once from one client, which leaves without its answers if it is to | "load" (name, threads,
- * tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of [service NAME],
- * created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status", "message", "code",
- * "result"}. At the end of its input it closes and leaves engines running.
+ * {"do": "race" (specs: all at once, those with "resume" resumed) | "create", "spec": {...}, "replace", "dry_run"} |
+ * "update" (spec) | "scale" (name, min, max) | "suspend", "resume", "delete" (name, drain) | "wait" (name, state, ms) |
+ * "show" (name) | "list" | "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway |
+ * "flood" (name, count, leave): as many at once from one client, which leaves without its answers if it is to | "load"
+ * (name, threads, tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of
+ * [service NAME], created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status",
+ * "message", "code", "result"}. At the end of its input it closes and leaves engines running.
  */
 #include "gateway/gateway.h"
 #include "service/services.h"
@@ -204,7 +204,10 @@ static void *race_one(void *ctx)
     racer *racer = ctx;
     const char *sets[SERVICE_SETS_MAX + 1];
     service_spec spec = spec_of(racer->spec, sets, false);
-    racer->status = services_create(all, &spec, false, false, &racer->plan, &racer->err);
+    if (json_is_true(json_object_get(racer->spec, "resume")))
+        racer->status = services_do(all, spec.name, SERVICE_RESUME, 0, &racer->err);
+    else
+        racer->status = services_create(all, &spec, false, false, &racer->plan, &racer->err);
     return NULL;
 }
 

@@ -199,6 +199,20 @@ def test_suspended_frees_memory_and_the_first_request_resumes():
             "service chat: READY"], d.told()
 
 
+def test_racing_resumes():
+    """Eight at once, beside a request: nobody is told anything else than yes, and there is one engine."""
+    with driver() as d:
+        d.create("chat")
+        d.wait("chat", "READY")
+        d.do("suspend", name="chat", drain=5)
+        d.wait("chat", "SUSPENDED")
+        d.do("load", name="chat", threads=1, tokens=1)
+        answers = d.do("race", specs=[{"name": "chat", "resume": True}] * 8)
+        assert [answer["status"] for answer in answers] == [0] * 8, answers
+        d.wait("chat", "READY")
+        assert d.do("unload")["bad"] == 0 and len(serving(d.store)) == 1
+
+
 def test_requests_that_wait():
     """A thousand at once for a service that rests, as many as may wait; some whose client leaves; and some that are asked while it is
     suspended again and again, scaled to none, deleted. Each gets its answer, or is told why not."""
@@ -247,6 +261,17 @@ def test_idle_service_suspends_itself():
         d.wait("chat", "SUSPENDED", ms=20000)
         assert not engines(d.store)
         assert d.do("ask", name="chat") == 8
+
+
+def test_request_at_the_moment_of_autosuspend():
+    """Asked as soon as the timer has struck, while the engine drains and ends: each request gets its answer."""
+    with driver() as d:
+        d.create("chat", autosuspend=1)
+        for _ in range(3):
+            d.wait("chat", "READY")
+            wait_for("it suspends itself", lambda: d.show("chat")["state"] != "READY")
+            assert d.do("ask", name="chat") == 8
+        assert "nobody has asked for it" in "".join(d.told())
 
 
 def test_update_drops_nothing():
@@ -806,7 +831,8 @@ def test_settings_that_cannot_be():
 
 PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
-             test_requests_that_wait, test_updated_while_suspended, test_idle_service_suspends_itself, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
+             test_racing_resumes, test_requests_that_wait, test_updated_while_suspended, test_idle_service_suspends_itself,
+             test_request_at_the_moment_of_autosuspend, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
              test_model_of_the_registry],
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
                  test_does_not_fit_at_all,
