@@ -91,6 +91,11 @@ static tn_status check_key(const tn_front *front, const char *authorization, api
                     "a valid API key is required: send the header 'Authorization: Bearer KEY'");
 }
 
+bool auth_asks(const tn_front *front)
+{
+    return front->options.key_count > 0 || (front->auth && front->auth->enabled(front->host));
+}
+
 tn_status auth_check(const tn_front *front, const char *method, const char *path, bool open, const char *authorization,
                      bool local_user, tn_identity *ret_caller, api_error *error)
 {

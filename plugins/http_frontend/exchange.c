@@ -10,6 +10,7 @@
 #include "chat_completions.h"
 #include "completions.h"
 #include "console.h"
+#include "host_name.h"
 #include "json_body.h"
 #include "model.h"
 #include "poller.h"
@@ -115,6 +116,21 @@ static tn_status check_upload(const tn_front *front, struct MHD_Connection *conn
     return check_length(connection, front->admin_api->upload_bytes_max(front->admin), error);
 }
 
+/* Nobody has to show a token: then what a browser of this machine sends must not be of a page elsewhere, whose name
+ * leads here. */
+static tn_status check_host(const tn_front *front, struct MHD_Connection *connection, api_error *error)
+{
+    const http_peer *peer = peer_of(connection);
+    const char *host = header(connection, "Host");
+
+    if (auth_asks(front) || !peer || !peer->loopback || host_name_is_local(host))
+        return TN_OK;
+    return api_fail(error, 403, "foreign_host", NULL,
+                    "'%.100s' is no name of this machine's own: ask by address or as localhost, or set [auth] "
+                    "token_file or api_key",
+                    host);
+}
+
 /* Whether this core can answer the route. */
 static tn_status check_served(const tn_front *front, const http_route *route, const char *url, api_error *error)
 {
@@ -150,6 +166,8 @@ static tn_status check_head(tn_front *front, struct MHD_Connection *connection, 
                                   peer && peer->local_user, ret_caller, error);
     if (status == TN_OK)
         status = check_served(front, route, url, error);
+    if (status == TN_OK && route_is_passed_on(route))
+        status = check_host(front, connection, error);
     if (status != TN_OK)
         return status;
     *ret_route = route;
@@ -526,6 +544,7 @@ void exchange_on_connection(void *cls, struct MHD_Connection *connection, void *
             return; /* without memory this one is timed by libmicrohttpd alone */
         peer->fd = info->connect_fd;
         peer->local_user = unix_socket_peer_is_trusted(peer->fd);
+        peer->loopback = host_is_loopback(peer->fd);
         add_peer(front, peer);
     } else if (*context) {
         remove_peer(front, *context);

@@ -31,6 +31,7 @@ typedef struct http_peer {
     uint64_t id;              /* tells it from past owners of the same descriptor */
     int fd;
     bool local_user;             /* a process of this user's, or of root's, on a Unix socket */
+    bool loopback;               /* a process of this machine, on an IP socket */
     uint64_t hung_up_ms;         /* when it closed its sending side; 0: it has not */
     uint64_t receiving_since_ms; /* 0: a request has fully arrived and is being answered */
 } http_peer;

@@ -3,6 +3,7 @@
 #include "frontend.h"
 
 #include "admin_call.h"
+#include "auth.h"
 #include "base/clock.h"
 #include "exchange.h"
 #include "model.h"
@@ -84,8 +85,7 @@ static tn_status open_doors(tn_front *front, tn_error *err)
                  : front->options.tls_cert ? "https://"
                                            : "http://",
                  door->listener.address);
-        bool asks = front->options.key_count > 0 || (front->auth && front->auth->enabled(front->host));
-        if (!door->listener.loopback && !asks) {
+        if (!door->listener.loopback && !auth_asks(front)) {
             char words[256];
             snprintf(words, sizeof words,
                      "%s is reachable from other machines and no api_key is set, nor [auth] token_file: anyone may "

@@ -133,6 +133,45 @@ static void test_heads_decide_before_a_byte_of_the_body(void **state)
     }
 }
 
+/* What a page gets whose name leads here (DNS rebinding): it is of one origin with us, so Origin says nothing. */
+static void test_names_of_others_are_refused_where_nobody_shows_a_token(void **state)
+{
+    static const struct {
+        const char *head;
+        int status, with_tokens;
+    } cases[] = {
+        {"GET /v1/files HTTP/1.1\r\nHost: evil.example:8000\r\n", 403, 401},
+        {"GET /admin/v1/jobs HTTP/1.1\r\nHost: evil.example.\r\n", 403, 401},
+        {"GET /admin/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n", 403, 401},
+        {"POST /v1/files HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n"
+         "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 0\r\n",
+         403, 401},
+        {"GET /v1/files HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n", 200, 401},
+        {"GET /v1/files HTTP/1.1\r\nHost: [::1]:8000\r\n", 200, 401},
+        {"GET /v1/files HTTP/1.1\r\nHost: console.LocalHost\r\n", 200, 401},
+        {"GET /v1/files HTTP/1.1\r\nHost: box:8000\r\n", 200, 401},
+        {"GET /v1/files HTTP/1.0\r\n", 200, 401},
+        {"GET /health HTTP/1.1\r\nHost: evil.example\r\n", 200, 200},
+        {"GET /v1/files HTTP/1.1\r\nHost: here.example\r\nAuthorization: Bearer both\r\n", 403, 200},
+    };
+    static const char *const with_tokens[] = {"fake_admin=1", "fake_auth=1", NULL};
+    static http_fixture fixture;
+    (void)state;
+    for (int tokens = 0; tokens < 2; tokens++) {
+        assert_int_equal(http_fixture_start(&fixture, tokens ? with_tokens : with_admin, NULL), TN_OK);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            int fd = http_connect(&fixture);
+            http_send(fd, cases[i].head, strlen(cases[i].head));
+            http_send(fd, "\r\n", 2);
+            http_answer answer = http_receive(fd);
+            assert_int_equal(answer.status, tokens ? cases[i].with_tokens : cases[i].status);
+            http_answer_finish(&answer);
+            close(fd);
+        }
+        http_fixture_stop(&fixture);
+    }
+}
+
 static void test_uploads_are_bounded_and_a_stop_ends_them(void **state)
 {
     static http_fixture fixture;
@@ -193,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_a_client_that_is_faster_than_the_disk_waits),
         cmocka_unit_test(test_a_client_that_leaves_ends_its_upload),
         cmocka_unit_test(test_heads_decide_before_a_byte_of_the_body),
+        cmocka_unit_test(test_names_of_others_are_refused_where_nobody_shows_a_token),
         cmocka_unit_test(test_uploads_are_bounded_and_a_stop_ends_them),
         cmocka_unit_test(test_the_caller_is_named),
         cmocka_unit_test(test_cores_that_keep_no_files_are_named),
