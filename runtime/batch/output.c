@@ -94,19 +94,35 @@ static json_t *error_of(const json_t *record)
                                 : json_null();
 }
 
-/* OpenAI's: an answer and what the server refused by a status both stand in "response" there, with faults of the
- * connection in "error"; here whatever has no answer is an error, with its code. */
+/* What the server refused by a status, as it said so. */
+static json_t *refusal_of(const json_t *record, json_int_t http_status)
+{
+    const char *type = http_status == 429   ? "rate_limit_error"
+                       : http_status >= 500 ? "server_error"
+                                            : "invalid_request_error";
+
+    return json_pack("{s:I, s:n, s:{s:{s:O, s:s, s:n, s:O}}}", "status_code", http_status, "request_id", "body",
+                     "error", "message", json_object_get(record, "error"), "type", type, "param", "code",
+                     json_object_get(record, "error_code"));
+}
+
+/* OpenAI's: an answer and what the server refused by a status both stand in "response", with its status; what no status
+ * came for (a connection lost, a time that ran out, an answer without a text) in "error". */
 static json_t *openai_line(const json_t *record)
 {
-    json_t *answer = json_object_get(record, "response");
-    json_t *response = json_is_object(answer) ? json_pack("{s:i, s:O?, s:O}", "status_code", 200, "request_id",
-                                                          json_object_get(answer, "id"), "body", answer)
-                                              : json_null();
+    json_t *answer = json_object_get(record, "response"), *response = json_null();
+    const json_int_t refused = json_integer_value(json_object_get(record, "http_status"));
 
+    if (json_is_object(answer))
+        response = json_pack("{s:i, s:O?, s:O}", "status_code", 200, "request_id", json_object_get(answer, "id"),
+                             "body", answer);
+    else if (refused)
+        response = refusal_of(record, refused);
     return json_pack(
         "{s:o, s:O, s:o, s:o}", "id",
         json_sprintf("batch_req_%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(record, "row"))),
-        "custom_id", json_object_get(record, "key"), "response", response, "error", error_of(record));
+        "custom_id", json_object_get(record, "key"), "response", response, "error",
+        refused ? json_null() : error_of(record));
 }
 
 static json_t *plain_line(const json_t *record)

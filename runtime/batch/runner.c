@@ -123,6 +123,11 @@ static json_t *make_record(const asked_row *asked, const client_answer *answer)
         json_decref(record);
         return NULL;
     }
+    if (record && failed && answer->http_status &&
+        json_object_set_new(record, "http_status", json_integer(answer->http_status)) != 0) {
+        json_decref(record);
+        return NULL;
+    }
     return record;
 }
 

@@ -118,6 +118,7 @@ static void read_refusal(uint32_t http_status, const json_t *root, const json_t 
     const char *param = json_string_value(json_object_get(error, "param"));
     char plain_code[32], plain_message[64];
 
+    answer->http_status = http_status;
     snprintf(plain_code, sizeof plain_code, "http_%u", http_status);
     snprintf(plain_message, sizeof plain_message, "the server answered with HTTP status %u", http_status);
     fail(answer, kind_of_refusal(http_status, param, code, row_fields), code ? code : plain_code,

@@ -21,6 +21,7 @@ typedef struct client_answer {
     size_t value_bytes;
     const char *finish_reason;                /* borrowed from root; NULL if this answer has none */
     int64_t prompt_tokens, completion_tokens; /* -1: not told */
+    uint32_t http_status;                     /* by which the server refused; 0: it did not, or was not there */
     char code[64];                            /* "context_length_exceeded", "timeout", "http_500"; "" unless failed */
     char message[600];
 } client_answer;

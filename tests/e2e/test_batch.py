@@ -124,11 +124,14 @@ def test_sqlite(at, fake):
 def test_openai(at, fake):
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}}
     bad = {**line, "custom_id": "b", "body": {"messages": [{"role": "user", "content": order(status=400, error={"message": "no", "code": "c"})}]}}
-    run(fake, write(at("in.jsonl"), [line, bad]), at("out.jsonl"), code=3)
-    first, second = read(at("out.jsonl"))
+    late = {**line, "custom_id": "c", "body": {"messages": [{"role": "user", "content": order(hang=True)}]}}
+    run(fake, write(at("in.jsonl"), [line, bad, late]), at("out.jsonl"), "--timeout", "1", "--retries", "0", code=3)
+    first, second, third = read(at("out.jsonl"))
     assert first["custom_id"] == "a" and first["response"]["body"]["choices"][0]["message"]["content"] == "re: hi" and first["error"] is None
     assert first["response"]["status_code"] == 200
-    assert second["custom_id"] == "b" and second["response"] is None and second["error"] == {"code": "c", "message": "no"}
+    assert second["custom_id"] == "b" and second["response"]["status_code"] == 400 and second["error"] is None
+    assert second["response"]["body"] == {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": "c"}}
+    assert third["custom_id"] == "c" and third["response"] is None and third["error"]["code"] == "timeout"
 
 
 def test_refused_inputs(at, fake):

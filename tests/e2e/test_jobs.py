@@ -119,7 +119,8 @@ def check_batch(daemon):
     assert [row["custom_id"] for row in rows] == [f"r{i}" for i in range(100)]
     assert all(row["error"] is None and row["response"]["status_code"] == 200 and row["response"]["body"]["choices"] for row in rows)
     (bad,) = content(daemon, batch["error_file_id"])
-    assert bad["custom_id"] == "long" and bad["error"]["code"] == "context_length_exceeded", bad
+    assert bad["custom_id"] == "long" and bad["error"] is None and bad["response"]["status_code"] == 400, bad
+    assert bad["response"]["body"]["error"]["code"] == "context_length_exceeded", bad
     assert daemon.request("GET", "/v1/files?purpose=batch_output")[1]["data"][0]["bytes"] > 0
     assert daemon.request("GET", "/v1/batches?limit=1")[1]["data"] == [batch]
     refused(daemon.request("POST", f"/v1/batches/{batch['id']}/cancel", b""), 409, "completed")

@@ -88,7 +88,8 @@ class Job:
             pause = min(2.0, pause * 1.5)
 
     def result(self) -> Iterator[Dict[str, Any]]:
-        """Every row that has ended: {"custom_id", "response" or "error"}, failed rows after the others."""
+        """Every row that has ended, failed ones after the others: {"custom_id", "response": {"status_code", "body"}, "error"}. What
+        the server refused has its status and error in "response"; what no status came for has an "error" alone."""
         shown = self.show()
         for name in ("output_file_id", "error_file_id"):
             if shown.get(name):
