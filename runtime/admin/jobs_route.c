@@ -1,6 +1,7 @@
 /* jobs_route.c: every job of the daemon, whoever made it, and those of `tenon batch run` over files and tables here. */
 #include "admin/route.h"
 
+#include "batch/job_log.h"
 #include "batch/output.h"
 
 #include <string.h>
@@ -121,6 +122,9 @@ static bool check_places(const job_body *body, answer *ret_answer)
     else if (starts && (exists || access(output.job, F_OK) == 0))
         *ret_answer = answer_error(409, "output", "%.300s is there already; use another, or mode overwrite or resume",
                                    body->output);
+    else if (job_log_writer_of(output.job) != 0)
+        *ret_answer =
+            answer_error(409, "output", "another batch is writing %.300s; wait for it, or cancel it", body->output);
     else
         return true;
     return false;

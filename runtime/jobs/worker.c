@@ -36,7 +36,8 @@ typedef struct work {
     json_t *job;       /* owned: as it was when the work began */
     uint64_t asked_ms; /* when its process was told to end; 0: it was not */
     bool killed;
-    bool counted; /* the process has said how far it is */
+    bool begun_before; /* by another daemon, whose process may still be there */
+    bool counted;      /* the process has said how far it is */
     json_int_t answered;
     json_t *said; /* owned: its last line */
 } work;
@@ -104,15 +105,12 @@ static int signal_on_stop(void *ctx)
 /* Waits, but not past a wish that it ends. */
 static void pause_for(const work *w, uint32_t ms)
 {
-    struct timespec until;
+    const struct timespec until = clock_after_ms(ms);
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000 + (until.tv_nsec / 1000000 + ms % 1000) / 1000;
-    until.tv_nsec = (until.tv_nsec / 1000000 + ms % 1000) % 1000 * 1000000;
     pthread_mutex_lock(&w->jobs->lock);
     int code = 0;
     while (code == 0 && !w->jobs->stopping && strcmp(text_of(jobs_look(w->jobs, w->id), "status"), "cancelling") != 0)
-        code = pthread_cond_timedwait(&w->jobs->changed, &w->jobs->lock, &until);
+        code = pthread_cond_clockwait(&w->jobs->changed, &w->jobs->lock, CLOCK_MONOTONIC, &until);
     pthread_mutex_unlock(&w->jobs->lock);
 }
 
@@ -264,14 +262,15 @@ static bool add_words_of_task(const work *w, const char **words, uint32_t *count
     return true;
 }
 
-/* Whose log another process still writes: one of a daemon that was killed. It ends by itself, when its reader has. */
-static void wait_for_orphan(const char *log)
+/* Whose log another process still writes: one of a daemon that was killed. It ends by itself, when its reader has. A
+ * job that begins has none: who writes there is somebody else, whom its run will name. */
+static void wait_for_orphan(const work *w, const char *log)
 {
     const uint64_t until = clock_ms() + ORPHAN_MS;
     const struct timespec pause = {.tv_nsec = 20 * 1000000};
     pid_t writer;
 
-    while ((writer = job_log_writer_of(log)) > 0 && clock_ms() < until) {
+    while (w->begun_before && (writer = job_log_writer_of(log)) > 0 && clock_ms() < until) {
         kill(writer, SIGKILL); /* the log bears it */
         nanosleep(&pause, NULL);
     }
@@ -320,7 +319,7 @@ static tn_status run_once(work *w, int *ret_code, tn_error *err)
     tn_status status = output_parse(is_batch(w) ? output : text_of(task, "output"), &place, err);
     if (status != TN_OK)
         return status;
-    wait_for_orphan(place.job);
+    wait_for_orphan(w, place.job);
     const char *const own[] = {text_of(task, "service"),
                                "--in",
                                is_batch(w) ? input : text_of(task, "input"),
@@ -396,7 +395,7 @@ static tn_status export_rows(work *w, json_int_t *ret_ok, json_int_t *ret_failed
     snprintf(log, sizeof log, "%s.job", out);
     if (access(log, F_OK) != 0)
         return TN_OK;
-    wait_for_orphan(log);
+    wait_for_orphan(w, log);
     tn_status status = run_words(w, words, &watch, &code, err);
     if (status == TN_OK && (code != EXIT_DONE || !w->said)) {
         last_words(w, message, sizeof message);
@@ -485,6 +484,7 @@ void job_work(jobs *jobs, const char *id)
         return;
     }
     const char *state = text_of(w.job, "status");
+    w.begun_before = strcmp(state, "validating") != 0;
     if (strcmp(state, "validating") == 0 && is_batch(&w)) {
         goes_on = check_file(&w);
         json_decref(w.job);

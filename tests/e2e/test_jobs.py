@@ -255,6 +255,21 @@ def wait_job(daemon, job, seconds=60):
     return job
 
 
+WRITER = "import fcntl, sys, time; log = open(sys.argv[1], 'a'); fcntl.lockf(log, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+
+
+def check_writer_is_left_alone(daemon, asked):
+    """A `tenon batch run` of somebody else's at the same output is not taken for an orphan of the daemon's."""
+    out = daemon.folder + "/theirs.jsonl"
+    with subprocess.Popen([sys.executable, "-c", WRITER, out + ".job"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "locked\n"
+        for mode in ("resume", "overwrite"):
+            refused(daemon.admin("POST", "/jobs", {**asked, "output": out, "mode": mode}), 409, "another batch is writing", "output")
+        assert writer.poll() is None
+        writer.stdin.close()
+        assert writer.wait() == 0
+
+
 def check_jobs(daemon):
     database, out = daemon.folder + "/shop.db", daemon.folder + "/answers.csv"
     with sqlite3.connect(database) as db:
@@ -278,6 +293,7 @@ def check_jobs(daemon):
     assert daemon.admin("DELETE", "/jobs/" + missing["id"])[0] == 204
     for field, value in (("input", "rows.jsonl"), ("output", "out.jsonl"), ("mode", "again"), ("output", "/tmp/out.txt"), ("what", 1)):
         assert daemon.admin("POST", "/jobs", {**asked, field: value})[1]["error"]["param"] == field, field
+    check_writer_is_left_alone(daemon, asked)
     listed = daemon.admin("GET", "/jobs")[1]["jobs"]
     assert listed[0]["id"] == failed["id"] and {"batch", "command"} == {job["kind"] for job in listed}
     assert daemon.admin("DELETE", "/jobs/" + failed["id"])[0] == 204 and daemon.admin("GET", "/jobs/" + failed["id"])[0] == 404
