@@ -5,6 +5,7 @@
 #include "admin/admin.h"
 
 #include "../unit/fake_services.h"
+#include "file/directory.h"
 
 #include <string.h>
 
@@ -71,10 +72,16 @@ static void call(services *fake, tn_admin *admin, char *line, const char *body, 
     check(&r);
 }
 
+static char store[32];
+
+static void remove_store(void)
+{
+    directory_remove(store, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static settings *settings;
-    static char store[32];
     static const char *sets[] = {"registry.path=/nonexistent/registry", NULL};
     const uint8_t *newline = memchr(bytes, '\n', n);
     size_t head = newline ? (size_t)(newline - bytes) : n;
@@ -83,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
     TN_ASSERT(settings || settings_read(NULL, sets, &settings, NULL) == TN_OK);
     if (!store[0])
-        TN_ASSERT(mkdtemp(strcpy(store, "/tmp/tenon-fuzz-XXXXXX")));
+        TN_ASSERT(mkdtemp(strcpy(store, "/tmp/tenon-fuzz-XXXXXX")) && atexit(remove_store) == 0);
     const admin_options options = {
         .settings = settings, .program = "/nonexistent/program", .services = &fake, .store = store};
     TN_ASSERT(admin_open(&options, &admin, NULL) == TN_OK);
