@@ -75,7 +75,8 @@ answer admin_list_files(request *request)
     for (size_t i = 0; i < count && !more; i++) {
         json_t *file = json_array_get(all, q.ascending ? i : count - 1 - i);
         if (!passed) {
-            passed = strcmp(json_string_value(json_object_get(file, "id")), q.after) == 0;
+            passed =
+                request_sees(request, file) && strcmp(json_string_value(json_object_get(file, "id")), q.after) == 0;
         } else if (is_wanted(request, &q, file)) {
             more = json_array_size(data) == q.limit;
             json_object_del(file, "owner");

@@ -238,6 +238,7 @@ def check_owners(folder):
         assert daemon.request("GET", "/v1/files", **as_("bob"))[1]["data"] == [] and daemon.request("GET", "/v1/batches", **as_("bob"))[1]["data"] == []
         assert len(daemon.request("GET", "/v1/files", **as_("ann"))[1]["data"]) == 2
         refused(order(daemon, file, how=as_("bob")), 404, "no file")
+        refused(daemon.request("GET", "/v1/files?after=" + file["id"], **as_("bob")), 400, "names no file", "after")
         assert daemon.request("DELETE", "/v1/files/" + file["id"], **as_("bob"))[0] == 404
         assert daemon.request("GET", "/admin/v1/jobs", **as_("ann"))[0] == 403
         assert daemon.admin("GET", "/jobs", **as_("root"))[1]["jobs"][0]["created_by"] == "ann"
