@@ -168,10 +168,9 @@ static void call_batch(tn_admin *admin, const tn_admin_call *call, const tn_admi
     answer_call(admin, true, call, sink);
 }
 
-/* A form's own bytes come on top of the file's. */
 static uint64_t upload_bytes_max(tn_admin *admin)
 {
-    return job_files_limits(jobs_files(admin->jobs))->file_bytes + (64 << 10);
+    return job_files_limits(jobs_files(admin->jobs))->file_bytes + UPLOAD_FORM_BYTES_MAX;
 }
 
 const tn_admin_table admin_table = {.struct_size = sizeof admin_table,

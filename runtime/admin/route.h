@@ -47,6 +47,7 @@ answer admin_show_job(request *request);
 answer admin_cancel_job(request *request);
 answer admin_remove_job(request *request);
 /* upload_route.c */
+enum { UPLOAD_FORM_BYTES_MAX = 64 << 10 /* of a form itself, on top of its file */ };
 answer admin_upload(request *request);
 /* files_route.c */
 answer admin_list_files(request *request);

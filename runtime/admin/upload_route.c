@@ -75,12 +75,20 @@ static tn_status end_part(void *ctx, tn_error *err)
     return TN_OK;
 }
 
+static tn_status fail_size(form *f, uint64_t bytes_max, tn_error *err)
+{
+    f->too_large = true;
+    return tn_fail(err, TN_E_MEMORY, "the body is larger than %llu bytes, which [batch] max_file_bytes allows",
+                   (unsigned long long)bytes_max);
+}
+
 static tn_status read_form(const tn_admin_call *call, form *f, tn_error *err)
 {
     const multipart_sink sink = {f, begin_part, take_content, end_part};
     multipart *parser = malloc(sizeof *parser);
     char *piece = malloc(PIECE_BYTES);
-    uint64_t n = 1;
+    const uint64_t bytes_max = job_files_limits(f->store)->file_bytes + UPLOAD_FORM_BYTES_MAX;
+    uint64_t n = 1, bytes = 0;
     tn_status status = parser && piece ? multipart_init(parser, call->content_type, &sink, err)
                                        : tn_fail(err, TN_E_MEMORY, "out of memory for a form");
 
@@ -88,6 +96,8 @@ static tn_status read_form(const tn_admin_call *call, form *f, tn_error *err)
         status = call->read(call->read_ctx, piece, PIECE_BYTES, &n);
         if (status != TN_OK)
             status = tn_fail(err, status, "the form has not come to its end");
+        else if ((bytes += n) > bytes_max) /* of no told length: what stands around the form has no end of its own */
+            status = fail_size(f, bytes_max, err);
         else if (n > 0)
             status = multipart_feed(parser, piece, n, err);
     }

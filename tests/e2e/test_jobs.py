@@ -206,6 +206,8 @@ def check_hostile(daemon):
         raw(daemon, kind + head, begun + b"x" * 100000 if not body else body, half=True)
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (whole[i:i + 7] for i in range(0, len(whole), 7))) + b"0\r\n\r\n"
     assert b" 200 " in raw(daemon, kind + b"Transfer-Encoding: chunked\r\n", chunks), "of no told length, in small pieces"
+    endless = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+    assert b" 413 " in raw(daemon, kind + b"Transfer-Encoding: chunked\r\n", endless * 21 + b"0\r\n\r\n"), "what stands before the form is bounded, too"
     assert daemon.request("DELETE", "/v1/files/" + daemon.request("GET", "/v1/files")[1]["data"][0]["id"])[0] == 200
     files = [upload(daemon, "x" * (19 << 20))["id"] for _ in range(2)]
     refused(send(daemon, form(b"x" * (3 << 20))), 413, "max_total_bytes")
