@@ -432,6 +432,8 @@ static tn_status remove_at(jobs *jobs, size_t index, tn_error *err)
 tn_status jobs_remove(jobs *jobs, const char *id, tn_error *err)
 {
     pthread_mutex_lock(&jobs->lock);
+    while (job_has_ended(jobs_look(jobs, id)) && json_object_get(jobs->workers, id)) /* its folder is being removed */
+        pthread_cond_wait(&jobs->changed, &jobs->lock);
     const size_t index = index_of(jobs, id);
     const json_t *job = json_array_get(jobs->list, index);
     tn_status status = !job ? tn_fail(err, TN_E_NOT_FOUND, "there is no batch '%.64s'", id)
