@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { END_BUSY_MS = 30000 };
+
 typedef struct sql_flags {
-    const char *service, *query, *target, *options, *extension, *server;
+    const char *service, *query, *target, *options, *extension, *server, *end, *message;
     bool json;
 } sql_flags;
 
@@ -119,6 +121,36 @@ static tn_status follow(sqlite3 *db, const char *path, const sql_flags *f, job_c
     return status;
 }
 
+/* Says in the database that nobody goes on with the target's job, where that says otherwise. */
+static tn_status end_job(sqlite3 *db, const char *path, const sql_flags *f, tn_error *err)
+{
+    const char *const texts[] = {f->target, f->end, f->message};
+    sqlite3_stmt *row;
+
+    sqlite3_busy_timeout(db, END_BUSY_MS);
+    tn_status status =
+        first_row(db, path,
+                  "UPDATE llm_jobs SET state = ?2, message = ?3, runner = NULL, updated = "
+                  "CURRENT_TIMESTAMP WHERE target = ?1 AND state IN ('submitted', 'running') RETURNING id",
+                  texts, 3, &row, err);
+    if (status == TN_OK && sqlite3_step(row) != SQLITE_DONE)
+        status = fail_sqlite(db, path, err);
+    if (status == TN_OK)
+        sqlite3_finalize(row);
+    return status == TN_E_NOT_FOUND ? TN_OK : status;
+}
+
+static int run_end(sqlite3 *db, const char *path, const sql_flags *f)
+{
+    tn_error err = TN_ERROR_INIT;
+    tn_status status = end_job(db, path, f, &err);
+
+    if (status != TN_OK)
+        fprintf(stderr, "tenon: %s\n", err.msg);
+    sqlite3_close(db);
+    return status == TN_OK ? 0 : EXIT_FAILURE;
+}
+
 static int run_sql(const command *command, int argc, char **argv)
 {
     sql_flags f = {.options = "{}", .server = CLIENT_SERVER_DEFAULT};
@@ -129,6 +161,9 @@ static int run_sql(const command *command, int argc, char **argv)
         {"options", "JSON", FLAG_STRING, &f.options, NULL, "of llm_submit (default {})"},
         {"extension", "FILE", FLAG_STRING, &f.extension, NULL, "tenon_sqlite.so"},
         {"server", "ADDRESS", FLAG_STRING, &f.server, NULL, "unix:/PATH or http://HOST:PORT"},
+        {"end", "STATE", FLAG_STRING, &f.end, NULL,
+         "cancelled or failed: only says so in the database, of one that runs"},
+        {"message", "TEXT", FLAG_STRING, &f.message, NULL, "with --end: why"},
         {"json", NULL, FLAG_SWITCH, &f.json, NULL, "how far it is, as lines of JSON on standard output"},
     };
     job_counts counts = {0};
@@ -140,14 +175,18 @@ static int run_sql(const command *command, int argc, char **argv)
     if (code >= 0)
         return code;
     const char *path = a.positional[0];
-    if (!f.service || !f.query || !f.target || !f.extension) {
+    if (!f.target || (!f.end && (!f.service || !f.query || !f.extension))) {
         fprintf(stderr, "tenon batch sql: --service, --query, --target and --extension are all needed\n");
         args_finish(&a);
         return EXIT_USAGE;
     }
-    tn_status status = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) == SQLITE_OK
-                           ? load(db, f.extension, &err)
-                           : fail_sqlite(db, path, &err);
+    const bool open = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) == SQLITE_OK;
+    if (open && f.end) {
+        code = run_end(db, path, &f);
+        args_finish(&a);
+        return code;
+    }
+    tn_status status = open ? load(db, f.extension, &err) : fail_sqlite(db, path, &err);
     if (status == TN_OK)
         status = follow(db, path, &f, &counts, &err);
     code = watch_finish(path, status, &counts, &err);

@@ -382,7 +382,8 @@ json_t *jobs_list(jobs *jobs)
 static tn_status cancel(jobs *jobs, json_t *job, tn_error *err)
 {
     const json_int_t now = (json_int_t)time(NULL);
-    const bool begun = json_object_get(jobs->workers, text_of(job, "id")) || *text_of(job, "status") != 'v';
+    const bool sql = strcmp(text_of(json_object_get(job, "task"), "kind"), "sql") == 0; /* its database is to be told */
+    const bool begun = sql || json_object_get(jobs->workers, text_of(job, "id")) || *text_of(job, "status") != 'v';
     json_t *changes = json_pack("{s:s, s:I}", "status", begun ? "cancelling" : "cancelled", "cancelling_at", now);
 
     if (changes && !begun)

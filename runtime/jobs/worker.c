@@ -440,6 +440,30 @@ static tn_status make_files(work *w, json_t *changes, tn_error *err)
     return TN_OK;
 }
 
+/* SQL's row says that it runs, or will, until somebody says otherwise. */
+static tn_status end_sql(work *w, const char *state, const char *message, tn_error *err)
+{
+    const process_watch watch = {w, keep_line, signal_on_stop};
+    char text[512];
+    const char *const words[] = {"batch",
+                                 "sql",
+                                 text_of(task_of(w), "input"),
+                                 "--target",
+                                 text_of(task_of(w), "output"),
+                                 "--end",
+                                 state,
+                                 "--message",
+                                 message,
+                                 NULL};
+    int code = -1;
+    tn_status status = run_words(w, words, &watch, &code, err);
+
+    if (status != TN_OK || code == EXIT_DONE)
+        return status;
+    last_words(w, text, sizeof text);
+    return tn_fail(err, TN_E_IO, "%s", text);
+}
+
 /* fault: why not all rows have an answer; NULL: nothing is wrong. */
 static void finish(work *w, const char *fault)
 {
@@ -455,6 +479,10 @@ static void finish(work *w, const char *fault)
                     json_pack("{s:s, s:I}", "status", "finalizing", "finalizing_at", (json_int_t)time(NULL)), true);
         status = make_files(w, changes, &err);
     }
+    if (is_kind(w, "sql") && strcmp(end, "completed") != 0)
+        status = end_sql(w, end, fault ? fault : "cancelled at the daemon", &err);
+    if (is_kind(w, "sql") && status != TN_OK && fault && demand_on(w) != STOP)
+        status = TN_OK; /* the first fault says more: often it is that there is no such database */
     if (status != TN_OK && demand_on(w) == STOP) {
         json_decref(changes);
         return;

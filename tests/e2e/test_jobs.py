@@ -417,6 +417,13 @@ def check_sql(folder, extension):
         assert job["state"] == "completed" and job["counts"] == {"rows": 400, "answered": 400, "failed": 0}, job
         assert sqlite3.connect(path).execute(told).fetchone() == (400, 400, 400)
         assert sqlite3.connect(path).execute("SELECT state, rows_done FROM llm_jobs").fetchall() == [("done", 400)]
+        with sqlite3.connect(path) as db:
+            db.execute("DELETE FROM told")
+        assert run([*client, options]) == "1\n"
+        job = daemon.admin("GET", "/jobs")[1]["jobs"][0]
+        assert daemon.admin("POST", f"/jobs/{job['id']}:cancel", b"")[0] == 200
+        assert wait_job(daemon, job)["state"] == "cancelled"
+        assert sqlite3.connect(path).execute("SELECT state, runner FROM llm_jobs").fetchall() == [("cancelled", None)], "and not running for ever"
         daemon.stop()
 
 
