@@ -60,14 +60,16 @@ static uint32_t find_rule(schema_compiler *c, const schema_list *list)
     schema_list sorted = *list;
 
     qsort(sorted.member, sorted.count, sizeof *sorted.member, compare_members);
+    if (!nfa_spend(c->nfa, c->rule_count))
+        return 0;
     for (uint32_t i = 0; i < c->rule_count; i++) {
         const schema_list *known = &c->rule[i].sorted;
         if (known->count == sorted.count &&
             memcmp(known->member, sorted.member, sorted.count * sizeof *sorted.member) == 0)
             return i;
     }
-    if (!nfa_spend(c->nfa, c->rule_count) || !nfa_grow(c->nfa, (void **)&c->rule, c->rule_count, &c->rule_capacity,
-                                                       sizeof *c->rule, SCHEMA_RULES_MAX, "rules"))
+    if (!nfa_grow(c->nfa, (void **)&c->rule, c->rule_count, &c->rule_capacity, sizeof *c->rule, SCHEMA_RULES_MAX,
+                  "rules"))
         return 0;
     c->rule[c->rule_count] = (schema_rule){.list = *list, .sorted = sorted};
     return c->rule_count++;

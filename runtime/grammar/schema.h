@@ -100,6 +100,8 @@ void schema_object(schema_compiler *c, uint32_t from, const schema_list *list, u
 void schema_array(schema_compiler *c, uint32_t from, const schema_list *list, uint32_t to);
 /* The values of enum and const that all members allow; true if a member has either. */
 bool schema_constants(schema_compiler *c, uint32_t from, const schema_branch *branch, uint32_t to);
+/* Equal as JSON Schema has it: numbers by their value. Each value looked at is a step. */
+bool schema_equal(schema_compiler *c, const json_t *a, const json_t *b);
 /* One fixed value. Returns the end. */
 uint32_t schema_constant(schema_compiler *c, uint32_t from, const json_t *value);
 

@@ -117,17 +117,17 @@ static const json_t *through(schema_compiler *c, const json_t *schema)
     return schema;
 }
 
-static bool has_value(const json_t *schema, const json_t *value)
+static bool has_value(schema_compiler *c, const json_t *schema, const json_t *value)
 {
     const json_t *constant = json_object_get(schema, "const"), *list = json_object_get(schema, "enum");
     json_t *item;
     size_t i;
 
     if (constant)
-        return json_equal(constant, value) != 0;
+        return schema_equal(c, constant, value);
     json_array_foreach(list, i, item)
     {
-        if (json_equal(item, value))
+        if (schema_equal(c, item, value))
             return true;
     }
     return false;
@@ -138,7 +138,7 @@ static bool has_values(const json_t *schema)
     return json_object_get(schema, "const") || json_object_get(schema, "enum");
 }
 
-static bool are_values_disjoint(const json_t *a, const json_t *b)
+static bool are_values_disjoint(schema_compiler *c, const json_t *a, const json_t *b)
 {
     const json_t *constant = json_object_get(a, "const");
     json_t *item;
@@ -147,20 +147,23 @@ static bool are_values_disjoint(const json_t *a, const json_t *b)
     if (!has_values(a) || !has_values(b))
         return false;
     if (constant)
-        return !has_value(b, constant);
+        return !has_value(c, b, constant);
     json_array_foreach(json_object_get(a, "enum"), i, item)
     {
-        if (has_value(b, item))
+        if (has_value(c, b, item) || c->nfa->status != TN_OK)
             return false;
     }
     return true;
 }
 
-static bool is_required(const json_t *schema, const char *name)
+static bool is_required(schema_compiler *c, const json_t *schema, const char *name)
 {
+    const json_t *list = json_object_get(schema, "required");
     json_t *item;
     size_t i;
-    json_array_foreach(json_object_get(schema, "required"), i, item)
+
+    nfa_spend(c->nfa, json_array_size(list));
+    json_array_foreach(list, i, item)
     {
         if (strcmp(json_string_value(item), name) == 0)
             return true;
@@ -179,7 +182,7 @@ static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, u
         return true;
     schema_check(c, a);
     schema_check(c, b);
-    if (c->nfa->status != TN_OK || are_values_disjoint(a, b))
+    if (c->nfa->status != TN_OK || are_values_disjoint(c, a, b))
         return true;
     uint32_t shared = schema_types(c, a) & schema_types(c, b);
     if (shared == 0)
@@ -189,7 +192,7 @@ static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, u
     json_object_foreach(json_object_get(a, "properties"), name, property)
     {
         const json_t *other = json_object_get(json_object_get(b, "properties"), name);
-        if (other && is_required(a, name) && is_required(b, name) && are_disjoint(c, property, other, depth - 1))
+        if (other && is_required(c, a, name) && is_required(c, b, name) && are_disjoint(c, property, other, depth - 1))
             return true;
     }
     return false;
@@ -198,6 +201,9 @@ static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, u
 static void check_disjoint(schema_compiler *c, const json_t *schema)
 {
     const json_t *list = json_object_get(schema, "oneOf");
+
+    if (json_array_size(list) > SCHEMA_BRANCHES_MAX)
+        return; /* refused as alternatives are */
     for (size_t i = 0; i < json_array_size(list) && c->nfa->status == TN_OK; i++)
         for (size_t k = 0; k < i; k++)
             if (!are_disjoint(c, json_array_get(list, k), json_array_get(list, i), 4)) {

@@ -253,6 +253,9 @@ void schema_check(schema_compiler *c, const json_t *schema)
     const char *name;
     json_t *value;
 
+    /* A keyword is looked for in a list, and its value may be one: some tens of steps. */
+    if (!nfa_spend(c->nfa, 16 * json_object_size(schema)))
+        return;
     json_object_foreach((json_t *)schema, name, value)
     {
         const keyword *known = find_keyword(name);

@@ -248,19 +248,20 @@ static uint32_t type_of(const json_t *value)
     }
 }
 
-/* Equal as JSON Schema has it: numbers by their value. */
-static bool are_equal(const json_t *a, const json_t *b)
+bool schema_equal(schema_compiler *c, const json_t *a, const json_t *b)
 {
     const char *key;
     json_t *item;
     size_t i;
 
+    if (!nfa_spend(c->nfa, 1))
+        return false;
     if (json_is_number(a) && json_is_number(b))
         return json_number_value(a) == json_number_value(b);
     if (json_is_array(a) && json_is_array(b) && json_array_size(a) == json_array_size(b)) {
         json_array_foreach(a, i, item)
         {
-            if (!are_equal(item, json_array_get(b, i)))
+            if (!schema_equal(c, item, json_array_get(b, i)))
                 return false;
         }
         return true;
@@ -269,26 +270,23 @@ static bool are_equal(const json_t *a, const json_t *b)
         json_object_foreach((json_t *)a, key, item)
         {
             const json_t *other = json_object_get(b, key);
-            if (!other || !are_equal(item, other))
+            if (!other || !schema_equal(c, item, other))
                 return false;
         }
         return true;
     }
-    return json_equal(a, b) != 0;
+    return !json_is_object(a) && !json_is_array(a) && json_equal(a, b) != 0;
 }
 
-static bool allows(const json_t *schema, const json_t *value)
+/* value is one of the list that from is. */
+static bool allows(schema_compiler *c, const json_t *schema, const json_t *value, const json_t *from)
 {
     const json_t *constant = json_object_get(schema, "const"), *list = json_object_get(schema, "enum");
-    json_t *item;
-    size_t i;
-    bool found = !list;
+    bool found = !list || list == from;
 
-    json_array_foreach(list, i, item)
-    {
-        found = found || are_equal(item, value);
-    }
-    return found && (!constant || are_equal(constant, value));
+    for (size_t i = 0; !found && i < json_array_size(list) && c->nfa->status == TN_OK; i++)
+        found = schema_equal(c, json_array_get(list, i), value);
+    return found && (!constant || schema_equal(c, constant, value));
 }
 
 /* A keyword beside enum or const that says something of a value's type would have to be checked against it. */
@@ -339,7 +337,7 @@ bool schema_constants(schema_compiler *c, uint32_t from, const schema_branch *br
         const json_t *value = only ? only : json_array_get(values, i);
         bool allowed = (type_of(value) & branch->types) != 0;
         for (uint32_t k = 0; k < list->count && allowed; k++)
-            allowed = allows(list->member[k], value);
+            allowed = allows(c, list->member[k], value, only ? NULL : values);
         if (!allowed || !nfa_spend(c->nfa, list->count + 1u))
             continue;
         types |= type_of(value);

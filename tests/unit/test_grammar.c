@@ -351,6 +351,57 @@ static void test_refusals_name_keyword_and_place(void **state)
     }
 }
 
+/* A and B hold a hundred properties each, which are A and B again: a hundred comparisons for each, level by level. */
+static char *write_twins(void)
+{
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"oneOf\":[{\"$ref\":\"#/$defs/a\"},{\"$ref\":\"#/$defs/b\"}],\"$defs\":{");
+    for (char name = 'a'; name <= 'b'; name++) {
+        at += sprintf(at, "%s\"%c\":{\"type\":\"object\",\"properties\":{", name == 'a' ? "" : ",", name);
+        for (int i = 0; i < 100; i++)
+            at += sprintf(at, "%s\"%d\":{\"$ref\":\"#/$defs/%c\"}", i == 0 ? "" : ",", i, name);
+        at += sprintf(at, "},\"required\":[");
+        for (int i = 0; i < 100; i++)
+            at += sprintf(at, "%s\"%d\"", i == 0 ? "" : ",", i);
+        at += sprintf(at, "]}");
+    }
+    sprintf(at, "}}");
+    return text;
+}
+
+/* Two halves of 12,000 numbers: one comparison for each pair of them. */
+static char *write_halves(void)
+{
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"allOf\":[");
+    for (int half = 0; half < 2; half++) {
+        at += sprintf(at, "%s{\"enum\":[0", half == 0 ? "" : ",");
+        for (int i = 1; i < 6000; i++)
+            at += sprintf(at, ",%d", half == 0 ? i : -i);
+        at += sprintf(at, "]}");
+    }
+    sprintf(at, "]}");
+    return text;
+}
+
+static void test_comparisons_are_steps(void **state)
+{
+    char *const hostile[] = {write_twins(), write_halves()};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        tn_error err = TN_ERROR_INIT;
+        grammar *grammar;
+        assert_int_equal(compile(hostile[i], &grammar, &err), TN_E_ARGUMENT);
+        assert_non_null(strstr(err.msg, "too complex"));
+        free(hostile[i]);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -376,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
         cmocka_unit_test(test_refusals_name_keyword_and_place),
+        cmocka_unit_test(test_comparisons_are_steps),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
