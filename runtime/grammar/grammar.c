@@ -136,20 +136,40 @@ static void prune(grammar *g)
     }
 }
 
-/* In a string of any characters: most of a vocabulary may come next, and need not be walked. */
-static void find_loops(grammar *g)
+/* The node to which every plain byte leads; the number of nodes: there is none such. */
+static uint32_t plain_target(const grammar *g, const grammar_node *node)
 {
-    for (uint32_t i = 0; i < g->node_count; i++) {
+    uint32_t target = g->node_count, at = 0;
+
+    if (node->call_count > 0)
+        return g->node_count;
+    for (uint32_t byte = ' '; byte < 0x7f; byte++) {
+        if (!token_byte_is_plain((uint8_t)byte))
+            continue;
+        while (at < node->edge_count && g->edge[node->edge + at].hi < byte)
+            at++;
+        if (at == node->edge_count || g->edge[node->edge + at].lo > byte)
+            return g->node_count;
+        uint32_t to = g->edge[node->edge + at].target;
+        if (target != g->node_count && to != target)
+            return g->node_count;
+        target = to;
+    }
+    return target;
+}
+
+/* In a string of any characters most of a vocabulary may come next, and need not be walked: not even where characters
+ * are counted, and so no two places are the same. A node's run is one more than that of the node behind its byte.
+ * States were numbered forwards: backwards over the array finds nearly all, and one found too short only costs time. */
+static void find_runs(grammar *g)
+{
+    for (uint32_t i = g->node_count; i-- > 0;) {
         grammar_node *node = &g->node[i];
-        uint32_t at = 0;
-        node->loops = node->call_count == 0 && !node->accepts;
-        for (uint32_t byte = ' '; byte < 0x7f && node->loops; byte++) {
-            while (at < node->edge_count && g->edge[node->edge + at].hi < byte)
-                at++;
-            const grammar_edge *edge = &g->edge[node->edge + at];
-            node->loops =
-                !token_byte_is_plain((uint8_t)byte) || (at < node->edge_count && edge->lo <= byte && edge->target == i);
-        }
+        uint32_t target = plain_target(g, node);
+        if (target == g->node_count || g->node[target].need != node->need)
+            continue;
+        uint32_t behind = target == i ? GRAMMAR_RUN_MAX : g->node[target].run;
+        node->run = (uint8_t)(behind < GRAMMAR_RUN_MAX ? behind + 1 : GRAMMAR_RUN_MAX);
     }
 }
 
@@ -169,7 +189,7 @@ static void join(linker *l)
     if (l->nfa->status != TN_OK)
         return;
     prune(g);
-    find_loops(g);
+    find_runs(g);
 }
 
 /* ---- kinds ---- */

@@ -15,7 +15,8 @@
 enum {
     GRAMMAR_TEXT_MAX = 1 << 16, /* bytes of a schema */
     GRAMMAR_DEPTH_MAX = 32,     /* values within values */
-    GRAMMAR_CHOICES_MAX = 4096
+    GRAMMAR_CHOICES_MAX = 4096,
+    GRAMMAR_RUN_MAX = 255
 };
 #define GRAMMAR_TAIL UINT32_MAX /* a call that ends its rule: nothing to come back to */
 
@@ -31,7 +32,7 @@ typedef struct grammar_node {
     uint16_t edge_count, call_count;
     uint16_t need; /* values that must still be opened within each other before the rule can end */
     bool accepts;  /* the rule may end here */
-    bool loops;    /* every plain byte (token_trie.h) leads back here */
+    uint8_t run;   /* any so many plain bytes (token_trie.h) may follow, GRAMMAR_RUN_MAX: or more */
 } grammar_node;
 
 typedef struct grammar {

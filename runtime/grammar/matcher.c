@@ -159,13 +159,15 @@ static void allow(const token_trie *trie, uint32_t first, uint32_t count, uint32
     }
 }
 
-/* True if one of the threads takes any number of plain bytes and is where it was. */
-static bool loops(const matcher *m, const matcher_set *set)
+/* How many plain bytes may follow, whichever they are. */
+static uint32_t run_of(const matcher *m, const matcher_set *set)
 {
-    bool found = false;
-    for (uint32_t i = 0; i < set->count; i++)
-        found |= m->grammar->node[set->thread[i].node].loops;
-    return found;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < set->count; i++) {
+        uint32_t run = m->grammar->node[set->thread[i].node].run;
+        most = run > most ? run : most;
+    }
+    return most;
 }
 
 void matcher_mask(matcher *m, const grammar *grammar, const grammar_state *state, const token_trie *trie,
@@ -173,15 +175,15 @@ void matcher_mask(matcher *m, const grammar *grammar, const grammar_state *state
 {
     memset(mask, 0, words * sizeof *mask);
     unpack(m, grammar, state);
-    bool looping = loops(m, &m->level[0]);
-    if (looping)
+    bool running = run_of(m, &m->level[0]) >= trie->plain_bytes;
+    if (running)
         memcpy(mask, trie->plain, (words < trie->plain_words ? words : trie->plain_words) * sizeof *mask);
     for (uint32_t i = 0; i < trie->node_count;) {
         const token_node *node = &trie->node[i];
         const matcher_set *from = &m->level[node->depth - 1];
-        if (looping && node->plain && node->rooted) {
+        if (running && node->plain && node->rooted) {
             i = node->skip;
-        } else if (node->plain && loops(m, from)) {
+        } else if (node->plain && run_of(m, from) >= node->height) {
             uint32_t end = node->skip < trie->node_count ? trie->node[node->skip].token : trie->token_count;
             allow(trie, node->token, end - node->token, mask);
             i = node->skip;

@@ -105,6 +105,7 @@ static void fill(const builder *b, token_trie *trie)
         trie->node[open[depth - 1]].skip = trie->node_count;
 }
 
+/* Heights, and what is plain. */
 static void mark_plain(token_trie *trie)
 {
     bool above[TOKEN_BYTES_MAX + 1] = {true}; /* of the path to the node: [depth] */
@@ -116,8 +117,14 @@ static void mark_plain(token_trie *trie)
     for (uint32_t i = trie->node_count; i-- > 0;) {
         token_node *node = &trie->node[i];
         node->plain = token_byte_is_plain(node->byte);
-        for (uint32_t below = i + 1; below < node->skip; below = trie->node[below].skip)
+        node->height = 1;
+        for (uint32_t below = i + 1; below < node->skip; below = trie->node[below].skip) {
             node->plain &= trie->node[below].plain;
+            if (trie->node[below].height >= node->height)
+                node->height = (uint8_t)(trie->node[below].height + 1);
+        }
+        if (node->plain && node->rooted && node->depth - 1u + node->height > trie->plain_bytes)
+            trie->plain_bytes = node->depth - 1u + node->height;
         for (uint32_t k = 0; node->plain && node->rooted && k < node->token_count; k++) {
             uint32_t token = trie->token[node->token + k];
             trie->plain[token / 32] |= 1u << (token % 32);

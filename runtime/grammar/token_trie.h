@@ -16,7 +16,7 @@ enum { TOKEN_BYTES_MAX = 128 };
 typedef struct token_node {
     uint32_t skip;               /* the next node that is not below this one */
     uint32_t token, token_count; /* of trie->token: the first whose bytes begin so; how many end here */
-    uint8_t byte, depth;         /* depth: bytes up to here */
+    uint8_t byte, depth, height; /* bytes up to here, and from here on to the longest token, both with this one */
     bool plain;                  /* this byte and all below stand for themselves in JSON strings, and are ASCII */
     bool rooted;                 /* so do this byte and all above */
 } token_node;
@@ -24,9 +24,9 @@ typedef struct token_node {
 typedef struct token_trie {
     uint32_t node_count, token_count;
     token_node *node;
-    uint32_t *token; /* ids by their bytes */
-    uint32_t *plain; /* [plain_words] bits of the tokens at nodes that are plain and rooted */
-    uint32_t plain_words;
+    uint32_t *token;                   /* ids by their bytes */
+    uint32_t *plain;                   /* [plain_words] bits of the tokens at nodes that are plain and rooted */
+    uint32_t plain_words, plain_bytes; /* plain_bytes: of the longest of those */
 } token_trie;
 
 /* True for the bytes that `plain` means. */

@@ -209,6 +209,30 @@ static void test_walks_end_in_documents(void **state)
     json_decref(suite);
 }
 
+/* Where characters are counted each place is a state of its own, which takes as many of any kind as are left. */
+static void test_runs_end_where_lengths_do(void **state)
+{
+    static const char schema[] = "{\"type\":\"string\",\"minLength\":2,\"maxLength\":9}";
+    token_trie *trie = make_trie();
+    uint32_t mask[WORDS];
+    grammar_state at;
+    grammar *grammar;
+
+    (void)state;
+    assert_int_equal(compile(schema, &grammar, NULL), TN_OK);
+    matcher_start(walker, grammar, &at);
+    assert_true(matcher_advance(walker, grammar, &at, "\"", 1));
+    for (uint32_t left = 10; left-- > 0;) {
+        assert_int_equal(at.count, 1);
+        assert_int_equal(grammar->node[at.thread[0].node].run, left);
+        matcher_mask(walker, grammar, &at, trie, mask, WORDS);
+        assert_mask(grammar, &at, mask);
+        assert_int_equal(matcher_advance(walker, grammar, &at, "a", 1), left > 0);
+    }
+    grammar_release(grammar);
+    token_trie_destroy(trie);
+}
+
 /* ---- schemas of our own ---- */
 
 static void assert_takes(const char *schema, const char *const *good, const char *const *bad)
@@ -421,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_suite_documents_are_accepted_or_refused),
         cmocka_unit_test(test_walks_end_in_documents),
+        cmocka_unit_test(test_runs_end_where_lengths_do),
         cmocka_unit_test(test_numbers_between_bounds),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_objects_and_recursion),
