@@ -225,6 +225,7 @@ static void add_schema(linker *l, const json_t *root, bool strict)
         dfa_finish(&dfa);
     }
     free(c.rule);
+    json_decref(c.tags);
 }
 
 static json_t *load(nfa *nfa, const char *what, const char *text, size_t n)

@@ -61,6 +61,7 @@ typedef struct schema_compiler {
     bool strict; /* an object with named properties has no others unless additionalProperties says so */
     uint32_t rule_count, rule_capacity;
     schema_rule *rule; /* the first is the root's */
+    json_t *tags;      /* owned; by name, schemas that require it; NULL: none */
 } schema_compiler;
 
 /* ---- schema_keyword.c ---- */

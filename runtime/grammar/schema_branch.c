@@ -107,8 +107,9 @@ static added add_step(schema_compiler *c, path *path, const json_t *schema, uint
 
 /* ---- oneOf ---- */
 
-/* The one property that tells two objects apart, or the types: true if no value obeys both. Looks at plain schemas. */
-static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, uint32_t depth);
+/* The one property that tells two objects apart, or the types: true if no value obeys both. Looks at plain schemas.
+ * tag: a property that both require, whether they say so or not; NULL: none. */
+static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, const char *tag, uint32_t depth);
 
 static const json_t *through(schema_compiler *c, const json_t *schema)
 {
@@ -156,12 +157,14 @@ static bool are_values_disjoint(schema_compiler *c, const json_t *a, const json_
     return true;
 }
 
-static bool is_required(schema_compiler *c, const json_t *schema, const char *name)
+static bool is_required(schema_compiler *c, const json_t *schema, const char *name, const char *tag)
 {
     const json_t *list = json_object_get(schema, "required");
     json_t *item;
     size_t i;
 
+    if (tag && strcmp(tag, name) == 0)
+        return true;
     nfa_spend(c->nfa, json_array_size(list));
     json_array_foreach(list, i, item)
     {
@@ -171,7 +174,7 @@ static bool is_required(schema_compiler *c, const json_t *schema, const char *na
     return false;
 }
 
-static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, uint32_t depth)
+static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, const char *tag, uint32_t depth)
 {
     const char *name;
     json_t *property;
@@ -192,21 +195,47 @@ static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, u
     json_object_foreach(json_object_get(a, "properties"), name, property)
     {
         const json_t *other = json_object_get(json_object_get(b, "properties"), name);
-        if (other && is_required(c, a, name) && is_required(c, b, name) && are_disjoint(c, property, other, depth - 1))
+        if (other && is_required(c, a, name, tag) && is_required(c, b, name, tag) &&
+            are_disjoint(c, property, other, NULL, depth - 1))
             return true;
     }
     return false;
 }
 
+/* The property by which OpenAPI's discriminator tells the branches of oneOf apart; NULL: there is none. Its readers
+ * need it, even where a default keeps it out of `required`: so documents here have it. */
+static const char *tag_of(const json_t *schema)
+{
+    return json_string_value(json_object_get(json_object_get(schema, "discriminator"), "propertyName"));
+}
+
+/* The schema that requires a property, the same at each call: rules are told apart by their schemas. NULL: broken. */
+static const json_t *require_tag(schema_compiler *c, const char *name)
+{
+    const json_t *known = json_object_get(c->tags, name);
+    json_t *made = known ? NULL : json_pack("{s:[s]}", "required", name);
+
+    if (known)
+        return known;
+    if (!c->tags)
+        c->tags = json_object();
+    if (!made || json_object_set_new(c->tags, name, made) != 0) {
+        nfa_fail(c->nfa, TN_E_MEMORY, "out of memory for a schema");
+        return NULL;
+    }
+    return made;
+}
+
 static void check_disjoint(schema_compiler *c, const json_t *schema)
 {
     const json_t *list = json_object_get(schema, "oneOf");
+    const char *tag = tag_of(schema);
 
     if (json_array_size(list) > SCHEMA_BRANCHES_MAX)
         return; /* refused as alternatives are */
     for (size_t i = 0; i < json_array_size(list) && c->nfa->status == TN_OK; i++)
         for (size_t k = 0; k < i; k++)
-            if (!are_disjoint(c, json_array_get(list, k), json_array_get(list, i), 4)) {
+            if (!are_disjoint(c, json_array_get(list, k), json_array_get(list, i), tag, 4)) {
                 schema_fail(c, schema, "oneOf",
                             "branches %zu and %zu could both hold; supported are branches that differ in type, or in "
                             "the constants of a required property. anyOf may be what is meant",
@@ -271,6 +300,11 @@ static bool look(schema_compiler *c, paths *paths, uint32_t index)
     one = json_object_get(schema, "oneOf");
     if (one)
         check_disjoint(c, schema);
+    if (one && tag_of(schema)) {
+        const json_t *tag = require_tag(c, tag_of(schema));
+        if (!tag || add_step(c, path, tag, here) == ENDLESS)
+            return false;
+    }
     if (any && one) {
         schema_fail(c, schema, "oneOf", "anyOf and oneOf side by side are not supported");
         return false;

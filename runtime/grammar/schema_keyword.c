@@ -59,6 +59,7 @@ static const keyword keywords[] = {
     {"description", ANNOTATION, ANY_VALUE},
     {"default", ANNOTATION, ANY_VALUE},
     {"examples", ANNOTATION, ANY_VALUE},
+    {"example", ANNOTATION, ANY_VALUE}, /* OpenAPI's */
     {"deprecated", ANNOTATION, ANY_VALUE},
     {"readOnly", ANNOTATION, ANY_VALUE},
     {"writeOnly", ANNOTATION, ANY_VALUE},

@@ -10,8 +10,9 @@
 #define DAY_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
 #define DATE \
     "[1-9]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))"
-#define BYTE_NUMBER "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-#define LABEL       "[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
+#define BYTE_NUMBER      "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
+#define UUID_OF(version) "[0-9a-f]{8}-[0-9a-f]{4}-" version "[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+#define LABEL            "[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
 
 /* All of these texts obey the format; not every text that obeys it is among them. */
 static const struct {
@@ -23,6 +24,13 @@ static const struct {
     {"duration", "P(\\d{1,4}W|\\d{1,4}D(T\\d{1,4}H(\\d{1,4}M(\\d{1,4}S)?)?)?|T(\\d{1,4}H(\\d{1,4}M(\\d{1,4}S)?)?|"
                  "\\d{1,4}M(\\d{1,4}S)?|\\d{1,4}S)|\\d{1,4}Y(\\d{1,4}M(\\d{1,4}D)?)?|\\d{1,4}M(\\d{1,4}D)?)"},
     {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
+    {"uuid1", UUID_OF("1")}, /* Pydantic writes these, and path */
+    {"uuid3", UUID_OF("3")},
+    {"uuid4", UUID_OF("4")},
+    {"uuid5", UUID_OF("5")},
+    {"password", "[^]*"}, /* a hint for forms */
+    {"binary", "[^]*"},
+    {"path", "[^\\0]+"},
     {"ipv4", BYTE_NUMBER "(\\." BYTE_NUMBER "){3}"},
     {"ipv6", "([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}"},
     {"email", "[A-Za-z0-9_+-]{1,32}(\\.[A-Za-z0-9_+-]{1,32}){0,2}@(" LABEL "\\.){1,3}[A-Za-z]{2,12}"},
@@ -38,8 +46,8 @@ static const char *format_regex(schema_compiler *c, const json_t *schema)
         if (strcmp(formats[i].name, name) == 0)
             return formats[i].regex;
     schema_fail(c, schema, "format",
-                "'%.32s' is not supported; date, time, date-time, duration, uuid, ipv4, ipv6, email, hostname and uri "
-                "are",
+                "'%.32s' is not supported; date, time, date-time, duration, uuid, uuid1 to uuid5, ipv4, ipv6, email, "
+                "hostname, uri, password, binary and path are",
                 name);
     return "";
 }

@@ -308,6 +308,33 @@ static void test_objects_and_recursion(void **state)
                  LIST("{\"k\":1,\"v\":null}", "{\"k\":2,\"v\":\"\"}"), LIST("{\"k\":1,\"v\":\"\"}", "{\"k\":2}"));
 }
 
+/* A default keeps a property out of `required`, as Pydantic writes it: what tells branches apart must be there still.
+ */
+static void test_discriminators_are_required(void **state)
+{
+    (void)state;
+    assert_takes(
+        "{\"$defs\":{\"a\":{\"type\":\"object\",\"properties\":{\"kind\":{\"const\":\"a\",\"default\":\"a\",\"type\":"
+        "\"string\"},\"n\":{\"type\":\"integer\"}},\"additionalProperties\":false},\"b\":{\"type\":\"object\","
+        "\"properties\":{"
+        "\"kind\":{\"const\":\"b\",\"default\":\"b\",\"type\":\"string\"}},\"additionalProperties\":false}},"
+        "\"discriminator\":{"
+        "\"mapping\":{\"a\":\"#/$defs/a\",\"b\":\"#/$defs/b\"},\"propertyName\":\"kind\"},\"oneOf\":[{\"$ref\":\"#/"
+        "$defs/a\"},"
+        "{\"$ref\":\"#/$defs/b\"}]}",
+        LIST("{\"kind\":\"a\",\"n\":1}", "{\"kind\":\"a\"}", "{\"kind\":\"b\"}"),
+        LIST("{}", "{\"n\":1}", "{\"kind\":\"b\",\"n\":1}", "{\"kind\":\"c\"}"));
+}
+
+static void test_formats_of_tools(void **state)
+{
+    (void)state;
+    assert_takes("{\"type\":\"string\",\"format\":\"uuid4\",\"example\":\"\"}",
+                 LIST("\"01234567-89ab-4def-8123-456789abcdef\""), LIST("\"01234567-89ab-1def-8123-456789abcdef\""));
+    assert_takes("{\"type\":\"string\",\"format\":\"password\"}", LIST("\"\"", "\"a\\n\\u0000\xc3\xa9\""), LIST("1"));
+    assert_takes("{\"type\":\"string\",\"format\":\"path\"}", LIST("\"/a b\""), LIST("\"\"", "\"\\u0000\""));
+}
+
 static void test_strict_closes_objects(void **state)
 {
     static const char schema[] = "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\"}}}";
@@ -449,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_numbers_between_bounds),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_objects_and_recursion),
+        cmocka_unit_test(test_discriminators_are_required),
+        cmocka_unit_test(test_formats_of_tools),
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
         cmocka_unit_test(test_refusals_name_keyword_and_place),
