@@ -7,6 +7,20 @@ typedef struct array {
     uint32_t prefix;   /* places with rules of their own */
 } array;
 
+/* The schemas of the first places; draft 7 calls them items, too. */
+static const json_t *first_items(const json_t *schema)
+{
+    const json_t *items = json_object_get(schema, "items");
+    return json_is_array(items) ? items : json_object_get(schema, "prefixItems");
+}
+
+/* The schema of all other places; NULL: anything. */
+static const json_t *other_items(const json_t *schema)
+{
+    const json_t *items = json_object_get(schema, "items");
+    return json_is_array(items) ? json_object_get(schema, "additionalItems") : items;
+}
+
 static void measure(schema_compiler *c, array *array)
 {
     uint32_t count;
@@ -14,12 +28,12 @@ static void measure(schema_compiler *c, array *array)
     array->max = UINT32_MAX;
     for (uint32_t i = 0; i < array->list->count; i++) {
         const json_t *schema = array->list->member[i];
-        uint32_t prefix = (uint32_t)json_array_size(json_object_get(schema, "prefixItems"));
+        uint32_t prefix = (uint32_t)json_array_size(first_items(schema));
         if (schema_count(c, schema, "minItems", &count) && count > array->min)
             array->min = count;
         if (schema_count(c, schema, "maxItems", &count) && count < array->max)
             array->max = count;
-        if (json_is_false(json_object_get(schema, "items")) && prefix < array->max)
+        if (json_is_false(other_items(schema)) && prefix < array->max)
             array->max = prefix;
         array->prefix = prefix > array->prefix ? prefix : array->prefix;
     }
@@ -30,9 +44,9 @@ static uint32_t add_item(schema_compiler *c, uint32_t from, const schema_list *l
 {
     schema_list rules = {0};
     for (uint32_t i = 0; i < list->count; i++) {
-        const json_t *prefix = json_object_get(list->member[i], "prefixItems");
+        const json_t *first = first_items(list->member[i]);
         const json_t *rule =
-            place < json_array_size(prefix) ? json_array_get(prefix, place) : json_object_get(list->member[i], "items");
+            place < json_array_size(first) ? json_array_get(first, place) : other_items(list->member[i]);
         if (rule)
             schema_list_add(c, &rules, rule);
     }

@@ -12,6 +12,7 @@ typedef enum keyword_value {
     ANY_VALUE,
     SCHEMA,
     SCHEMAS,
+    ITEMS,
     SCHEMA_MAP,
     TEXT,
     TEXTS,
@@ -37,8 +38,9 @@ static const keyword keywords[] = {
     {"additionalProperties", USED, SCHEMA},
     {"enum", USED, LIST},
     {"const", USED, ANY_VALUE},
-    {"items", USED, SCHEMA},
+    {"items", USED, ITEMS},
     {"prefixItems", USED, SCHEMAS},
+    {"additionalItems", USED, SCHEMA}, /* draft 7: of an array whose items is a list */
     {"minItems", USED, COUNT},
     {"maxItems", USED, COUNT},
     {"minLength", USED, COUNT},
@@ -93,7 +95,6 @@ static const keyword keywords[] = {
     {"$recursiveAnchor", REFUSED, ANY_VALUE},
     {"$recursiveRef", REFUSED, ANY_VALUE},
     {"$vocabulary", REFUSED, ANY_VALUE},
-    {"additionalItems", REFUSED, ANY_VALUE},
     {"dependencies", REFUSED, ANY_VALUE},
     {"nullable", REFUSED, ANY_VALUE},
 };
@@ -218,6 +219,8 @@ static const char *complaint(keyword_value kind, const json_t *value)
         return is_schema(value) ? NULL : "must be a schema";
     case SCHEMAS:
         return is_list_of(value, is_schema) && json_array_size(value) > 0 ? NULL : "must be a list of schemas";
+    case ITEMS:
+        return is_schema(value) || is_list_of(value, is_schema) ? NULL : "must be a schema, or a list of schemas";
     case SCHEMA_MAP:
         return is_schema_map(value) ? NULL : "must map names to schemas";
     case TEXT:

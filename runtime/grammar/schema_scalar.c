@@ -297,6 +297,27 @@ static bool allows(schema_compiler *c, const json_t *schema, const json_t *value
     return found && (!constant || schema_equal(c, constant, value));
 }
 
+/* Whether a value obeys the bounds that a schema has for its type. */
+static bool is_within(schema_compiler *c, const json_t *schema, const json_t *value)
+{
+    uint32_t count;
+
+    if (json_is_string(value)) {
+        size_t characters = 0;
+        for (const char *at = json_string_value(value), *end = at + json_string_length(value); at < end; at++)
+            characters += ((uint8_t)*at & 0xc0) != 0x80;
+        return !(schema_count(c, schema, "minLength", &count) && characters < count) &&
+               !(schema_count(c, schema, "maxLength", &count) && characters > count);
+    }
+    if (!json_is_number(value))
+        return true;
+    double number = json_number_value(value);
+    const json_t *low = json_object_get(schema, "minimum"), *above = json_object_get(schema, "exclusiveMinimum");
+    const json_t *high = json_object_get(schema, "maximum"), *below = json_object_get(schema, "exclusiveMaximum");
+    return !(low && number < json_number_value(low)) && !(above && number <= json_number_value(above)) &&
+           !(high && number > json_number_value(high)) && !(below && number >= json_number_value(below));
+}
+
 /* A keyword beside enum or const that says something of a value's type would have to be checked against it. */
 static void check_beside(schema_compiler *c, const schema_list *list, uint32_t types)
 {
@@ -304,21 +325,9 @@ static void check_beside(schema_compiler *c, const schema_list *list, uint32_t t
         const char *keyword;
         uint32_t types;
     } beside[] = {
-        {"properties", TYPE_OBJECT},
-        {"required", TYPE_OBJECT},
-        {"additionalProperties", TYPE_OBJECT},
-        {"items", TYPE_ARRAY},
-        {"prefixItems", TYPE_ARRAY},
-        {"minItems", TYPE_ARRAY},
-        {"maxItems", TYPE_ARRAY},
-        {"minLength", TYPE_STRING},
-        {"maxLength", TYPE_STRING},
-        {"pattern", TYPE_STRING},
-        {"format", TYPE_STRING},
-        {"minimum", TYPE_INTEGER | TYPE_FRACTION},
-        {"maximum", TYPE_INTEGER | TYPE_FRACTION},
-        {"exclusiveMinimum", TYPE_INTEGER | TYPE_FRACTION},
-        {"exclusiveMaximum", TYPE_INTEGER | TYPE_FRACTION},
+        {"properties", TYPE_OBJECT}, {"required", TYPE_OBJECT},   {"additionalProperties", TYPE_OBJECT},
+        {"items", TYPE_ARRAY},       {"prefixItems", TYPE_ARRAY}, {"minItems", TYPE_ARRAY},
+        {"maxItems", TYPE_ARRAY},    {"pattern", TYPE_STRING},    {"format", TYPE_STRING},
     };
     for (uint32_t i = 0; i < list->count; i++)
         for (size_t k = 0; k < sizeof beside / sizeof *beside; k++)
@@ -345,7 +354,7 @@ bool schema_constants(schema_compiler *c, uint32_t from, const schema_branch *br
         const json_t *value = only ? only : json_array_get(values, i);
         bool allowed = (type_of(value) & branch->types) != 0;
         for (uint32_t k = 0; k < list->count && allowed; k++)
-            allowed = allows(c, list->member[k], value, only ? NULL : values);
+            allowed = allows(c, list->member[k], value, only ? NULL : values) && is_within(c, list->member[k], value);
         if (!allowed || !nfa_spend(c->nfa, list->count + 1u))
             continue;
         types |= type_of(value);

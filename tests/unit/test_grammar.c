@@ -326,6 +326,27 @@ static void test_discriminators_are_required(void **state)
         LIST("{}", "{\"n\":1}", "{\"kind\":\"b\",\"n\":1}", "{\"kind\":\"c\"}"));
 }
 
+static void test_lists_of_items(void **state)
+{
+    (void)state;
+    assert_takes(
+        "{\"type\":\"array\",\"minItems\":2,\"maxItems\":2,\"items\":[{\"type\":\"boolean\"},{\"type\":\"null\"}]}",
+        LIST("[true,null]"), LIST("[true]", "[null,null]", "[true,null,1]"));
+    assert_takes("{\"type\":\"array\",\"items\":[{\"type\":\"null\"}],\"additionalItems\":{\"type\":\"integer\"}}",
+                 LIST("[]", "[null,1,2]"), LIST("[1]", "[null,null]"));
+    assert_takes("{\"type\":\"array\",\"items\":[{\"type\":\"null\"}],\"additionalItems\":false}", LIST("[null]"),
+                 LIST("[null,1]"));
+}
+
+static void test_bounds_choose_among_values(void **state)
+{
+    (void)state;
+    assert_takes("{\"type\":\"integer\",\"enum\":[1,2,3,4],\"exclusiveMinimum\":1,\"maximum\":3}", LIST("2", "3"),
+                 LIST("1", "4"));
+    assert_takes("{\"enum\":[\"\xc3\xa9\",\"ab\",\"abc\",7],\"minLength\":2,\"maxLength\":2}", LIST("\"ab\"", "7"),
+                 LIST("\"\xc3\xa9\"", "\"abc\""));
+}
+
 static void test_formats_of_tools(void **state)
 {
     (void)state;
@@ -373,7 +394,7 @@ static void test_refusals_name_keyword_and_place(void **state)
         {"[]", "must be an object"},
         {"{\"properties\":{\"a\":{\"not\":{}}}}", "#/properties/a/not: this keyword is not supported"},
         {"{\"anyOf\":[{\"type\":\"strnig\"}]}", "#/anyOf/0/type: 'strnig' is no type"},
-        {"{\"items\":[{}]}", "#/items: must be a schema"},
+        {"{\"items\":[1]}", "#/items: must be a schema, or a list of schemas"},
         {"{\"minItems\":-1}", "#/minItems: must be a count"},
         {"{\"minItems\":1.5}", "#/minItems: must be a whole number"},
         {"{\"requires\":[]}", "#/requires: unknown keyword"},
@@ -390,7 +411,7 @@ static void test_refusals_name_keyword_and_place(void **state)
         {"{\"type\":\"string\",\"maxLength\":1000000}", "too large"},
         {"{\"type\":\"array\",\"minItems\":5000}", "above 1024 items"},
         {"{\"type\":\"integer\",\"maximum\":1e30}", "more than 18 digits"},
-        {"{\"enum\":[\"a\"],\"maxLength\":3}", "#/maxLength: not supported beside enum"},
+        {"{\"enum\":[\"a\"],\"pattern\":\"a\"}", "#/pattern: not supported beside enum"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof refusal / sizeof *refusal; i++) {
@@ -477,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_objects_and_recursion),
         cmocka_unit_test(test_discriminators_are_required),
+        cmocka_unit_test(test_lists_of_items),
+        cmocka_unit_test(test_bounds_choose_among_values),
         cmocka_unit_test(test_formats_of_tools),
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
