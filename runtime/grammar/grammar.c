@@ -6,6 +6,7 @@
  */
 #include "grammar/grammar.h"
 
+#include "grammar/matcher.h"
 #include "grammar/regex.h"
 #include "grammar/schema.h"
 #include "grammar/token_trie.h"
@@ -173,6 +174,18 @@ static void find_runs(grammar *g)
     }
 }
 
+/* A walk holds so many ways to read a text and no more: where more begin at once, nothing could come next. */
+static void check_calls(const linker *l)
+{
+    const grammar *g = l->grammar;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->node[i].call_count > GRAMMAR_THREADS_MAX)
+            nfa_fail(l->nfa, TN_E_ARGUMENT,
+                     "the grammar is too complex: %u kinds of object or array may begin in one place, and only what is "
+                     "in them tells which it is; %d are allowed",
+                     g->node[i].call_count, GRAMMAR_THREADS_MAX);
+}
+
 static void join(linker *l)
 {
     grammar *g = l->grammar;
@@ -189,6 +202,7 @@ static void join(linker *l)
     if (l->nfa->status != TN_OK)
         return;
     prune(g);
+    check_calls(l);
     find_runs(g);
 }
 

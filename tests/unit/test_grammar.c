@@ -474,6 +474,25 @@ static void test_comparisons_are_steps(void **state)
     }
 }
 
+/* Seventeen objects, each with an object first: which of them it is shows in no byte before. */
+static void test_ways_to_read_are_bounded(void **state)
+{
+    char schema[8192], *at = schema;
+    tn_error err = TN_ERROR_INIT;
+    grammar *grammar;
+
+    (void)state;
+    at += sprintf(at, "{\"anyOf\":[");
+    for (int i = 0; i <= GRAMMAR_THREADS_MAX; i++)
+        at += sprintf(at,
+                      "%s{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\",\"title\":\"%d\"}},"
+                      "\"required\":[\"a\"],\"additionalProperties\":false}",
+                      i == 0 ? "" : ",", i);
+    sprintf(at, "]}");
+    assert_int_equal(compile(schema, &grammar, &err), TN_E_ARGUMENT);
+    assert_non_null(strstr(err.msg, "17 kinds of object or array may begin in one place"));
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -505,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_choices_and_expressions),
         cmocka_unit_test(test_refusals_name_keyword_and_place),
         cmocka_unit_test(test_comparisons_are_steps),
+        cmocka_unit_test(test_ways_to_read_are_bounded),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
