@@ -28,6 +28,7 @@ typedef struct parser {
     const char *text;
     size_t n, at;
     uint32_t term_count, range_count, depth;
+    bool ahead; /* within a look-ahead, outside its groups */
     term term[TERMS_MAX];
     range range[RANGES_MAX];
 } parser;
@@ -253,7 +254,7 @@ static uint32_t parse_group(parser *p)
 {
     if (take(p, "?:")) {
     } else if (looking_at(p, "?=") || looking_at(p, "?!") || looking_at(p, "?<=") || looking_at(p, "?<!")) {
-        return refuse(p, "look-around is not supported");
+        return refuse(p, "look-around is not supported, but for (?!...) right behind ^");
     } else if (looking_at(p, "?")) {
         return refuse(p, "only plain groups are supported");
     }
@@ -348,12 +349,18 @@ static uint32_t parse_repeated(parser *p)
     return inside;
 }
 
+/* Whether the character here is the last of an alternative of the whole expression, or of a look-ahead. */
+static bool is_last(const parser *p)
+{
+    return p->at + 1 == p->n || p->text[p->at + 1] == '|' || (p->ahead && p->text[p->at + 1] == ')');
+}
+
 static uint32_t parse_sequence(parser *p)
 {
     uint32_t left = NO_TERM;
 
     while (p->nfa->status == TN_OK && p->at < p->n && p->text[p->at] != '|' && p->text[p->at] != ')') {
-        if (p->depth == 0 && p->text[p->at] == '$' && (p->at + 1 == p->n || p->text[p->at + 1] == '|'))
+        if (p->depth == 0 && p->text[p->at] == '$' && is_last(p))
             break;
         uint32_t right = parse_repeated(p);
         left = left == NO_TERM ? right : new_term(p, (term){.kind = TERM_PAIR, .left = left, .right = right});
@@ -422,13 +429,58 @@ static uint32_t add_term(parser *p, uint32_t from, uint32_t index)
     }
 }
 
+/* The texts that begin as a look-ahead says; p stands behind its (?!. */
+static void add_ahead(parser *p, uint32_t from, uint32_t to)
+{
+    p->ahead = true;
+    do {
+        uint32_t at = nfa_node(p->nfa);
+        nfa_empty(p->nfa, from, at);
+        take(p, "^");
+        uint32_t inside = parse_sequence(p);
+        at = add_term(p, at, inside);
+        if (!take(p, "$"))
+            at = text_any(p->nfa, p->form, at, 0, UINT32_MAX);
+        nfa_empty(p->nfa, at, to);
+    } while (p->nfa->status == TN_OK && take(p, "|"));
+    p->ahead = false;
+    if (!take(p, ")"))
+        refuse(p, "a look-ahead is not closed");
+}
+
+/* ^(?!A)(?!B)C: the texts of C, less those of A and of B. */
+static void add_difference(parser *p, uint32_t from, bool search, uint32_t to)
+{
+    nfa *nfa = p->nfa;
+    uint32_t start = nfa_node(nfa), banned = nfa_node(nfa), banned_end = nfa_node(nfa);
+    dfa all, less, rest;
+
+    while (nfa->status == TN_OK && take(p, "(?!"))
+        add_ahead(p, banned, banned_end);
+    uint32_t inside = parse_sequence(p), at = add_term(p, start, inside);
+    if (!take(p, "$") && search)
+        at = text_any(nfa, p->form, at, 0, UINT32_MAX);
+    dfa_build(nfa, start, at, &all);
+    dfa_build(nfa, banned, banned_end, &less);
+    dfa_subtract(nfa, &all, &less, &rest);
+    nfa_empty(nfa, nfa_add_dfa(nfa, from, &rest), to);
+    dfa_finish(&all);
+    dfa_finish(&less);
+    dfa_finish(&rest);
+}
+
 /* One alternative of the whole expression, which may be anchored. */
 static void add_alternative(parser *p, uint32_t from, bool search, uint32_t to)
 {
     uint32_t at = nfa_node(p->nfa); /* its own beginning: a loop before one alternative is not the others' */
 
     nfa_empty(p->nfa, from, at);
-    if (!take(p, "^") && search)
+    bool anchored = take(p, "^");
+    if (anchored && looking_at(p, "(?!")) {
+        add_difference(p, at, search, to);
+        return;
+    }
+    if (!anchored && search)
         at = text_any(p->nfa, p->form, at, 0, UINT32_MAX);
     uint32_t inside = parse_sequence(p);
     at = add_term(p, at, inside);

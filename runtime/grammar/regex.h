@@ -1,8 +1,8 @@
 /* runtime/grammar/regex.h: regular expressions of ECMA-262, the part of them that is regular and bounded.
  *
  * Literals, ., classes, \d \w \s and their opposites, escapes of characters, groups, |, and all quantifiers (lazy ones
- * describe the same texts). ^ and $ only where an alternative of the whole expression begins and ends. Refused by name:
- * look-around, back references, \b, named groups, \p.
+ * describe the same texts). ^ and $ only where an alternative of the whole expression begins and ends. (?!...) only
+ * right behind ^. Refused by name: other look-around, back references, \b, named groups, \p.
  */
 #ifndef GRAMMAR_REGEX_H
 #define GRAMMAR_REGEX_H

@@ -347,6 +347,20 @@ static void test_bounds_choose_among_values(void **state)
                  LIST("\"\xc3\xa9\"", "\"abc\""));
 }
 
+/* As Pydantic writes a decimal, and zod an address. */
+static void test_look_ahead_behind_the_beginning(void **state)
+{
+    (void)state;
+    assert_takes("{\"type\":\"string\",\"pattern\":\"^(?!^[-+.]*$)[+-]?0*\\\\d*\\\\.?\\\\d*$\"}",
+                 LIST("\"1.5\"", "\"-0.5\"", "\"7\"", "\".5\""), LIST("\"\"", "\"-\"", "\".\"", "\"-.\"", "\"a\""));
+    assert_takes(
+        "{\"type\":\"string\",\"pattern\":\"^(?!\\\\.)(?!.*\\\\.\\\\.)([A-Za-z0-9_'+\\\\-\\\\.]*)[A-Za-z0-9_+-]@"
+        "([A-Za-z0-9][A-Za-z0-9\\\\-]*\\\\.)+[A-Za-z]{2,}$\"}",
+        LIST("\"a.b@c.de\"", "\"a+b@c-d.e.fg\""), LIST("\".a@c.de\"", "\"a..b@c.de\"", "\"a@c..de\"", "\"a.@c.de\""));
+    assert_takes("{\"type\":\"string\",\"pattern\":\"^(?!ab|c$)[a-c]\"}", LIST("\"a\"", "\"ca\"", "\"b\\\\\""),
+                 LIST("\"ab\"", "\"abc\"", "\"c\"", "\"d\""));
+}
+
 static void test_formats_of_tools(void **state)
 {
     (void)state;
@@ -519,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_discriminators_are_required),
         cmocka_unit_test(test_lists_of_items),
         cmocka_unit_test(test_bounds_choose_among_values),
+        cmocka_unit_test(test_look_ahead_behind_the_beginning),
         cmocka_unit_test(test_formats_of_tools),
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
