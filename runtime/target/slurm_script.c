@@ -46,9 +46,7 @@ static tn_status put_choices(const settings *settings, FILE *out, tn_error *err)
 static unsigned long long memory_mib(const target_service *service)
 {
     const uint64_t mib = 1 << 20;
-    uint64_t beside = service->gpus ? SLURM_DRIVER_MIB + (uint64_t)SLURM_DRIVER_MIB_OF_DEVICE * service->gpus
-                                    : (uint64_t)SLURM_MEMORY_MIB;
-    return (service->host_bytes + mib - 1) / mib + beside;
+    return (service->host_bytes + target_beside_bytes(service->gpus) + mib - 1) / mib;
 }
 
 static uint32_t cpus(const settings *settings, const target_service *service)

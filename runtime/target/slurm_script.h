@@ -8,8 +8,6 @@
 #define SLURM_SETTINGS "service.ini"
 #define SLURM_SECRET   "group.secret"
 
-/* RAM beside what the plan counts, for each process: the program itself and its threads, or drivers' own. */
-enum { SLURM_MEMORY_MIB = 512, SLURM_DRIVER_MIB = 4096, SLURM_DRIVER_MIB_OF_DEVICE = 1024 };
 /* Starts in a row that fail before a job gives up. */
 enum { SLURM_FAILURES_MAX = 5 };
 /* Beside the drain, between the signal and the time limit: Slurm may be late by a minute. */

@@ -31,6 +31,12 @@ uint32_t target_cpus(uint32_t gpus)
     return gpus ? 4 + 2 * gpus : 8;
 }
 
+uint64_t target_beside_bytes(uint32_t gpus)
+{
+    const uint64_t mib = 1 << 20;
+    return gpus ? (4096 + 1024 * (uint64_t)gpus) * mib : 512 * mib;
+}
+
 tn_status target_keep_model(const settings *settings, const target *target, const char *name, const char *digest,
                             bool keep, tn_error *err)
 {

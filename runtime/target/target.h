@@ -42,6 +42,10 @@ typedef struct target_service {
  * CPUs alone twice as many. */
 uint32_t target_cpus(uint32_t gpus);
 
+/* RAM of a process beside what the plan counts: the program and its threads, or what drivers take for themselves, which
+ * the cluster counts as the process's and ends it for. */
+uint64_t target_beside_bytes(uint32_t gpus);
+
 /* ---- rendered files ---- */
 
 enum { TARGET_FILES_MAX = 32 };

@@ -158,6 +158,15 @@ def test_options():
     assert "prometheus.io/scrape" not in by_kind(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
 
+def test_drivers_have_room():
+    """A cluster counts what CUDA takes of a node's memory as the pod's: what is not in the plan is in the limit."""
+    for case, host_mib, gpus in (("chat", 2048, 1), ("large", 8192, 4)):
+        for each in render(case, SECRET):
+            if each["kind"] in ("Deployment", "StatefulSet"):
+                limits = each["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+                assert int(limits["memory"].removesuffix("Mi")) >= host_mib + 4096 + 1024 * gpus, limits
+
+
 def test_to_none_and_back():
     keda = {"scaler": "keda", "prometheus_url": "http://prometheus.monitoring:9090", "wake_query": "sum(rate(requests[1m]))"}
     for most in ("1", "4"):
@@ -533,7 +542,7 @@ def test_program(cluster):
 
 
 if __name__ == "__main__":
-    for test in (test_golden, test_references_hold, test_hardening, test_options, test_to_none_and_back, test_metric_is_ours, test_refusals,
+    for test in (test_golden, test_references_hold, test_hardening, test_options, test_drivers_have_room, test_to_none_and_back, test_metric_is_ours, test_refusals,
                  test_hostile_texts, test_broken_manifests_are_seen):
         begin = time.monotonic()
         test()

@@ -32,14 +32,15 @@ static bool is_worker(const char *role)
 
 /* ---- resources ---- */
 
-/* The plan is what Tenon takes; the rest is for libraries, the page cache of a file being read, and the kernel's share.
- */
+/* The plan is what Tenon takes; the rest is for drivers, libraries, the page cache of a file being read, and the
+ * kernel's share. */
 static uint64_t memory_bytes(const kubernetes_manifest *m)
 {
     const uint64_t planned = m->service->host_bytes;
     if (m->options->memory_bytes)
         return m->options->memory_bytes;
-    return planned + planned / 10 + (256 << 20) + (has_shared_memory(m->service) ? shared_memory_bytes : 0);
+    return planned + planned / 10 + target_beside_bytes(m->service->gpus) +
+           (has_shared_memory(m->service) ? shared_memory_bytes : 0);
 }
 
 /* Requests are the limits: a pod of the class Guaranteed has its CPUs to itself and is evicted last. */
