@@ -195,7 +195,10 @@ def test_metric_is_ours():
         rule = yaml.safe_load(re.search(r"```yaml\n(.*?)```", file.read(), re.S).group(1))
     assert rule[0]["name"]["as"] == metric and "tenon:num_requests_waiting" in rule[0]["seriesQuery"]
     query = by_kind(render("chat", {"scaler": "keda", "prometheus_url": "http://p"}), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
-    assert "tenon:num_requests_waiting" in query
+    pods = re.fullmatch(r'sum\(tenon:num_requests_waiting\{pod=~"(.*)"\}\)', query).group(1)
+    assert re.fullmatch(pods, "chat-7d4b9c6f5-x2x8z") and re.fullmatch(pods, "chat-6b7-x2x8z")
+    for other in ("chat-large-7d4b9c6f5-x2x8z", "chat-large-0", "chat-large-workers-1", "chat-0", "my-chat-7d4b9c6f5-x2x8z"):
+        assert not re.fullmatch(pods, other), other
 
 
 # ---- what is refused, and what passes unharmed ----
