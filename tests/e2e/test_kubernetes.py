@@ -425,6 +425,20 @@ def test_troubles(cluster):
     assert cluster.show("tiny")["state"] == "LOADING" and cluster.show("tiny")["exit_code"] == 1
     cluster.add_pod("tiny", "tiny-1", ready=False, containerStatuses=[{**crash, "restartCount": 5}])
     assert cluster.show("tiny")["state"] == "FAILED" and cluster.show("tiny")["restart_count"] == 5
+    late = {"waiting": {"reason": "ImagePullBackOff", "message": "x" + "é" * 400}}
+    cluster.add_pod("tiny", "tiny-1", ready=False, containerStatuses=[{"restartCount": 0, "state": late}])
+    said = cluster.show("tiny")
+    assert said["message"].startswith("ImagePullBackOff: xéé") and [each["id"] for each in said["instances"]] == ["tiny-1"], said
+    cluster.add_pod("tiny", "tiny-0", ready=False, phase="Failed", reason="Evicted", message="The node was low on resource: memory")
+    cluster.add_pod("tiny", "tiny-1")
+    said = cluster.show("tiny")
+    assert said["state"] == "READY" and [each["state"] for each in said["instances"]] == ["FAILED", "READY"], said
+    assert said["instances"][0]["message"].startswith("Evicted: The node")
+    cluster.drive("suspend", "tiny")
+    cluster.change(lambda objects: objects.pop("Pod/tiny-1"))
+    assert cluster.show("tiny")["state"] == "SUSPENDED", "what was evicted does not come back, and does not go by itself"
+    cluster.drive("resume", "tiny")
+    cluster.change(lambda objects: objects.pop("Pod/tiny-0"))
     cluster.add_pod("tiny", "tiny-1")
     cluster.set_status("Deployment", "tiny", replicas=2, updatedReplicas=1)
     assert cluster.show("tiny")["state"] == "LOADING", "an update is not done while pods of the old make are there"

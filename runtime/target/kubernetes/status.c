@@ -3,6 +3,7 @@
  * Kubernetes gives nothing up: it is called FAILED here when it does not answer and would not without somebody's help,
  * an image that is not to be had, a Secret that is not there, five ends in a row; it may still become READY.
  */
+#include "base/utf8.h"
 #include "target/kubernetes/kubectl.h"
 #include "target/kubernetes/workload.h"
 
@@ -70,6 +71,7 @@ static int64_t time_of(const json_t *value)
 
 typedef struct pod_state {
     bool ready, ending, hopeless;
+    bool over; /* it was evicted, or its node shut down: another takes its place, and this one lies about */
     uint32_t restarts;
     const json_t *exit_code; /* of its last end; NULL: it has not ended */
     char message[MESSAGE_BYTES];
@@ -86,24 +88,32 @@ static bool is_hopeless(const char *reason, uint32_t restarts)
     return strcmp(reason, "CrashLoopBackOff") == 0 && restarts >= RESTARTS_MAX;
 }
 
+/* What was cut within a character ends before it. */
+static void take_message(pod_state *state, const char *reason, const json_t *message)
+{
+    snprintf(state->message, sizeof state->message, "%.60s: %.300s", reason, text_of(message));
+    state->message[utf8_whole_prefix(state->message, strlen(state->message))] = '\0';
+}
+
 static pod_state read_pod(const json_t *pod)
 {
     const json_t *container = json_array_get(member(pod, "status", "containerStatuses"), 0),
                  *waiting = member(container, "state", "waiting"), *stuck = condition(pod, "PodScheduled", "False");
-    const char *reason = text_of(json_object_get(waiting, "reason"));
+    const char *reason = text_of(json_object_get(waiting, "reason")), *phase = text_of(member(pod, "status", "phase"));
     pod_state state = {
         .ready = condition(pod, "Ready", "True") != NULL,
         .ending = is_ending(pod),
+        .over = strcmp(phase, "Failed") == 0 || strcmp(phase, "Succeeded") == 0,
         .restarts = count_of(json_object_get(container, "restartCount"), 0),
         .exit_code = json_object_get(member(container, "lastState", "terminated"), "exitCode"),
     };
     state.hopeless = is_hopeless(reason, state.restarts);
-    if (*reason)
-        snprintf(state.message, sizeof state.message, "%.60s: %.300s", reason,
-                 text_of(json_object_get(waiting, "message")));
+    if (state.over)
+        take_message(&state, text_of(member(pod, "status", "reason")), member(pod, "status", "message"));
+    else if (*reason)
+        take_message(&state, reason, json_object_get(waiting, "message"));
     else if (stuck)
-        snprintf(state.message, sizeof state.message, "it has no node: %.300s",
-                 text_of(json_object_get(stuck, "message")));
+        take_message(&state, "it has no node", json_object_get(stuck, "message"));
     return state;
 }
 
@@ -117,10 +127,10 @@ static json_t *instance_json(const json_t *pod, const pod_state *state)
                       : json_null();
     return json_pack(
         "{s:s, s:s, s:I, s:I, s:s, s:o, s:s?, s:n}", "id", text_of(member(pod, "metadata", "name")), "state",
-        state->ending     ? "DRAINING"
-        : state->ready    ? "READY"
-        : state->hopeless ? "FAILED"
-                          : "STARTING",
+        state->ending                    ? "DRAINING"
+        : state->over || state->hopeless ? "FAILED"
+        : state->ready                   ? "READY"
+                                         : "STARTING",
         "started", (json_int_t)time_of(member(pod, "status", "startTime")), "restart_count",
         (json_int_t)state->restarts, "message", state->message, "address", url, "node", *node ? node : NULL, "log");
 }
@@ -141,6 +151,9 @@ typedef struct service_view {
 static void add_pod(service_view *view, const json_t *pod)
 {
     const pod_state state = read_pod(pod);
+    json_array_append_new(view->instances, instance_json(pod, &state));
+    if (state.over)
+        return;
     view->pods++;
     view->ready += state.ready && !state.ending;
     view->placed += *text_of(member(pod, "spec", "nodeName")) != '\0';
@@ -150,7 +163,6 @@ static void add_pod(service_view *view, const json_t *pod)
         view->exit_code = state.exit_code;
     if (!*view->message)
         memcpy(view->message, state.message, sizeof view->message);
-    json_array_append_new(view->instances, instance_json(pod, &state));
 }
 
 /* Pods that are to be ready. */
