@@ -404,6 +404,12 @@ def test_extras(cluster):
     assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
     cluster.drive("resume", "chat", options=keda)
     assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {}
+    scaled = {key: keda[key] for key in ("scaler", "prometheus_url")}
+    cluster.drive("scale", "chat", options=scaled, DRIVER_MIN="2", DRIVER_MAX="2")
+    cluster.drive("suspend", "chat", options=scaled)
+    cluster.drive("scale", "chat", options=scaled, DRIVER_MIN="1", DRIVER_MAX="4")
+    assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}, "it still rests"
+    cluster.drive("resume", "chat", options=scaled)
     cluster.calls()
     cluster.drive("replace", "chat")
     assert not {"ScaledObject/chat", "PodMonitor/chat"} & set(cluster.objects()) and "HorizontalPodAutoscaler/chat" in cluster.objects()

@@ -97,6 +97,8 @@ static tn_status scale(const kubernetes_options *options, const workload *w, con
         status = delete_scaler(options, w, name, err);
     if (status == TN_OK && scaled)
         status = apply_scaler(options, scaler, err);
+    if (status == TN_OK && keda && w->suspended) /* by which it rests, where it did by 0 replicas */
+        status = annotate(options, "scaledobjects.keda.sh", name, PAUSED "=0", err);
     if (status == TN_OK && !scaled && !w->suspended)
         status = set_replicas(options, "deployment", name, "", min, err);
     if (status == TN_OK && keda != workload_has_keda(w))
