@@ -456,10 +456,22 @@ def test_troubles(cluster):
 
     foreign = {"kind": "ConfigMap", "metadata": {"name": "tiny"}, "data": {}}
     cluster.change(lambda objects: objects.update({"ConfigMap/tiny": foreign}))
-    assert "a ConfigMap \"tiny\" that is not Tenon's" in cluster.drive("submit", "tiny", code=1)
+    assert "a ConfigMap \"tiny\" that is not this service's" in cluster.drive("submit", "tiny", code=1)
     assert cluster.objects() == {"ConfigMap/tiny": foreign}
     cluster.change(lambda objects: objects.clear())
 
+    labels = {"app.kubernetes.io/managed-by": "tenon", "app.kubernetes.io/instance": "large-ranks"}
+    for kind, name, labels in (("Service", "large-ranks", labels), ("StatefulSet", "large-workers", {}), ("ScaledObject", "chat", {})):
+        other = {f"{kind}/{name}": {"kind": kind, "metadata": {"name": name, "labels": labels}}}
+        cluster.change(lambda objects: objects.update(other))
+        options = {**SECRET, "scaler": "keda", "prometheus_url": "http://p"}
+        assert f'a {kind} "{name}" that is not this' in cluster.drive("submit", name.split("-")[0], options=options, code=1)
+        assert cluster.objects() == other
+        cluster.change(lambda objects: objects.clear())
+
+    options = {"monitor": "podmonitor"}
+    cluster.drive("submit", "tiny", options=options, code=1, FAKE_REFUSAL="apply")
+    assert [call[1].split(".")[0] for call in cluster.calls()[-2:]] == ["podmonitors", "deployments"], "other people's kinds by themselves"
     said = cluster.drive("submit", "tiny", code=1, FAKE_REFUSAL="apply")
     assert said == 'kubectl: error: apply is forbidden: User "ci" cannot do that\n', said
     assert cluster.calls()[-1][0] == "delete", "what was made of it goes again"

@@ -72,37 +72,61 @@ static tn_status delete_leftovers(const kubernetes_options *options, const targe
     return status;
 }
 
-static tn_status replace_workload(const kubernetes_options *options, const target_service *service,
-                                  const target_files *files, const workload *old, tn_error *err)
+/* Whether it is of this very service: chat-ranks may be another one's name. */
+static bool is_own(const json_t *item, const char *name)
 {
-    tn_status status = kubectl_apply(options, files, err);
-    if (status == TN_OK)
-        status = delete_leftovers(options, service, old, err);
-    return status == TN_OK && old->suspended ? workload_resume(options, service->name, err) : status;
+    const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
+    const char *manager = json_string_value(json_object_get(labels, LABEL_MANAGED)),
+               *instance = json_string_value(json_object_get(labels, LABEL_INSTANCE));
+    return manager && strcmp(manager, "tenon") == 0 && instance && strcmp(instance, name) == 0;
 }
 
-/* Applied over, what others made under that name would be ours, and would go with the service. */
-static tn_status check_others(const kubernetes_options *options, const char *name, tn_error *err)
+static tn_status check_name(const kubernetes_options *options, const char *kinds, const char *name, const char *suffix,
+                            tn_error *err)
 {
-    char field[16 + KUBERNETES_NAME_MAX];
+    char field[32 + KUBERNETES_NAME_MAX];
     json_t *items = NULL, *item;
     size_t i;
 
-    snprintf(field, sizeof field, "metadata.name=%s", name);
-    const char *const words[] = {"get", OWN_KINDS, "--field-selector", field, NULL};
+    snprintf(field, sizeof field, "metadata.name=%s%s", name, suffix);
+    const char *const words[] = {"get", kinds, "--field-selector", field, NULL};
     tn_status status = kubectl_items(options, words, &items, err);
     json_array_foreach(items, i, item)
     {
-        const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
-        const char *manager = json_string_value(json_object_get(labels, LABEL_MANAGED)),
-                   *kind = json_string_value(json_object_get(item, "kind"));
-        if (status == TN_OK && (!manager || strcmp(manager, "tenon") != 0))
-            status = tn_fail(err, TN_E_ARGUMENT,
-                             "kubernetes: there is a %.60s \"%s\" that is not Tenon's: choose another name, or another "
-                             "namespace",
-                             kind ? kind : "object", name);
+        const char *kind = json_string_value(json_object_get(item, "kind"));
+        if (status == TN_OK && !is_own(item, name))
+            status =
+                tn_fail(err, TN_E_ARGUMENT,
+                        "kubernetes: there is a %.60s \"%s%s\" that is not this service's: choose another name, or "
+                        "another namespace",
+                        kind ? kind : "object", name, suffix);
     }
     json_decref(items);
+    return status;
+}
+
+/* Kinds of other people's that it is going to have an object of. Owned; NULL: out of memory. */
+static json_t *extras_of(const kubernetes_options *options, const target_service *service)
+{
+    const bool scaled = kubernetes_is_scaled(options, service->min, service->max);
+    return kubernetes_extras(scaled && options->scaler == SCALER_KEDA, options->monitor == MONITOR_PODMONITOR);
+}
+
+/* Applied over, what others made under a name of ours would be ours, and would go with the service. A cluster that does
+ * not know a kind says so here already. */
+static tn_status check_others(const kubernetes_options *options, const target_service *service, tn_error *err)
+{
+    json_t *extras = extras_of(options, service);
+    const char *more = json_string_value(extras);
+    tn_status status = more ? check_name(options, OWN_KINDS, service->name, "", err)
+                            : tn_fail(err, TN_E_MEMORY, "the kinds of a service's objects");
+    if (status == TN_OK && *more)
+        status = check_name(options, more, service->name, "", err);
+    if (status == TN_OK && service->nodes > 1)
+        status = check_name(options, "services", service->name, "-ranks", err);
+    if (status == TN_OK && service->nodes > 1)
+        status = check_name(options, "statefulsets.apps", service->name, "-workers", err);
+    json_decref(extras);
     return status;
 }
 
@@ -111,13 +135,28 @@ static tn_status make_workload(const kubernetes_options *options, const target_s
                                const target_files *files, tn_error *err)
 {
     tn_error ignored = TN_ERROR_INIT;
-    tn_status status = check_others(options, service->name, err);
-    if (status != TN_OK)
-        return status;
-    status = kubectl_apply(options, files, err);
-    if (status != TN_OK)
-        delete_kinds(options, OWN_KINDS, service->name, &ignored);
+    json_t *extras = extras_of(options, service);
+    tn_status status = check_others(options, service, err);
+    if (status == TN_OK) {
+        status = kubectl_apply(options, files, err);
+        if (status != TN_OK && extras)
+            delete_kinds(options, json_string_value(extras), service->name, &ignored);
+        if (status != TN_OK)
+            delete_kinds(options, OWN_KINDS, service->name, &ignored);
+    }
+    json_decref(extras);
     return status;
+}
+
+static tn_status replace_workload(const kubernetes_options *options, const target_service *service,
+                                  const target_files *files, const workload *old, tn_error *err)
+{
+    tn_status status = check_others(options, service, err);
+    if (status == TN_OK)
+        status = kubectl_apply(options, files, err);
+    if (status == TN_OK)
+        status = delete_leftovers(options, service, old, err);
+    return status == TN_OK && old->suspended ? workload_resume(options, service->name, err) : status;
 }
 
 static tn_status submit(const kubernetes_options *options, const target_service *service, const target_files *files,
