@@ -389,12 +389,13 @@ int service_target_change(const target_flags *flags, args *a, target_verb verb, 
     tn_status status = open_target(flags, a, &o, &err);
     if (status == TN_OK)
         status = change(&o, name, verb, min, max, &err);
-    if (status == TN_OK && !no_wait)
+    if (status == TN_OK && !no_wait) {
         code = service_target_follow(o.settings, o.target, name, states[verb], -1, &service);
-    else if (status == TN_OK)
+    } else if (status == TN_OK) {
         status = o.target->show(o.settings, name, &service, &err);
-    if (status == TN_E_NOT_FOUND && verb == TARGET_DELETE && no_wait)
-        status = TN_OK;
+        if (status == TN_E_NOT_FOUND && verb == TARGET_DELETE) /* it has gone meanwhile */
+            status = TN_OK;
+    }
     if (status != TN_OK)
         code = report(&err);
     else if (code == 0)
