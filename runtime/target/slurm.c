@@ -40,6 +40,8 @@ static tn_status deployed_open(const settings *settings, const char *name, deplo
     *d = (deployed){.record = NULL};
     tn_status status = slurm_place(settings, name, d->folder, err);
     if (status == TN_OK)
+        status = slurm_place_check(d->folder, err);
+    if (status == TN_OK)
         status = slurm_record_read(d->folder, name, &d->record, err);
     snprintf(job_name, sizeof job_name, "tenon-%.*s", SERVICE_NAME_BYTES_MAX, name);
     if (status == TN_OK)
@@ -73,32 +75,34 @@ static tn_status submit_many(const char *folder, uint32_t count, tn_error *err)
     return status;
 }
 
-/* Those that wait are cancelled; those that run are told to drain. A job that starts in between finds its mark. */
+/* Those that wait are cancelled; those that run, if only since a moment ago, are told to drain. A job that is about to
+ * start finds its mark. */
 static tn_status stop_one(const deployed *d, const slurm_job *job, tn_error *err)
 {
     const char *const cancel[] = {"scancel", "--quiet", "--state=PENDING", job->id, NULL};
-    const char *const tell[] = {"scancel", "--quiet", "--batch", "--signal=USR2", job->id, NULL};
+    const char *const tell[] = {"scancel", "--quiet", "--batch", "--signal=USR2", "--state=RUNNING", job->id, NULL};
 
     tn_status status = slurm_file_touch(d->folder, job->id, "stop", err);
     if (status == TN_OK)
         status = target_run(cancel, package, NULL, err);
-    if (status == TN_OK && strcmp(job->state, "PENDING") != 0)
+    if (status == TN_OK)
         status = target_run(tell, package, NULL, err);
     return status;
 }
 
-/* Ends the newest until `left` are to go on. */
+/* Ends the newest until `left` are to go on. Those that have their mark are told again: Slurm may not have listened. */
 static tn_status stop_many(const deployed *d, uint32_t left, tn_error *err)
 {
     uint32_t wanted = slurm_show_count(&d->jobs, d->folder, true);
     tn_status status = TN_OK;
 
-    for (uint32_t i = d->jobs.count; i-- > 0 && wanted > left && status == TN_OK;) {
+    for (uint32_t i = d->jobs.count; i-- > 0 && status == TN_OK;) {
         const slurm_job *job = &d->jobs.at[i];
-        if (!is_mine(d, job) || slurm_file_exists(d->folder, job->id, "stop"))
+        const bool marked = slurm_file_exists(d->folder, job->id, "stop");
+        if (!is_mine(d, job) || (!marked && wanted <= left))
             continue;
         status = stop_one(d, job, err);
-        wanted--;
+        wanted -= !marked;
     }
     return status;
 }
@@ -341,6 +345,10 @@ static tn_status submit(const settings *settings, const target_service *service,
     deployed old = {.record = NULL};
 
     tn_status status = slurm_place(settings, service->name, folder, err);
+    if (status == TN_OK)
+        status = directory_make(folder, err);
+    if (status == TN_OK)
+        status = slurm_place_check(folder, err);
     if (status == TN_OK)
         status = check_free(folder, service->name, replace, &there, err);
     if (status == TN_OK && there)

@@ -18,7 +18,7 @@ tn_status slurm_place(const settings *settings, const char *name, char ret_folde
     /* A log's name and whole_file's go after it. */
     const int room = PATH_MAX - SERVICE_NAME_BYTES_MAX - 64;
     int bytes = folder ? snprintf(ret_folder, PATH_MAX, "%s", folder)
-                       : snprintf(ret_folder, PATH_MAX, "%s/tenon-services", home ? home : "");
+                       : snprintf(ret_folder, PATH_MAX, "%s/tenon-services", home ? home : ".");
 
     if (bytes >= room || ret_folder[0] != '/' || !wish_fits_a_line(ret_folder))
         return tn_fail(
@@ -27,6 +27,40 @@ tn_status slurm_place(const settings *settings, const char *name, char ret_folde
             ret_folder);
     if (name)
         snprintf(ret_folder + bytes, (size_t)(PATH_MAX - bytes), "/%s", name);
+    return TN_OK;
+}
+
+/* The user's private group has no other members. */
+static bool others_write(const struct stat *info)
+{
+    return info->st_mode & S_IWOTH || (info->st_mode & S_IWGRP && info->st_gid != 0 && info->st_gid != info->st_uid);
+}
+
+tn_status slurm_place_check(const char *folder, tn_error *err)
+{
+    char parent[PATH_MAX];
+    struct stat own, above;
+
+    if (lstat(folder, &own) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? TN_OK
+                                                   : tn_fail(err, TN_E_IO, "%.400s: %s", folder, strerror(errno));
+    if (own.st_uid != geteuid())
+        return tn_fail(err, TN_E_NOT_FOUND,
+                       "%.300s belongs to another user (%u): choose another name, or set [target slurm] directory to a "
+                       "folder of your own",
+                       folder, (unsigned)own.st_uid);
+    if (!S_ISDIR(own.st_mode) || others_write(&own))
+        return tn_fail(err, TN_E_ARGUMENT, "%.300s is %s: chmod go-w it, and look at what is in it", folder,
+                       S_ISDIR(own.st_mode) ? "a folder that other users can change" : "no folder");
+    snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(folder, '/') - folder), folder);
+    if (stat(*parent ? parent : "/", &above) != 0)
+        return tn_fail(err, TN_E_IO, "%.400s: %s", parent, strerror(errno));
+    if ((above.st_uid != geteuid() && above.st_uid != 0) || (others_write(&above) && !(above.st_mode & S_ISVTX)))
+        return tn_fail(
+            err, TN_E_ARGUMENT,
+            "[target slurm] directory: other users can put something in the place of what is in %.300s: chmod "
+            "go-w it, or chmod +t where several use it",
+            parent);
     return TN_OK;
 }
 

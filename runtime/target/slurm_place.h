@@ -21,6 +21,9 @@
 
 /* name NULL: the folder of all services. TN_E_ARGUMENT: the path cannot be one. */
 tn_status slurm_place(const settings *settings, const char *name, char ret_folder[PATH_MAX], tn_error *err);
+/* Whether what lies in a service's folder is this user's doing alone, since its script runs as this user. One that is not
+ * there is fine. TN_E_NOT_FOUND: it is another user's; TN_E_ARGUMENT: others could change it. */
+tn_status slurm_place_check(const char *folder, tn_error *err);
 /* TN_E_NOT_FOUND: there is no such service; TN_E_CORRUPT: the file is damaged. Owned. */
 tn_status slurm_record_read(const char *folder, const char *name, json_t **ret_record, tn_error *err);
 tn_status slurm_record_write(const char *folder, const json_t *record, tn_error *err);

@@ -255,6 +255,7 @@ def test_refusals(program, folder):
         assert "goes with --target" in program("service", *arguments, "--target-set", "cpus=1", code=2)
     assert "goes with --target" in program("service", "create", "chat", "--model", TINY, "--pool", "here", "--output", folder, code=2)
     assert "there is no service" in program.service("delete", "nobody", code=1)
+    assert "there is no service" in program.service("delete", "nobody", "--no-wait", code=1)
     keyed = Program(tempfile.mkdtemp(dir=folder), "[http_frontend]\napi_key = sesame\n")
     text = dry(keyed, "--pool", "here", code=1)
     assert "token_file" in text and "sesame" not in text, text
@@ -262,6 +263,31 @@ def test_refusals(program, folder):
     assert "tenon.ini:8: [target slurm]" in dry(wrong, "--pool", "here", code=1)
     wrong = Program(tempfile.mkdtemp(dir=folder), "[target slrum]\npartition = x\n")
     assert "tenon.ini:7: there is no section [target slrum]" in dry(wrong, "--pool", "here", code=1)
+
+
+def test_other_users(folder):
+    """A script runs as who submits it: nothing is written to, or run from, a folder that other users can change."""
+    place = os.path.join(folder, "shared")
+    os.makedirs(os.path.join(place, "chat"))
+    program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {place}\n", {"PATH": folder, "HOME": folder})
+    create = ["create", "chat", "--model", TINY, "--pool", "here", *SMALL]
+
+    def refused(words):
+        assert words in program.service(*create, code=1)
+        assert os.listdir(os.path.join(place, "chat")) == []
+
+    os.chmod(os.path.join(place, "chat"), 0o777)
+    refused("chat is a folder that other users can change: chmod go-w it")
+    os.chmod(os.path.join(place, "chat"), 0o755)
+    os.chmod(place, 0o777)
+    refused("other users can put something in the place of what is in")
+    os.chmod(place, 0o1777)
+    if os.geteuid() == 0:
+        os.chown(os.path.join(place, "chat"), 12345, 12345)
+        refused("chat belongs to another user (12345)")
+        assert program.service("list").count("\n") == 1 and "another user" in program.service("delete", "chat", "--no-wait", code=1)
+        os.chown(os.path.join(place, "chat"), 0, 0)
+    assert "sbatch is not on the PATH" in program.service(*create, code=1)
 
 
 def test_no_slurm(folder):
@@ -333,6 +359,8 @@ def test_life(cluster, program, folder):
     program.service("scale", "chat", "--min", "1", "--max", "1")
     wait_for(lambda: len(program.status()["instances"]) == 1)
 
+    left = program.status()["instances"][0]["id"]
+    open(os.path.join(place, left + ".stop"), "w").close()  # as if Slurm had not heard of it
     assert "SUSPENDED" in program.service("suspend", "chat") and cluster.jobs() == [] and program.status()["instances"] == []
     program.service("resume", "chat")
     assert ask(addresses(program.status())[0], token) == answer
@@ -397,6 +425,7 @@ def main(ruler, backend, families):
         test_two_nodes(folder, backend, families)
         test_refusals(offline, folder)
         test_no_slurm(folder)
+        test_other_users(folder)
     with tempfile.TemporaryDirectory() as folder, SlurmCluster() as cluster:
         program = Program(folder, f"[target slurm]\ndirectory = {cluster.share}/it's $HOME\n[auth]\ntoken_file = {folder}/tokens\n",
                           cluster.environment)
