@@ -51,30 +51,41 @@ static bool split(const char *address, char host[HOST_BYTES], char port[8], bool
     return true;
 }
 
+/* 0, or errno's number. */
+static int connect_one(const struct addrinfo *to, uint64_t end, int *ret_fd)
+{
+    int code = 0, fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    socklen_t bytes = sizeof code;
+
+    if (fd < 0)
+        return errno;
+    if (connect(fd, to->ai_addr, to->ai_addrlen) != 0 && errno != EINPROGRESS)
+        code = errno;
+    else if (!await(fd, POLLOUT, end))
+        code = ETIMEDOUT;
+    else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &bytes) != 0)
+        code = errno;
+    if (code)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return code;
+}
+
+/* A host has addresses of two kinds, often, and a server listens on one of them. */
 static tn_status connect_to(const char *host, const char *port, uint64_t end, int *ret_fd, tn_error *err)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     int code = getaddrinfo(host, port, &hints, &list);
-    socklen_t bytes = sizeof code;
 
     if (code)
         return tn_fail(err, TN_E_IO, "%.250s is not known here: %s", host, gai_strerror(code));
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) != 0 && errno != EINPROGRESS)
-        code = errno;
-    else if (fd >= 0 && !await(fd, POLLOUT, end))
-        code = ETIMEDOUT;
-    else if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &bytes) != 0)
-        code = errno;
+    code = ETIMEDOUT;
+    for (const struct addrinfo *at = list; at && code && clock_ms() < end; at = at->ai_next)
+        code = connect_one(at, end, ret_fd);
     freeaddrinfo(list);
-    if (code) {
-        if (fd >= 0)
-            close(fd);
-        return fail(host, code, err);
-    }
-    *ret_fd = fd;
-    return TN_OK;
+    return code ? fail(host, code, err) : TN_OK;
 }
 
 /* The code of "HTTP/1.1 200 OK". */
