@@ -65,13 +65,15 @@ static void open_log(log_call *call, const struct dirent *entry)
     call->at[call->count++] = log;
 }
 
+/* Of more than can be open, the newest. */
 static void open_logs(log_call *call)
 {
     struct dirent **entries = NULL;
     int count = scandir(call->folder, &entries, is_log, versionsort);
 
     for (int i = 0; i < count; i++) {
-        open_log(call, entries[i]);
+        if (call->instance || i + LOGS_MAX >= count)
+            open_log(call, entries[i]);
         free(entries[i]);
     }
     free(entries);

@@ -290,6 +290,21 @@ def test_other_users(folder):
     assert "sbatch is not on the PATH" in program.service(*create, code=1)
 
 
+def test_many_logs(folder):
+    """A service that was resumed hundreds of times shows the logs of its last jobs, and of any that is named."""
+    place = os.path.join(folder, "old", "chat")
+    os.makedirs(place)
+    with open(os.path.join(place, "service.json"), "w") as file:
+        json.dump({"name": "chat", "min": 1, "max": 1}, file)
+    for number in range(1, 301):
+        with open(os.path.join(place, f"{number}.log"), "w") as file:
+            file.write(f"job {number}\n")
+    program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/old\n")
+    lines = program.service("logs", "chat").splitlines()
+    assert len(lines) == 256 and lines[-1] == "300 | job 300", lines[-3:]
+    assert program.service("logs", "chat", "--instance", "1") == "job 1\n"
+
+
 def test_no_slurm(folder):
     program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/none\n", {"PATH": folder, "HOME": folder})
     text = program.service("create", "chat", "--model", TINY, "--pool", "here", *SMALL, code=1)
@@ -426,6 +441,7 @@ def main(ruler, backend, families):
         test_refusals(offline, folder)
         test_no_slurm(folder)
         test_other_users(folder)
+        test_many_logs(folder)
     with tempfile.TemporaryDirectory() as folder, SlurmCluster() as cluster:
         program = Program(folder, f"[target slurm]\ndirectory = {cluster.share}/it's $HOME\n[auth]\ntoken_file = {folder}/tokens\n",
                           cluster.environment)
