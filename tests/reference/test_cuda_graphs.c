@@ -31,7 +31,7 @@ static const tn_quant_table *quant_none(void)
 /* Whether a kernel that was not loaded when its model was opened may be launched; ends the program where not. */
 static void expect_loaded(int on)
 {
-#ifdef FAMILIES_RUN
+#ifdef SHIM
     void shim_expect_loaded(int on); /* shim/cuda_shim.h, which is C++ */
     shim_expect_loaded(on);
 #else
@@ -146,7 +146,7 @@ static void step_random(twins *t, uint32_t length[SLOTS])
     step_both(t, runs, count);
 }
 
-#ifdef FAMILIES_RUN
+#ifdef SHIM
 enum { STEPS = 3 };
 #else
 enum { STEPS = 24 };
@@ -167,7 +167,7 @@ static void test_graphs_give_the_bits_of_launches(void **state)
     }
 }
 
-#ifndef FAMILIES_RUN
+#ifndef SHIM
 /* One sequence is beyond a window and in its second span, whose rows are split, while others begin. */
 static void test_graphs_hold_rows_of_several_spans(void **state)
 {
@@ -361,7 +361,7 @@ static void test_graphs_feed_on_steps_in_flight(void **state)
     close_twins(&t);
 }
 
-#if !defined(FAMILIES_RUN) && !defined(ON_DEVICE) /* kernels make no difference to the rest, which counts */
+#if !defined(SHIM) && !defined(ON_DEVICE) /* kernels make no difference to the rest, which counts */
 #define COUNTS_RUN
 
 /* ---- what a step costs ---- */
@@ -476,7 +476,7 @@ int main(void)
         cmocka_unit_test(test_graphs_give_the_bits_of_launches),
         cmocka_unit_test(test_every_kind_of_sampling_follows_a_graph),
         cmocka_unit_test(test_graphs_feed_on_steps_in_flight),
-#ifndef FAMILIES_RUN
+#ifndef SHIM
         cmocka_unit_test(test_graphs_hold_rows_of_several_spans),
 #endif
 #ifdef COUNTS_RUN
