@@ -366,6 +366,9 @@ def database_job(folder):
     counts = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     assert counts[-1]["ok"] == 2 and fake.bodies[0][1]["max_tokens"] == 3
     assert shop.execute("SELECT count(*) FROM said WHERE value IS NOT NULL").fetchone() == (2,)
+    shop.execute("UPDATE llm_jobs SET state = 'running'"), shop.commit()
+    tenon("batch", "sql", database, "--target", "said", "--end", "cancelled", "--message", "enough")
+    assert shop.execute("SELECT state, message FROM llm_jobs").fetchone() == ("cancelled", "enough")
     fake.close()
 
 
