@@ -584,7 +584,11 @@ static void test_a_full_queue_pushes_back(void **state)
     make_prompt(prompt, 10, 1);
     tn_request request = make_request(prompt, 10, 400);
     request.flags = TN_REQ_IGNORE_EOS;
-    for (uint32_t i = 0; i < 5; i++)
+    for (uint32_t i = 0; i < 2; i++)
+        bench_submit(&bench, &request);
+    while (bench_stat(&bench, "num_requests_running", NULL) < 2) /* until then they wait, too */
+        usleep(1000);
+    for (uint32_t i = 0; i < 3; i++)
         bench_submit(&bench, &request);
     assert_refused(&bench, &request, TN_E_AGAIN, "waiting");
     uint32_t seconds = engine_table.retry_after(bench.engine);
