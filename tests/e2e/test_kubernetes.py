@@ -302,7 +302,9 @@ class Cluster:
         with open(program, "w") as file:
             file.write(f'#!/bin/sh\nexec "{sys.executable}" -E "{HERE}/fake_kubectl.py" "$@"\n')
         os.chmod(program, 0o755)
-        self.environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FAKE_CLUSTER": folder}
+        self.temporary = os.path.join(folder, "tmp")
+        os.mkdir(self.temporary)
+        self.environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FAKE_CLUSTER": folder, "TMPDIR": self.temporary}
 
     def drive(self, *words, options=None, code=0, **environment):
         return drive(*words, options=options, code=code, environment={**self.environment, **environment})
@@ -344,7 +346,7 @@ def test_life(cluster):
     cluster.drive("submit", "chat")
     assert {key.split("/")[0] for key in cluster.objects()} == {"ServiceAccount", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "Service",
                                                                 "Deployment", "HorizontalPodAutoscaler"}
-    assert not any(name.startswith("tenon-kubernetes") for name in os.listdir("/tmp")), "the file that was applied is gone"
+    assert not os.listdir(cluster.temporary), "the file that was applied is gone"
     assert "there is a service" in cluster.drive("submit", "chat", code=1)
     said = cluster.show("chat")
     assert said["state"] == "PENDING" and said["target"] == "kubernetes" and said["instances"] == [] and said["max"] == 4

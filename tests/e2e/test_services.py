@@ -222,7 +222,7 @@ def test_requests_that_wait():
         d.do("suspend", name="chat", drain=5)
         d.wait("chat", "SUSPENDED")
         assert d.do("flood", name="chat", count=1000, leave=True)["taken"] == 1000
-        assert d.show("chat")["waiting"] == 0, "who leaves waits no longer"
+        wait_for("who leaves waits no longer", lambda: d.show("chat")["waiting"] == 0)
         flood = d.do("flood", name="chat", count=1001)
         assert flood["good"] == flood["taken"] >= 1000, flood
         d.do("load", name="chat", threads=4, tokens=4)

@@ -2,6 +2,7 @@
 #include "target/kubernetes/kubectl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,7 +61,7 @@ static tn_status ask_json(const kubernetes_options *options, const char *const *
 /* Everything in there is ours, whoever changed it last: kubectl's other commands do, as managers of their own. */
 static tn_status apply_folder(const kubernetes_options *options, const char *folder, tn_error *err)
 {
-    char path[64];
+    char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/" KUBERNETES_FILE, folder);
     const char *const client[] = {"apply", "--filename", path, NULL};
     const char *const server[] = {
@@ -70,10 +71,15 @@ static tn_status apply_folder(const kubernetes_options *options, const char *fol
 
 tn_status kubectl_apply(const kubernetes_options *options, const target_files *files, tn_error *err)
 {
-    char folder[] = "/tmp/tenon-kubernetes-XXXXXX", path[64];
+    const char *temporary = getenv("TMPDIR");
+    char folder[PATH_MAX - 64], path[PATH_MAX];
 
+    int bytes =
+        snprintf(folder, sizeof folder, "%s/tenon-kubernetes-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (bytes >= (int)sizeof folder)
+        return tn_fail(err, TN_E_ARGUMENT, "the variable TMPDIR is longer than a path");
     if (!mkdtemp(folder))
-        return tn_fail(err, TN_E_IO, "%s: %s", folder, strerror(errno));
+        return tn_fail(err, TN_E_IO, "%.300s: %s", folder, strerror(errno));
     tn_status status = target_files_write(files, folder, err);
     if (status == TN_OK)
         status = apply_folder(options, folder, err);
