@@ -123,14 +123,27 @@ void http_fixture_stop(http_fixture *fixture)
 
 int http_fixture_setup(void **state)
 {
+    return http_fixture_setup_with(state, NULL);
+}
+
+int http_fixture_setup_with(void **state, const char *const *settings)
+{
     http_fixture *fixture = malloc(sizeof *fixture);
     tn_error err = TN_ERROR_INIT;
-    if (http_fixture_start(fixture, NULL, &err) != TN_OK) {
+    if (http_fixture_start(fixture, settings, &err) != TN_OK) {
+        fprintf(stderr, "%s\n", err.msg);
         free(fixture);
         return -1;
     }
     *state = fixture;
     return 0;
+}
+
+bool http_becomes(atomic_uint *value, uint32_t wanted)
+{
+    for (int i = 0; i < 500 && atomic_load(value) != wanted; i++)
+        usleep(10000);
+    return atomic_load(value) == wanted;
 }
 
 int http_fixture_teardown(void **state)

@@ -27,7 +27,12 @@ tn_status http_fixture_start(http_fixture *fixture, const char *const *settings,
 void http_fixture_stop(http_fixture *fixture);
 /* For cmocka: a fixture with default settings in *state. */
 int http_fixture_setup(void **state);
+/* The same with "key=value" texts, for a test's own setup function. */
+int http_fixture_setup_with(void **state, const char *const *settings);
 int http_fixture_teardown(void **state);
+
+/* Waits for a counter, five seconds at most. */
+bool http_becomes(atomic_uint *value, uint32_t wanted);
 
 typedef struct http_answer {
     int status;      /* 0: the connection closed without one */

@@ -13,19 +13,7 @@ static const char *const with_admin[] = {"fake_admin=1", "max_body_bytes=2048", 
 
 static int set_up(void **state)
 {
-    http_fixture *fixture = malloc(sizeof *fixture);
-    tn_error err = TN_ERROR_INIT;
-    if (http_fixture_start(fixture, with_admin, &err) != TN_OK)
-        fail_msg("%s", err.msg);
-    *state = fixture;
-    return 0;
-}
-
-static bool becomes(atomic_uint *value, uint32_t wanted)
-{
-    for (int i = 0; i < 500 && atomic_load(value) != wanted; i++)
-        usleep(10000);
-    return atomic_load(value) == wanted;
+    return http_fixture_setup_with(state, with_admin);
 }
 
 static void test_a_call_is_passed_on(void **state)
@@ -102,7 +90,7 @@ static void test_a_stream_flows_and_ends_with_its_reader(void **state)
     }
     assert_non_null(strstr(bytes, "text/plain; charset=utf-8"));
     close(fd);
-    assert_true(becomes(&fixture->admin.left, left + 1));
+    assert_true(http_becomes(&fixture->admin.left, left + 1));
 }
 
 static void test_a_reader_that_does_not_read_bounds_what_is_held(void **state)
@@ -119,7 +107,7 @@ static void test_a_reader_that_does_not_read_bounds_what_is_held(void **state)
     } while (before == 0 || before != atomic_load(&fixture->admin.flooded));
     assert_true(before < 32u << 20);
     close(fd);
-    assert_true(becomes(&fixture->admin.left, left + 1));
+    assert_true(http_becomes(&fixture->admin.left, left + 1));
 }
 
 static void test_many_calls_are_bounded_and_a_stop_ends_them(void **state)
@@ -133,7 +121,7 @@ static void test_many_calls_are_bounded_and_a_stop_ends_them(void **state)
         fd[i] = http_connect(&fixture);
         http_send(fd[i], request, sizeof request - 1);
     }
-    assert_true(becomes(&fixture.admin.running, 32));
+    assert_true(http_becomes(&fixture.admin.running, 32));
     http_answer answer = http_get(&fixture, "/admin/v1/echo");
     assert_int_equal(answer.status, 503);
     http_answer_finish(&answer);

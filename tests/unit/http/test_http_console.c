@@ -14,10 +14,7 @@ static const char *const with_admin[] = {"fake_admin=1", NULL};
 
 static int set_up(void **state)
 {
-    http_fixture *fixture = malloc(sizeof *fixture);
-    assert_int_equal(http_fixture_start(fixture, with_admin, NULL), TN_OK);
-    *state = fixture;
-    return 0;
+    return http_fixture_setup_with(state, with_admin);
 }
 
 static void test_every_file_is_served_as_it_is(void **state)

@@ -13,12 +13,7 @@ static const char *const two_models[] = {"fake_models=1", NULL};
 
 static int set_up(void **state)
 {
-    http_fixture *fixture = malloc(sizeof *fixture);
-    tn_error err = TN_ERROR_INIT;
-    if (http_fixture_start(fixture, two_models, &err) != TN_OK)
-        fail_msg("%s", err.msg);
-    *state = fixture;
-    return 0;
+    return http_fixture_setup_with(state, two_models);
 }
 
 static void expect_reply(const http_fixture *fixture, const char *body, const char *reply, const char *model)

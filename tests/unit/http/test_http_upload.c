@@ -19,19 +19,7 @@ static char body[BODY_BYTES];
 
 static int set_up(void **state)
 {
-    http_fixture *fixture = malloc(sizeof *fixture);
-    tn_error err = TN_ERROR_INIT;
-    if (http_fixture_start(fixture, with_admin, &err) != TN_OK)
-        fail_msg("%s", err.msg);
-    *state = fixture;
-    return 0;
-}
-
-static bool becomes(atomic_uint *value, uint32_t wanted)
-{
-    for (int i = 0; i < 500 && atomic_load(value) != wanted; i++)
-        usleep(10000);
-    return atomic_load(value) == wanted;
+    return http_fixture_setup_with(state, with_admin);
 }
 
 /* A connection with the head of an upload of `bytes` sent. */
@@ -84,7 +72,7 @@ static void test_a_client_that_is_faster_than_the_disk_waits(void **state)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     size_t sent = send_all_that_fits(fd, MOST);
     assert_true(sent < MOST);
-    assert_true(becomes(&fixture->admin.running, 1));
+    assert_true(http_becomes(&fixture->admin.running, 1));
     atomic_store(&fixture->admin.held, 0);
     for (size_t n; sent < MOST; sent += n) {
         n = MOST - sent < BODY_BYTES ? MOST - sent : BODY_BYTES;
@@ -102,10 +90,10 @@ static void test_a_client_that_leaves_ends_its_upload(void **state)
     uint32_t left = atomic_load(&fixture->admin.left);
     int fd = begin(fixture, BODY_BYTES);
     http_send(fd, body, 1000);
-    assert_true(becomes(&fixture->admin.running, 1));
+    assert_true(http_becomes(&fixture->admin.running, 1));
     close(fd);
-    assert_true(becomes(&fixture->admin.left, left + 1));
-    assert_true(becomes(&fixture->admin.running, 0));
+    assert_true(http_becomes(&fixture->admin.left, left + 1));
+    assert_true(http_becomes(&fixture->admin.running, 0));
 }
 
 static void test_heads_decide_before_a_byte_of_the_body(void **state)
@@ -180,7 +168,7 @@ static void test_uploads_are_bounded_and_a_stop_ends_them(void **state)
     assert_int_equal(http_fixture_start(&fixture, with_admin, NULL), TN_OK);
     for (int i = 0; i < UPLOADS; i++)
         fd[i] = begin(&fixture, BODY_BYTES);
-    assert_true(becomes(&fixture.admin.running, UPLOADS));
+    assert_true(http_becomes(&fixture.admin.running, UPLOADS));
     int more = begin(&fixture, BODY_BYTES);
     http_answer answer = http_receive(more);
     assert_int_equal(answer.status, 503);
