@@ -14,6 +14,7 @@
 #include "workers/worker.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,10 +159,15 @@ tn_status instance_load_frontends(instance *in, tn_error *err)
     return status;
 }
 
-/* Bytes the allocator has handed out. */
+/* Bytes the allocator has handed out. One at a time: where another allocator has taken the place of glibc's, the first
+ * mallinfo2() sets glibc's up, and a second meanwhile would find it half made. */
 static uint64_t heap_bytes(void)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&mutex);
     struct mallinfo2 info = mallinfo2();
+    pthread_mutex_unlock(&mutex);
     return info.uordblks + info.hblkhd;
 }
 
