@@ -1,4 +1,5 @@
 /* batches_route.c: OpenAI's batches over the daemon's jobs. A batch of another's is no batch. */
+#include "admin/list.h"
 #include "admin/route.h"
 
 #include <string.h>
@@ -33,36 +34,22 @@ static json_t *find(const request *request, answer *ret_answer)
     return NULL;
 }
 
-answer list_answer(json_t *data, bool more)
-{
-    const size_t count = json_array_size(data);
-    json_t *first = json_object_get(json_array_get(data, 0), "id");
-    json_t *last = count ? json_object_get(json_array_get(data, count - 1), "id") : NULL;
-
-    return answer_json(200, json_pack("{s:s, s:o, s:O?, s:O?, s:b}", "object", "list", "data", data, "first_id", first,
-                                      "last_id", last, "has_more", more));
-}
-
 answer admin_list_batches(request *request)
 {
     const char *after = query_value(&request->query, "after");
-    double limit = LIST_DEFAULT;
+    size_t limit = LIST_DEFAULT, i;
     json_t *job;
-    size_t i;
+    answer answer;
     bool passed = !after, more = false;
-    tn_error err = TN_ERROR_INIT;
-    tn_status status = query_number(&request->query, "limit", LIST_MAX, &limit, &err);
 
-    if (status == TN_OK && (limit < 1 || limit != (double)(size_t)limit))
-        status = tn_fail(&err, TN_E_ARGUMENT, "'limit' must be a whole number from 1 to %d", LIST_MAX);
-    if (status != TN_OK)
-        return answer_failure(status, "limit", &err);
+    if (!list_limit(request, LIST_MAX, &limit, &answer))
+        return answer;
     json_t *all = jobs_list(request->admin->jobs), *data = json_array();
     json_array_foreach(all, i, job)
     {
         if (!is_batch(job) || !request_sees(request, job))
             continue;
-        more = passed && json_array_size(data) == (size_t)limit;
+        more = passed && json_array_size(data) == limit;
         if (more)
             break;
         if (passed)

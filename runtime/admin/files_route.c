@@ -1,4 +1,5 @@
 /* files_route.c: what there is of OpenAI's files. A file of another's is no file. */
+#include "admin/list.h"
 #include "admin/route.h"
 
 #include <errno.h>
@@ -33,22 +34,16 @@ typedef struct list_query {
 static bool read_query(const request *request, list_query *q, answer *ret_answer)
 {
     const char *order = query_value(&request->query, "order");
-    double limit = LIST_MAX;
-    tn_error err = TN_ERROR_INIT;
-    tn_status status = query_number(&request->query, "limit", LIST_MAX, &limit, &err);
+    size_t limit = LIST_MAX;
 
-    if (status == TN_OK && (limit < 1 || limit != (double)(size_t)limit))
-        status = tn_fail(&err, TN_E_ARGUMENT, "'limit' must be a whole number from 1 to %d", LIST_MAX);
-    if (status != TN_OK) {
-        *ret_answer = answer_failure(status, "limit", &err);
+    if (!list_limit(request, LIST_MAX, &limit, ret_answer))
         return false;
-    }
     if (order && strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0) {
         *ret_answer = answer_error(400, "order", "'order' must be asc or desc");
         return false;
     }
     *q = (list_query){query_value(&request->query, "purpose"), query_value(&request->query, "after"),
-                      order && strcmp(order, "asc") == 0, (size_t)limit};
+                      order && strcmp(order, "asc") == 0, limit};
     return true;
 }
 

@@ -55,8 +55,6 @@ answer admin_show_file(request *request);
 answer admin_send_file(request *request);
 answer admin_remove_file(request *request);
 /* batches_route.c */
-/* OpenAI's list; data is moved. */
-answer list_answer(json_t *data, bool more);
 answer admin_list_batches(request *request);
 answer admin_add_batch(request *request);
 answer admin_show_batch(request *request);
