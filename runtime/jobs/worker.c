@@ -367,7 +367,8 @@ static const char *run_rows(work *w, char *message, size_t bytes)
         last_words(w, message, bytes);
         if (status != TN_OK)
             snprintf(message, bytes, "%.400s", err.msg);
-        if (status == TN_OK && code > 0 && !w->counted) /* before the first row: it will say so again */
+        /* Before the first row: it will say so again; unless an earlier daemon's process is only now taking the log. */
+        if (status == TN_OK && code > 0 && !w->counted && !w->begun_before)
             return message;
         tries = w->answered > before ? 1 : tries + 1;
         before = w->answered;
