@@ -223,6 +223,9 @@ write("tokenizer_model", "bpe.model", tokenizer_model(2, proto(35, 1)))
 write("tokenizer_model", "unigram.model", tokenizer_model(1, proto(24, 1), proto(2, charsmap()) + proto(4, 0)))
 write("tokenizer_spm_gguf", "llama.gguf", spm_gguf("llama"))
 write("tokenizer_spm_gguf", "t5.gguf", spm_gguf("t5"))
+write("tokenizer_spm_gguf", "holes.gguf", gguf([
+    key("tokenizer.ggml.model", STRING, "llama"), key("tokenizer.ggml.tokens", ARRAY, ["", ""], STRING),
+    key("tokenizer.ggml.scores", ARRAY, [0.0, 0.0], F32), key("tokenizer.ggml.unknown_token_id", U32, 0)], []))
 REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 META = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": True}
 write("tokenizer_spm_json", "llama.json", spm_json(

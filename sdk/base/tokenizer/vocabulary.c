@@ -54,6 +54,19 @@ static uint64_t random_seed(void)
     return mix((uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32);
 }
 
+static bool reserve_text(vocabulary *vocab, size_t n)
+{
+    if (vocab->text_capacity - vocab->text_bytes >= n)
+        return true;
+    uint64_t capacity = 2 * (vocab->text_bytes + n) + 4096;
+    char *text = realloc(vocab->text, capacity);
+    if (!text)
+        return false;
+    vocab->text = text;
+    vocab->text_capacity = capacity;
+    return true;
+}
+
 tn_status vocabulary_init(vocabulary *vocab, uint64_t tokens, uint64_t merges, tn_error *err)
 {
     TN_ASSERT(tokens <= VOCABULARY_TOKENS_MAX && merges <= VOCABULARY_MERGES_MAX);
@@ -65,7 +78,8 @@ tn_status vocabulary_init(vocabulary *vocab, uint64_t tokens, uint64_t merges, t
     vocab->flags = calloc(tokens + 1, sizeof *vocab->flags);
     vocab->slot = malloc(slots * sizeof *vocab->slot);
     vocab->merge = malloc(merge_slots * sizeof *vocab->merge);
-    if (!vocab->start || !vocab->flags || !vocab->slot || !vocab->merge) {
+    /* One byte at least: a text can be asked for where all are empty. */
+    if (!vocab->start || !vocab->flags || !vocab->slot || !vocab->merge || !reserve_text(vocab, 1)) {
         vocabulary_finish(vocab);
         return tn_fail(err, TN_E_MEMORY, "no memory for a vocabulary of %llu tokens", (unsigned long long)tokens);
     }
@@ -103,19 +117,6 @@ static token_slot *slot_of(const vocabulary *vocab, uint64_t hash, const char *t
         if (known_n == n && memcmp(known, text, n) == 0)
             return slot;
     }
-}
-
-static bool reserve_text(vocabulary *vocab, size_t n)
-{
-    if (vocab->text_capacity - vocab->text_bytes >= n)
-        return true;
-    uint64_t capacity = 2 * (vocab->text_bytes + n) + 4096;
-    char *text = realloc(vocab->text, capacity);
-    if (!text)
-        return false;
-    vocab->text = text;
-    vocab->text_capacity = capacity;
-    return true;
 }
 
 tn_status vocabulary_add(vocabulary *vocab, const char *text, size_t n, int32_t *ret_twin, tn_error *err)
