@@ -1,6 +1,8 @@
 /* runtime/batch/row.c: see row.h. */
 #include "batch/row.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 static const char chat_path[] = "/v1/chat/completions", text_path[] = "/v1/completions";
@@ -37,6 +39,8 @@ static tn_status check_key(const char *key, size_t bytes, tn_error *err)
 {
     if (bytes == 0 || bytes > ROW_KEY_BYTES_MAX || strlen(key) != bytes)
         return tn_fail(err, TN_E_ARGUMENT, "a key must be 1 to %d bytes without a zero", ROW_KEY_BYTES_MAX);
+    if (!utf8_is_valid(key, bytes)) /* of SQLite */
+        return tn_fail(err, TN_E_ARGUMENT, "the key is not valid UTF-8");
     return TN_OK;
 }
 

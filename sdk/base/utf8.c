@@ -1,6 +1,8 @@
 /* utf8.c: table-free decoder after Unicode 15, table 3-7 (well-formed byte sequences). */
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* Length of the sequence a lead byte announces and the bounds of its second byte; 0: not a lead byte. */
 static size_t sequence_bounds(unsigned char lead, unsigned char *ret_low, unsigned char *ret_high)
 {
@@ -108,4 +110,18 @@ size_t utf8_whole_prefix(const char *text, size_t n)
         break;
     }
     return n;
+}
+
+void utf8_repair(char *text)
+{
+    const size_t n = strlen(text);
+
+    for (size_t at = 0; at < n;) {
+        uint32_t codepoint;
+        bool valid;
+        size_t used = utf8_decode(text + at, n - at, &codepoint, &valid);
+        if (!valid)
+            memset(text + at, '?', used);
+        at += used;
+    }
 }

@@ -16,5 +16,7 @@ size_t utf8_encode(uint32_t codepoint, char out[4]);
 bool utf8_is_valid(const char *bytes, size_t n);
 /* Bytes of the longest prefix that does not end inside a sequence which further bytes could still complete. */
 size_t utf8_whole_prefix(const char *bytes, size_t n);
+/* Makes a terminated text valid where it lies: what is ill-formed becomes '?', so that its length stays. */
+void utf8_repair(char *text);
 
 #endif

@@ -1,13 +1,18 @@
 /* answer.c: see answer.h. */
 #include "client/answer.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
+/* A server's words are cut at a byte, and may quote what is no text: who keeps or shows them wants UTF-8. */
 static void fail(client_answer *answer, answer_kind kind, const char *code, const char *message)
 {
     answer->kind = kind;
     snprintf(answer->code, sizeof answer->code, "%s", code);
     snprintf(answer->message, sizeof answer->message, "%s", message);
+    utf8_repair(answer->code);
+    utf8_repair(answer->message);
 }
 
 void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char *code, const char *message)

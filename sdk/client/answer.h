@@ -23,7 +23,7 @@ typedef struct client_answer {
     int64_t prompt_tokens, completion_tokens; /* -1: not told */
     uint32_t http_status;                     /* by which the server refused; 0: it did not, or was not there */
     char code[64];                            /* "context_length_exceeded", "timeout", "http_500"; "" unless failed */
-    char message[600];
+    char message[600];                        /* UTF-8, as is code; what is longer is cut */
 } client_answer;
 
 /* Takes reply's bytes. wants_text: an answer without a choice's text is a row's error. row_fields: what the row itself

@@ -117,6 +117,7 @@ def test_sqlite(at, fake):
     for bad, words in {"INSERT INTO t VALUES (1, 2)": "must read rows", "SELECT 1 AS prompt; SELECT 2": "one statement",
                        "SELECT p FROM t": "no column 'prompt'", "SELEKT": "syntax error"}.items():
         assert words in run(fake, f"sqlite:{at('t.db')}?{bad}", at("x.jsonl"), code=1)
+    assert "row 1: the key is not valid UTF-8" in run(fake, f"sqlite:{at('t.db')}?SELECT CAST(x'ff' AS TEXT) AS key, 'p' AS prompt", at("x.jsonl"), code=1)
     run(fake, f"sqlite:{at('t.db')}?SELECT 'p' AS prompt", at("y.jsonl"))
     assert answers(at("y.jsonl"))[0][0] == "1"
 
@@ -213,6 +214,13 @@ def test_retries_and_errors(at, fake):
     assert json.load(open(out + ".success"))["error"] == 3
     write(source, rows[:-1])
     assert "the input has changed" in batch("retry-failed", out, "--server", fake.address, code=1)
+
+
+def test_long_words(at, fake):
+    """What a server says is cut where a record has no room for it, and no row stops for that."""
+    rows = [{"key": str(i), "prompt": order(status=400, error={"message": "x" * i + "é" * 600})} for i in range(2)]
+    run(fake, write(at("in.jsonl"), rows), at("out.jsonl"), code=3)
+    assert [row["status"] for row in read(at("out.jsonl"))] == ["error"] * 2
 
 
 def test_what_no_row_gets_by(at, fake):
@@ -369,7 +377,7 @@ def main():
     draw = random.Random(11)
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
-        for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors,
+        for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors, test_long_words,
                      test_what_no_row_gets_by, test_modes, test_cancel_status_list]:
             begin = time.time()
             fake.forget()

@@ -1,6 +1,7 @@
 /* test_sql_client.c: addresses, options, questions and answers of the SQL extensions' client, without a server. */
 #include "cmocka_test.h"
 
+#include "base/utf8.h"
 #include "client/answer_text.h"
 #include "client/question.h"
 #include "client/yes_no.h"
@@ -172,6 +173,32 @@ static void test_whose_fault_it_is(void **state)
     json_decref(own);
 }
 
+/* A record of a batch is JSON, and a database's texts are UTF-8: words that are cut stay both. */
+static void test_long_words_are_cut_between_characters(void **state)
+{
+    char body[2200] = "{\"error\":{\"message\":\"xy";
+    (void)state;
+
+    for (int i = 0; i < 600; i++)
+        strcat(body, "\xC3\xA9");
+    strcat(body, "\",\"code\":\"");
+    for (int i = 0; i < 60; i++)
+        strcat(body, "\xC3\xA9");
+    strcat(body, "\"}}");
+    client_answer answer = answer_of(400, body, NULL);
+    assert_true(utf8_is_valid(answer.message, strlen(answer.message)));
+    assert_int_equal(strlen(answer.message), sizeof answer.message - 1);
+    assert_true(utf8_is_valid(answer.code, strlen(answer.code)));
+    client_answer_finish(&answer);
+    strcpy(body, "<p>");
+    for (int i = 0; i < 600; i++)
+        strcat(body, "\xE4\xB8\x96");
+    answer = answer_of(200, body, NULL); /* a page of some proxy's */
+    assert_int_equal(answer.kind, ANSWER_ROW);
+    assert_true(utf8_is_valid(answer.message, strlen(answer.message)));
+    client_answer_finish(&answer);
+}
+
 static void test_answers(void **state)
 {
     (void)state;
@@ -203,7 +230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),         cmocka_unit_test(test_an_address_of_any_length_is_kept_or_refused),
         cmocka_unit_test(test_options),           cmocka_unit_test(test_questions),
-        cmocka_unit_test(test_whose_fault_it_is), cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_whose_fault_it_is), cmocka_unit_test(test_long_words_are_cut_between_characters),
+        cmocka_unit_test(test_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

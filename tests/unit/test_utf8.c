@@ -57,6 +57,18 @@ static void test_whole_prefix_stops_before_an_unfinished_sequence(void **state)
     assert_int_equal(utf8_whole_prefix("", 0), 0);
 }
 
+static void test_repair_keeps_what_is_well_formed(void **state)
+{
+    char text[] = "a\xC3\xA9\xFF\xE1\x80z\xF0\x9F\x98"; /* cut in its last character */
+    char whole[] = "\xF0\x9F\x98\x80";
+    (void)state;
+
+    utf8_repair(text);
+    assert_string_equal(text, "a\xC3\xA9???z???");
+    utf8_repair(whole);
+    assert_string_equal(whole, "\xF0\x9F\x98\x80");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -64,6 +76,7 @@ int main(void)
         cmocka_unit_test(test_ill_formed_input_follows_the_standards_example),
         cmocka_unit_test(test_surrogates_and_overlong_forms_are_ill_formed),
         cmocka_unit_test(test_whole_prefix_stops_before_an_unfinished_sequence),
+        cmocka_unit_test(test_repair_keeps_what_is_well_formed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
