@@ -1,5 +1,6 @@
 /* runtime/batch/export.c: the answers of a batch that has ended, or not, as two files: those, and the rows that failed.
  */
+#include "batch/input.h"
 #include "batch/output.h"
 
 #include "file/whole_file.h"
@@ -60,18 +61,67 @@ static tn_status write_record(void *context, const json_t *record, tn_error *err
                                : tn_fail(err, TN_E_MEMORY, "out of memory for a line of the output");
 }
 
-tn_status output_export(job_log *log, const char *answers, const char *errors, job_counts *ret_counts, tn_error *err)
+/* In the place of an answer. NULL: out of memory. */
+static json_t *refusal_of(const batch_row *row, uint64_t index, const output_unasked *unasked)
+{
+    json_t *record = json_pack("{s:I, s:s, s:s, s:s, s:s}", "row", (json_int_t)index, "key", row->key, "status",
+                               "error", "error_code", unasked->code, "error", unasked->reason);
+
+    if (record && row->openai && json_object_set_new(record, "response", json_null()) != 0) {
+        json_decref(record);
+        return NULL;
+    }
+    return record;
+}
+
+/* Rows from number `first` on. */
+static tn_status write_unasked(half *halves, const output_unasked *unasked, uint64_t first, uint64_t *ret_unasked,
+                               tn_error *err)
+{
+    const row_form form = {.service = NULL};
+    const input_columns columns = {NULL, NULL};
+    batch_input input;
+    bool any = true;
+    tn_status status = input_open(unasked->input, &form, &columns, &input, err);
+
+    *ret_unasked = 0;
+    if (status != TN_OK)
+        return status;
+    for (uint64_t index = 0;; index++) {
+        batch_row row;
+        status = input_read(&input, &row, &any, err);
+        if (status != TN_OK || !any)
+            break;
+        if (index >= first) {
+            json_t *record = refusal_of(&row, index, unasked);
+            status = record ? write_record(halves, record, err) : tn_fail(err, TN_E_MEMORY, "out of memory for a row");
+            json_decref(record);
+            ++*ret_unasked;
+        }
+        row_finish(&row);
+        if (status != TN_OK)
+            break;
+    }
+    input_close(&input);
+    return status;
+}
+
+tn_status output_export(job_log *log, const output_unasked *unasked, const char *answers, const char *errors,
+                        job_counts *ret_counts, uint64_t *ret_unasked, tn_error *err)
 {
     half halves[2] = {{.begun = false}, {.begun = false}};
     tn_status status = begin(&halves[0], answers, err);
 
+    *ret_unasked = 0;
     if (status == TN_OK)
         status = begin(&halves[1], errors, err);
-    if (status == TN_OK)
+    if (status == TN_OK && log)
         status = job_log_each(log, write_record, halves, err);
+    if (status == TN_OK && unasked)
+        status = write_unasked(halves, unasked, log ? job_log_rows(log) : 0, ret_unasked, err);
     status = end(&halves[0], status, err);
     status = end(&halves[1], status, err);
     if (status == TN_OK)
-        *ret_counts = job_log_counts(log);
+        *ret_counts = log ? job_log_counts(log) : (job_counts){0};
     return status;
 }

@@ -6,6 +6,7 @@
  */
 #include "batch/job.h"
 
+#include "base/utf8.h"
 #include "batch/key_set.h"
 #include "batch/runner.h"
 
@@ -247,6 +248,23 @@ static tn_status check_place(const batch_job *job, batch_mode mode, tn_error *er
     return status;
 }
 
+/* What the log's first line is to say, which is JSON. */
+static tn_status check_texts(const batch_request *request, tn_error *err)
+{
+    const struct {
+        const char *what, *text;
+    } texts[] = {{"service", request->service},
+                 {"input", request->input},
+                 {"key column", request->columns.key},
+                 {"prompt column", request->columns.prompt},
+                 {"system text", request->system}};
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].text && !utf8_is_valid(texts[i].text, strlen(texts[i].text)))
+            return tn_fail(err, TN_E_ARGUMENT, "the %s is not valid UTF-8", texts[i].what);
+    return TN_OK;
+}
+
 /* The log, begun if it is not. */
 static tn_status begin(batch_job *job, const batch_request *request, tn_error *err)
 {
@@ -273,8 +291,10 @@ tn_status batch_run(const batch_request *request, const batch_connection *connec
 {
     batch_job job = {.log = NULL};
     const row_form form = {request->raw, request->system, request->service};
-    tn_status status = output_parse(request->output, &job.output, err);
+    tn_status status = check_texts(request, err);
 
+    if (status == TN_OK)
+        status = output_parse(request->output, &job.output, err);
     if (status == TN_OK)
         status = check_place(&job, request->mode, err);
     if (status == TN_OK)

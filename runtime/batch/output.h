@@ -30,9 +30,16 @@ tn_status output_exists(const batch_output *output, bool *ret_exists, tn_error *
 tn_status output_write(const batch_output *output, job_log *log, tn_error *err);
 /* One line of JSON lines, OpenAI's or ours. False: out of memory, or the file says what is wrong. */
 bool output_line_write(FILE *file, const json_t *record);
-/* What has been answered so far, rows that failed aside from the others; each file appears as a whole, empty ones too.
- */
-tn_status output_export(job_log *log, const char *answers, const char *errors, job_counts *ret_counts, tn_error *err);
+/* Rows that a batch which has ended never asked. */
+typedef struct output_unasked {
+    const char *input;         /* of the batch: those behind the log's last one */
+    const char *code, *reason; /* "batch_expired", and a sentence */
+} output_unasked;
+
+/* What has been answered so far (log NULL: nothing), rows that failed aside from the others; each file appears as a
+ * whole, empty ones too. unasked: such rows are errors as well, but count aside; NULL: they are left out. */
+tn_status output_export(job_log *log, const output_unasked *unasked, const char *answers, const char *errors,
+                        job_counts *ret_counts, uint64_t *ret_unasked, tn_error *err);
 /* Writes the counts, and when. */
 tn_status output_succeed(const batch_output *output, job_counts counts, tn_error *err);
 

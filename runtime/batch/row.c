@@ -25,7 +25,7 @@ static tn_status check_body(const row_form *form, const json_t *body, tn_error *
     const json_t *model = json_object_get(body, "model"), *n = json_object_get(body, "n");
     const char *name = json_string_value(model);
 
-    if (model && (!name || strcmp(name, form->service) != 0))
+    if (model && form->service && (!name || strcmp(name, form->service) != 0))
         return tn_fail(err, TN_E_ARGUMENT, "the row asks for the model '%.100s', and the batch is for '%.100s'",
                        name ? name : "(no text)", form->service);
     if (json_is_true(json_object_get(body, "stream")))

@@ -21,7 +21,7 @@ typedef struct batch_row {
 typedef struct row_form {
     bool raw;           /* the prompt goes to the model as it is, without the chat template */
     const char *system; /* NULL: none */
-    const char *service;
+    const char *service; /* that rows may name as their model; NULL: any */
 } row_form;
 
 /* key NULL: the place is the key. prompt NULL: nothing is asked. fields: a JSON object of parameters, NULL: none.

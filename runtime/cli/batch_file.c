@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 static int run_check(const command *command, int argc, char **argv)
 {
@@ -43,40 +44,67 @@ const command command_batch_check = {
     .run = run_check,
 };
 
-static tn_status export_halves(const char *name, const char *answers, const char *errors, job_counts *ret_counts,
+typedef struct export_flags {
+    const char *answers, *errors, *expired, *cancelled;
+} export_flags;
+
+/* As OpenAI's error files say it. False: there are none to tell. */
+static bool find_unasked(const export_flags *f, output_unasked *ret_unasked)
+{
+    if (f->expired)
+        *ret_unasked = (output_unasked){f->expired, "batch_expired",
+                                        "the time of the batch was over before this row could be asked"};
+    else if (f->cancelled)
+        *ret_unasked =
+            (output_unasked){f->cancelled, "batch_cancelled", "the batch was cancelled before this row was asked"};
+    return f->expired || f->cancelled;
+}
+
+static tn_status export_halves(const char *name, const export_flags *f, job_counts *ret_counts, uint64_t *ret_unasked,
                                tn_error *err)
 {
+    output_unasked unasked;
+    const bool told = find_unasked(f, &unasked);
     batch_output output;
     job_log *log = NULL;
     tn_status status = output_parse(name, &output, err);
 
-    if (status == TN_OK)
+    if (status == TN_OK && !(told && access(output.job, F_OK) != 0)) /* a batch that asked nothing has no log */
         status = job_log_open(output.job, JOB_LOG_READ, &log, err);
     if (status == TN_OK)
-        status = output_export(log, answers, errors, ret_counts, err);
+        status = output_export(log, told ? &unasked : NULL, f->answers, f->errors, ret_counts, ret_unasked, err);
     job_log_close(log);
     return status;
 }
 
 static int run_export(const command *command, int argc, char **argv)
 {
-    const char *answers = NULL, *errors = NULL;
-    const flag flags[] = {{"answers", "FILE", FLAG_STRING, &answers, NULL, "takes the rows that have an answer"},
-                          {"errors", "FILE", FLAG_STRING, &errors, NULL, "takes the rows that failed"}};
+    export_flags f = {0};
+    const flag flags[] = {
+        {"answers", "FILE", FLAG_STRING, &f.answers, NULL, "takes the rows that have an answer"},
+        {"errors", "FILE", FLAG_STRING, &f.errors, NULL, "takes the rows that failed"},
+        {"expired", "INPUT", FLAG_STRING, &f.expired, NULL,
+         "the batch's input, whose time is over: rows that were never asked are errors, batch_expired"},
+        {"cancelled", "INPUT", FLAG_STRING, &f.cancelled, NULL, "the same of one that was cancelled: batch_cancelled"},
+    };
     job_counts counts = {0};
+    uint64_t unasked = 0;
     args a;
     tn_error err = TN_ERROR_INIT;
-    int code = args_parse(command, flags, 2, argc, argv, &a);
+    int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
     if (code >= 0)
         return code;
     code = EXIT_USAGE;
-    if (!answers || !errors) {
+    if (!f.answers || !f.errors) {
         fprintf(stderr, "tenon batch export: --answers and --errors are both needed\n");
-    } else if (export_halves(a.positional[0], answers, errors, &counts, &err) != TN_OK) {
+    } else if (f.expired && f.cancelled) {
+        fprintf(stderr, "tenon batch export: --expired and --cancelled exclude each other\n");
+    } else if (export_halves(a.positional[0], &f, &counts, &unasked, &err) != TN_OK) {
         code = report(&err);
     } else {
-        printf("{\"ok\": %" PRIu64 ", \"error\": %" PRIu64 "}\n", counts.ok + counts.null, counts.failed);
+        printf("{\"ok\": %" PRIu64 ", \"error\": %" PRIu64 ", \"unasked\": %" PRIu64 "}\n", counts.ok + counts.null,
+               counts.failed, unasked);
         code = 0;
     }
     args_finish(&a);

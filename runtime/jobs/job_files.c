@@ -1,6 +1,7 @@
 /* job_files.c: see job_files.h. */
 #include "jobs/job_files.h"
 
+#include "batch/place_name.h"
 #include "file/directory.h"
 
 #include <dirent.h>
@@ -108,12 +109,6 @@ static bool insert(job_files *store, json_t *file)
     return json_array_insert_new(store->files, at, file) == 0;
 }
 
-static bool ends_with(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-    return n > m && strcmp(name + n - m, ending) == 0;
-}
-
 static void remove_in(const job_files *store, const char *name)
 {
     char path[PATH_MAX];
@@ -130,11 +125,11 @@ static tn_status take_entry(job_files *store, const char *name, void (*tell)(con
     if (!is_id(id))
         return TN_OK;
     note_path(store, id, path);
-    if (ends_with(name, ".partial") || (ends_with(name, ".jsonl") && access(path, F_OK) != 0)) {
+    if (place_name_ends(name, ".partial") || (place_name_ends(name, ".jsonl") && access(path, F_OK) != 0)) {
         remove_in(store, name);
         return TN_OK;
     }
-    if (!ends_with(name, ".json"))
+    if (!place_name_ends(name, ".json"))
         return TN_OK;
     json_t *file = read_note(store, id);
     if (file)

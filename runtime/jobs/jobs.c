@@ -1,6 +1,8 @@
 /* jobs.c: the list, its files, and who runs. */
 #include "jobs/state.h"
 
+#include "base/utf8.h"
+#include "batch/place_name.h"
 #include "file/directory.h"
 
 #include <dirent.h>
@@ -28,10 +30,12 @@ bool job_has_ended(const json_t *job)
 
 json_t *job_error(const char *code, const char *message)
 {
-    json_t *text = json_string(message); /* it may quote what is not UTF-8 */
+    char text[640];
 
-    return json_pack("{s:s, s:[{s:s, s:o, s:n, s:n}]}", "object", "list", "data", "code", code, "message",
-                     text ? text : json_string("what is wrong cannot be told: it is not UTF-8"), "line", "param");
+    snprintf(text, sizeof text, "%s", message);
+    utf8_repair(text); /* it may quote anything, and end in the middle of a character */
+    return json_pack("{s:s, s:[{s:s, s:s, s:n, s:n}]}", "object", "list", "data", "code", code, "message", text, "line",
+                     "param");
 }
 
 void job_path(const jobs *jobs, const char *id, const char *name, char ret_path[PATH_MAX])
@@ -69,12 +73,18 @@ static tn_status save(const jobs *jobs, const json_t *job, tn_error *err)
     return status;
 }
 
+/* With all that its worker takes for granted. */
 static bool is_job(const json_t *job)
 {
     const json_t *task = json_object_get(job, "task");
+    const bool batch = strcmp(text_of(task, "kind"), "batch") == 0;
+    const bool placed = batch ? *text_of(job, "endpoint") && *text_of(job, "input_file_id") &&
+                                    *text_of(task, "output_file_id") && *text_of(task, "error_file_id")
+                              : *text_of(task, "input") && *text_of(task, "output");
+
     return strncmp(text_of(job, "id"), "batch_", 6) == 0 && *text_of(job, "status") &&
            json_is_integer(json_object_get(job, "created_at")) && json_is_string(json_object_get(task, "kind")) &&
-           json_is_string(json_object_get(task, "service")) && json_is_array(json_object_get(task, "words"));
+           json_is_string(json_object_get(task, "service")) && json_is_array(json_object_get(task, "words")) && placed;
 }
 
 /* Oldest first. */
@@ -88,18 +98,37 @@ static bool insert(jobs *jobs, json_t *job)
     return json_array_insert_new(jobs->list, at, job) == 0;
 }
 
+/* What a daemon that was killed had no time for: the folder of one that has ended; it stays where the answers have
+ * found no other place. */
+static void clear(const jobs *jobs, const json_t *job)
+{
+    char path[PATH_MAX];
+    tn_error err = TN_ERROR_INIT;
+
+    if (!job_has_ended(job) || strcmp(text_of(job, "status"), "failed") == 0)
+        return;
+    job_path(jobs, text_of(job, "id"), "", path);
+    directory_remove(path, &err);
+}
+
 static tn_status read_job(jobs *jobs, const char *name, tn_error *err)
 {
-    const size_t bytes = strlen(name);
     char path[PATH_MAX], sentence[PATH_MAX + 128];
     json_error_t fault;
 
-    if (bytes < 6 || strcmp(name + bytes - 5, ".json") != 0 || strncmp(name, "batch_", 6) != 0)
+    if (strncmp(name, "batch_", 6) != 0)
         return TN_OK;
     snprintf(path, sizeof path, "%s/%.100s", jobs->folder, name);
+    if (place_name_ends(name, ".json.partial"))
+        unlink(path);
+    if (!place_name_ends(name, ".json"))
+        return TN_OK;
     json_t *job = json_load_file(path, JSON_REJECT_DUPLICATES, &fault);
-    if (is_job(job) && strncmp(text_of(job, "id"), name, bytes - 5) == 0)
+    const char *id = text_of(job, "id");
+    if (is_job(job) && strlen(id) == strlen(name) - 5 && strncmp(id, name, strlen(id)) == 0) {
+        clear(jobs, job);
         return insert(jobs, job) ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for a list of jobs");
+    }
     json_decref(job);
     snprintf(sentence, sizeof sentence, "%s: this job is damaged and is left alone; restore or remove it", path);
     if (jobs->options.tell)
@@ -121,39 +150,61 @@ static tn_status read_folder(jobs *jobs, tn_error *err)
     return status;
 }
 
-void jobs_change(jobs *jobs, const char *id, json_t *changes, bool durable)
+/* Under lock. */
+static tn_status change(jobs *jobs, json_t *job, json_t *changes, bool durable, tn_error *err)
+{
+    if (!changes || json_object_update(job, changes) != 0)
+        return tn_fail(err, TN_E_MEMORY, "out of memory for a job");
+    return durable ? save(jobs, job, err) : TN_OK;
+}
+
+static void tell_failure(const jobs *jobs, const char *id, const tn_error *err)
 {
     char sentence[640];
+
+    snprintf(sentence, sizeof sentence, "job %.40s: %.500s", id, err->msg);
+    if (jobs->options.tell)
+        jobs->options.tell(sentence);
+}
+
+void jobs_change(jobs *jobs, const char *id, json_t *changes, bool durable)
+{
     tn_error err = TN_ERROR_INIT;
-    tn_status status = TN_OK;
 
     pthread_mutex_lock(&jobs->lock);
     json_t *job = jobs_look(jobs, id);
     TN_ASSERT(job);
-    if (changes && strcmp(text_of(job, "status"), "cancelling") == 0 && !job_has_ended(changes))
+    if (changes && strcmp(text_of(job, "status"), "cancelling") == 0)
         json_object_del(changes, "status"); /* what is to end does not go on */
-    if (!changes || json_object_update(job, changes) != 0)
-        status = tn_fail(&err, TN_E_MEMORY, "out of memory for a job");
-    else if (durable)
-        status = save(jobs, job, &err);
+    tn_status status = change(jobs, job, changes, durable, &err);
     pthread_mutex_unlock(&jobs->lock);
     json_decref(changes);
-    snprintf(sentence, sizeof sentence, "job %.40s: %.500s", id, err.msg);
-    if (status != TN_OK && jobs->options.tell)
-        jobs->options.tell(sentence);
+    if (status != TN_OK)
+        tell_failure(jobs, id, &err);
 }
 
+/* Who was told "cancelling" waits for "cancelled". */
 void jobs_end(jobs *jobs, const char *id, const char *status, json_t *changes)
 {
     char at[32];
+    tn_error err = TN_ERROR_INIT;
 
+    pthread_mutex_lock(&jobs->lock);
+    json_t *job = jobs_look(jobs, id);
+    TN_ASSERT(job);
+    if (strcmp(status, "completed") == 0 && strcmp(text_of(job, "status"), "cancelling") == 0)
+        status = "cancelled";
     snprintf(at, sizeof at, "%s_at", status);
     if (changes && (json_object_set_new(changes, "status", json_string(status)) != 0 ||
                     json_object_set_new(changes, at, json_integer((json_int_t)time(NULL))) != 0)) {
         json_decref(changes);
         changes = NULL;
     }
-    jobs_change(jobs, id, changes, true);
+    tn_status changed = change(jobs, job, changes, true, &err);
+    pthread_mutex_unlock(&jobs->lock);
+    json_decref(changes);
+    if (changed != TN_OK)
+        tell_failure(jobs, id, &err);
 }
 
 /* ---- who runs ---- */

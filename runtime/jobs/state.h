@@ -24,7 +24,7 @@ json_t *jobs_look(jobs *jobs, const char *id);
 /* Puts changes (moved, NULL: out of memory) into a job, on the disk if it is to survive. What cannot be written is told
  * and counts all the same: the next daemon does that step again. */
 void jobs_change(jobs *jobs, const char *id, json_t *changes, bool durable);
-/* The job has ended as `status`; message NULL: nothing is wrong. */
+/* The job has ended as `status`; as cancelled where it was completed when somebody had just cancelled it. */
 void jobs_end(jobs *jobs, const char *id, const char *status, json_t *changes);
 /* {"object": "list", "data": [{"code", "message", "line", "param"}]}; owned. */
 json_t *job_error(const char *code, const char *message);

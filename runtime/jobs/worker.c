@@ -96,6 +96,13 @@ static int signal_on_demand(void *ctx)
     return demand == GO_ON ? 0 : end_it(ctx, demand);
 }
 
+/* For the check of a file, by which an expired batch knows its rows. */
+static int signal_on_cancel(void *ctx)
+{
+    const demand demand = demand_on(ctx);
+    return demand == STOP || demand == CANCEL ? end_it(ctx, demand) : 0;
+}
+
 /* For what is done of a job that ends, too. */
 static int signal_on_stop(void *ctx)
 {
@@ -231,14 +238,15 @@ static bool check_file(work *w)
 {
     char path[PATH_MAX], message[512];
     const char *const words[] = {"batch", "check", path, "--endpoint", text_of(w->job, "endpoint"), NULL};
-    const process_watch watch = {w, keep_line, signal_on_demand};
+    const process_watch watch = {w, keep_line, signal_on_cancel};
     tn_error err = TN_ERROR_INIT;
     int code;
 
     job_files_path(w->jobs->files, text_of(w->job, "input_file_id"), path);
     tn_status status = run_words(w, words, &watch, &code, &err);
-    if (demand_on(w) != GO_ON)
-        return demand_on(w) != STOP;
+    const demand demand = demand_on(w);
+    if (demand == STOP || demand == CANCEL)
+        return demand == CANCEL;
     if (status == TN_OK && w->said)
         return take_check(w);
     last_words(w, message, sizeof message);
@@ -381,20 +389,36 @@ static const char *run_rows(work *w, char *message, size_t bytes)
 
 /* ---- the end ---- */
 
-/* Writes the files of what has been answered. */
-static tn_status export_rows(work *w, json_int_t *ret_ok, json_int_t *ret_failed, tn_error *err)
+/* Rows of a batch's file: 0 until it has been checked. */
+static json_int_t total_of(const work *w)
 {
-    char out[PATH_MAX], good[PATH_MAX], bad[PATH_MAX], log[PATH_MAX + 8], message[512];
-    const char *const words[] = {"batch", "export", out, "--answers", good, "--errors", bad, NULL};
+    pthread_mutex_lock(&w->jobs->lock);
+    const json_int_t total = number_of(json_object_get(jobs_look(w->jobs, w->id), "request_counts"), "total");
+    pthread_mutex_unlock(&w->jobs->lock);
+    return total;
+}
+
+typedef struct row_counts {
+    json_int_t ok, failed, unasked;
+} row_counts;
+
+/* Writes the files of what has been answered, and of what never will be. */
+static tn_status export_rows(work *w, demand why, row_counts *ret_counts, tn_error *err)
+{
+    char input[PATH_MAX], out[PATH_MAX], good[PATH_MAX], bad[PATH_MAX], log[PATH_MAX + 8], message[512];
+    const bool told = total_of(w) > 0 && (why == EXPIRE || why == CANCEL);
+    const char *const unasked = !told ? NULL : why == EXPIRE ? "--expired" : "--cancelled";
+    const char *const words[] = {"batch", "export", out, "--answers", good, "--errors", bad, unasked, input, NULL};
     const process_watch watch = {w, keep_line, signal_on_stop};
     int code = -1;
 
-    *ret_ok = *ret_failed = 0;
+    *ret_counts = (row_counts){0};
+    job_files_path(w->jobs->files, text_of(w->job, "input_file_id"), input);
     job_path(w->jobs, w->id, "out.jsonl", out);
     job_path(w->jobs, w->id, "answers.jsonl", good);
     job_path(w->jobs, w->id, "errors.jsonl", bad);
     snprintf(log, sizeof log, "%s.job", out);
-    if (access(log, F_OK) != 0)
+    if (!told && access(log, F_OK) != 0)
         return TN_OK;
     wait_for_orphan(w, log);
     tn_status status = run_words(w, words, &watch, &code, err);
@@ -402,8 +426,8 @@ static tn_status export_rows(work *w, json_int_t *ret_ok, json_int_t *ret_failed
         last_words(w, message, sizeof message);
         return tn_fail(err, TN_E_IO, "%s", message);
     }
-    *ret_ok = number_of(w->said, "ok");
-    *ret_failed = number_of(w->said, "error");
+    *ret_counts =
+        (row_counts){number_of(w->said, "ok"), number_of(w->said, "error"), number_of(w->said, "unasked")};
     return status;
 }
 
@@ -418,26 +442,25 @@ static tn_status adopt(work *w, const char *name, const char *task_id, const cha
 }
 
 /* The ids of files that hold nothing stay null. */
-static tn_status make_files(work *w, json_t *changes, tn_error *err)
+static tn_status make_files(work *w, demand why, json_t *changes, tn_error *err)
 {
-    json_int_t ok, failed;
-    tn_status status = export_rows(w, &ok, &failed, err);
+    row_counts rows;
+    tn_status status = export_rows(w, why, &rows, err);
+    const bool good = rows.ok > 0, bad = rows.failed + rows.unasked > 0;
 
-    if (status == TN_OK && ok > 0)
+    if (status == TN_OK && good)
         status = adopt(w, "answers.jsonl", "output_file_id", "output", err);
-    if (status == TN_OK && failed > 0)
+    if (status == TN_OK && bad)
         status = adopt(w, "errors.jsonl", "error_file_id", "error", err);
     if (status != TN_OK)
         return status;
-    if (ok > 0)
+    if (good)
         json_object_set(changes, "output_file_id", json_object_get(task_of(w), "output_file_id"));
-    if (failed > 0)
+    if (bad)
         json_object_set(changes, "error_file_id", json_object_get(task_of(w), "error_file_id"));
-    pthread_mutex_lock(&w->jobs->lock);
-    const json_int_t total = number_of(json_object_get(jobs_look(w->jobs, w->id), "request_counts"), "total");
-    pthread_mutex_unlock(&w->jobs->lock);
     json_object_set_new(changes, "request_counts",
-                        json_pack("{s:I, s:I, s:I}", "total", total, "completed", ok, "failed", failed));
+                        json_pack("{s:I, s:I, s:I}", "total", total_of(w), "completed", rows.ok, "failed",
+                                  rows.failed));
     return TN_OK;
 }
 
@@ -478,7 +501,7 @@ static void finish(work *w, const char *fault)
     if (is_batch(w)) {
         jobs_change(w->jobs, w->id,
                     json_pack("{s:s, s:I}", "status", "finalizing", "finalizing_at", (json_int_t)time(NULL)), true);
-        status = make_files(w, changes, &err);
+        status = make_files(w, demand, changes, &err);
     }
     if (is_kind(w, "sql") && strcmp(end, "completed") != 0)
         status = end_sql(w, end, fault ? fault : "cancelled at the daemon", &err);

@@ -2,12 +2,14 @@
 """`tenon batch` over a scripted server and over `tenon serve`: every kind of input and output, every flag, rows that fail, kills of either
 side at any moment: each key has exactly one answer in the end, equal to that of an undisturbed run."""
 import csv
+import errno
 import json
 import os
 import random
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -134,6 +136,65 @@ def test_openai(at, fake):
     assert second["custom_id"] == "b" and second["response"]["status_code"] == 400 and second["error"] is None
     assert second["response"]["body"] == {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": "c"}}
     assert third["custom_id"] == "c" and third["response"] is None and third["error"]["code"] == "timeout"
+
+
+def test_export(at, fake):
+    """Answers and errors so far; of a batch that was given up, the rows that were never asked, too."""
+    rows = [{"custom_id": str(i), "method": "POST", "url": "/v1/completions", "body": {"model": "m", "prompt": order(status=400) if i == 1 else f"p{i}"}}
+            for i in range(6)]
+    source, out, files = write(at("in.jsonl"), rows), at("out.jsonl"), ["--answers", at("good.jsonl"), "--errors", at("bad.jsonl")]
+    run(fake, source, out, code=3)
+    assert json.loads(batch("export", out, *files, "--expired", source)) == {"ok": 5, "error": 1, "unasked": 0}
+    with open(out + ".job") as log:
+        logged = log.readlines()
+    for count, ended, code in ((4, "expired", "batch_expired"), (2, "cancelled", "batch_cancelled"), (0, "expired", "batch_expired")):
+        with open(out + ".job", "w") as log:
+            log.writelines(logged[:1 + count])
+        if count == 0:
+            os.remove(out + ".job")
+        told, failed = json.loads(batch("export", out, *files, "--" + ended, source)), int(count > 1)
+        assert told == {"ok": count - failed, "error": failed, "unasked": 6 - count}, told
+        assert [row["custom_id"] for row in read(at("good.jsonl"))] == [str(i) for i in range(count) if i != 1]
+        never = read(at("bad.jsonl"))[failed:]
+        assert [(row["custom_id"], row["response"], row["error"]["code"]) for row in never] == [(str(i), None, code) for i in range(count, 6)]
+    assert "there is no such batch" in batch("export", out, *files, code=1)
+    assert "exclude each other" in batch("export", out, *files, "--expired", source, "--cancelled", source, code=2)
+
+
+# ---- a disk that is full ----
+
+LIMITED = """import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_full_disk(at, fake):
+    """A file may not grow beyond so many bytes, as on a disk that is full: whatever write meets that, it is told, and the run goes on from there
+    once there is room, with each key once."""
+    def run_limited(out, most):
+        whole = [os.environ["TENON"], "batch", *arguments, "--out", out]
+        process = subprocess.run([sys.executable, "-c", LIMITED, str(most), *whole], capture_output=True, text=True, timeout=120)
+        words = process.stderr
+        assert process.returncode == 1 and os.strerror(errno.EFBIG) in words, (most, process.returncode, words)
+        assert not os.path.exists(out) and not os.path.exists(out + ".success")
+
+    source = write(at("in.jsonl"), [{"key": str(i), "prompt": f"p{i}" + "x" * 200} for i in range(40)])
+    arguments = ["run", "m", "--in", source, "--server", fake.address, "--mode", "resume"]
+    run(fake, source, at("whole.jsonl"))
+    for most in (0, 10, 200, 1000, os.path.getsize(at("whole.jsonl.job")) // 2):  # of the log
+        run_limited(at("out.jsonl"), most)
+    batch(*arguments, "--out", at("out.jsonl"))
+    assert answers(at("out.jsonl")) == answers(at("whole.jsonl"))
+    asked = fake.requests
+    for most in (0, 1000):  # of the output
+        os.remove(at("out.jsonl"))
+        os.remove(at("out.jsonl.success"))
+        run_limited(at("out.jsonl"), most)
+        batch(*arguments, "--out", at("out.jsonl"))
+        assert answers(at("out.jsonl")) == answers(at("whole.jsonl")) and fake.requests == asked
+    only(at.path, "in.jsonl", *[name + end for name in ("out.jsonl", "whole.jsonl") for end in ("", ".job", ".success")])
 
 
 def test_refused_inputs(at, fake):
@@ -394,7 +455,7 @@ def main():
     draw = random.Random(11)
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
-        for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors, test_long_words,
+        for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_export, test_full_disk, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors, test_long_words,
                      test_what_no_row_gets_by, test_modes, test_cancel_status_list]:
             begin = time.time()
             fake.forget()

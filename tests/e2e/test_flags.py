@@ -352,6 +352,9 @@ def batches(folder):
     assert json.loads(read(halves[0])) and read(halves[1]) == ""
     asks = {"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"model": "m", "prompt": "x"}}
     assert json.loads(tenon("batch", "check", write(folder + "/asks.jsonl", asks), "--endpoint", "/v1/completions"))["rows"] == 1
+    for flag in ("--expired", "--cancelled"):  # of a batch that asked nothing
+        told = tenon("batch", "export", folder + "/none.jsonl", "--answers", halves[0], "--errors", halves[1], flag, folder + "/asks.jsonl")
+        assert json.loads(told)["unasked"] == 1 and json.loads(read(halves[1]))["error"]["code"] == "batch_" + flag[2:]
     slow = write(folder + "/slow.jsonl", {"key": "s", "prompt": json.dumps({"hang": True})})
     tenon(*run, "--in", slow, "--mode", "overwrite", "--timeout", "1", "--retries", "0", code=3)
     fake.close()

@@ -140,6 +140,9 @@ def check_cancel(daemon):
     assert batch["status"] == "cancelled" and 0 < counts["completed"] < counts["total"] == 3000, batch
     rows = content(daemon, batch["output_file_id"])
     assert [row["custom_id"] for row in rows] == [f"r{i}" for i in range(counts["completed"])], "what was answered is kept"
+    never = content(daemon, batch["error_file_id"])
+    assert [row["custom_id"] for row in never] == [f"r{i}" for i in range(counts["completed"], 3000)], "and the others are told"
+    assert all(row["response"] is None and row["error"]["code"] == "batch_cancelled" for row in never) and counts["failed"] == 0, counts
 
 
 def check_wrong_batches(daemon):
