@@ -101,9 +101,14 @@ tn_status csv_read(FILE *file, csv_record *record, bool *ret_any, tn_error *err)
     record->field_count = 0;
     record->text.count = 0;
     errno = 0;
-    for (byte = '\n'; byte == '\n' || byte == '\r';) {
+    for (byte = '\n'; byte == '\n';) {
         record->line = record->next_line;
         byte = next_byte(file, record);
+        if (byte != '\r')
+            continue;
+        byte = next_byte(file, record);
+        if (byte != '\n' && byte != EOF)
+            return refuse(record, "a carriage return stands alone; quote the field", err);
     }
     *ret_any = byte != EOF;
     while (*ret_any) {

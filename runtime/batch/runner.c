@@ -151,7 +151,7 @@ static bool is_lost(const client_answer *answer)
     return answer->kind == ANSWER_ROW && strcmp(answer->code, "connection_lost") == 0;
 }
 
-/* Waits, unless told to stop. */
+/* Waits for it, as for all that is in flight. */
 static tn_status ask_again(batch_runner *runner, const asked_row *asked, client_answer *answer, tn_error *err)
 {
     client_request request;

@@ -86,6 +86,7 @@ static void test_csv_as_the_rfc_has_it(void **state)
     expect("a.csv", "\xEF\xBB\xBFprompt\n\n\nx\n", "4:1=x;");
     expect("a.csv", "\xEF\xBC\xA1,prompt\nx,y\n", "2:1=y;");
     expect("a.csv", "prompt,key\n\"a \"\"b\"\",\nc\",k\n\"\",l\n", "2:k=a \"b\",\nc;4:l=;");
+    expect("a.csv", "prompt\r\n\r\n\r\nx\r\n\r\n\r", "4:1=x;");
     expect("a.csv", "prompt\n", "");
 }
 
@@ -96,6 +97,8 @@ static void test_csv_that_is_none(void **state)
         {"prompt\n\"a\"b\n", "line 2: text stands behind"},
         {"prompt\na\"b\n", "in the middle"},
         {"prompt\na\rb\n", "carriage return"},
+        {"prompt\n\rb\n", "line 2: a carriage return"},
+        {"prompt\n\r\r\n", "line 2: a carriage return"},
         {"prompt\n\xFF\n", "UTF-8"},
         {"prompt,key\nx\n", "1 fields under 2"},
         {"prompt,key\nx,\n", "a key must be"},
