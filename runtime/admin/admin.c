@@ -274,6 +274,11 @@ void admin_start(tn_admin *admin)
     jobs_start(admin->jobs);
 }
 
+void admin_sweep(tn_admin *admin)
+{
+    jobs_sweep(admin->jobs);
+}
+
 void admin_stop(tn_admin *admin)
 {
     atomic_store(&admin->stopping, true);

@@ -25,6 +25,8 @@ typedef struct admin_options {
 tn_status admin_open(const admin_options *options, tn_admin **ret_admin, tn_error *err);
 /* The doors are open: jobs may run, which come in by them. */
 void admin_start(tn_admin *admin);
+/* Removes files and jobs that have expired. For a daemon that is asked nothing: its calls do so too. [any] */
+void admin_sweep(tn_admin *admin);
 /* From now on calls are refused, and those that run come to an end: waits, followed logs, programs. Before the front
  * ends stop, since they wait for their calls. [any] */
 void admin_stop(tn_admin *admin);

@@ -5,8 +5,12 @@
 #include "service/services.h"
 #include "version.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { SWEEP_S = 600 };
 
 typedef struct control {
     settings *settings;
@@ -108,6 +112,18 @@ static void close_control(control *c, uint32_t drain_ms, bool stops_engines)
     settings_destroy(c->settings);
 }
 
+/* The signal that ends the daemon. */
+static int wait_for_signal(const control *c, const sigset_t *signals)
+{
+    const struct timespec pause = {.tv_sec = SWEEP_S};
+    int received;
+
+    while ((received = sigtimedwait(signals, NULL, &pause)) < 0)
+        if (errno == EAGAIN)
+            admin_sweep(c->admin);
+    return received;
+}
+
 static int run_daemon(const command *command, int argc, char **argv)
 {
     bool stops_engines = false;
@@ -133,12 +149,11 @@ static int run_daemon(const command *command, int argc, char **argv)
     if (status == TN_OK)
         status = open_control(&c, &a, &err);
     if (status == TN_OK) {
-        int received;
         drain_ms = (uint32_t)(settings_number(c.settings, "engine", "drain_timeout") * 1000);
         fprintf(stderr, "tenon %s: the daemon is ready\n", TENON_VERSION);
         apply_sections(&c);
         admin_start(c.admin);
-        sigwait(&signals, &received);
+        const int received = wait_for_signal(&c, &signals);
         fprintf(stderr, "tenon: %s, finishing what runs (up to %.0f s); engines %s\n", strsignal(received),
                 drain_ms / 1000.0, stops_engines ? "are ended" : "go on");
     }
