@@ -60,6 +60,8 @@ static uint32_t code_of(tn_status status, const tn_error *err)
         return 422;
     case TN_E_CANCELLED:
         return 503;
+    case TN_E_IO:
+        return err->native_code == ENOSPC || err->native_code == EDQUOT ? 507 : 500;
     default:
         return 500;
     }

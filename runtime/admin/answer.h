@@ -17,7 +17,7 @@ answer answer_nothing(void); /* 204 */
 /* {"error": {"message", "type", "param"}}; param: the field that is wrong, NULL: none. */
 answer answer_error(uint32_t code, const char *param, const char *format, ...) TN_PRINTF(3, 4);
 /* By the status: 400 ARGUMENT, 404 NOT_FOUND, 409 AGAIN and names that are taken (native_code EEXIST), 422 CORRUPT,
- * UNSUPPORTED and MEMORY, 503 CANCELLED, else 500. */
+ * UNSUPPORTED and MEMORY, 503 CANCELLED, 507 IO of a disk that is full (native_code ENOSPC or EDQUOT), else 500. */
 answer answer_failure(tn_status status, const char *param, const tn_error *err);
 void answer_finish(answer *answer);
 

@@ -19,8 +19,8 @@ typedef struct batch_row {
 
 /* How prompts become requests. */
 typedef struct row_form {
-    bool raw;           /* the prompt goes to the model as it is, without the chat template */
-    const char *system; /* NULL: none */
+    bool raw;            /* the prompt goes to the model as it is, without the chat template */
+    const char *system;  /* NULL: none */
     const char *service; /* that rows may name as their model; NULL: any */
 } row_form;
 

@@ -11,6 +11,8 @@
 
 static tn_status refuse(const whole_file *file, tn_error *err)
 {
+    if (err)
+        err->native_code = errno;
     return tn_fail(err, TN_E_IO, "%.400s: %s", file->path, strerror(errno));
 }
 

@@ -11,6 +11,8 @@ typedef struct whole_file {
     char path[4096], partial[4096 + 16]; /* the name, and the one it is written under */
 } whole_file;
 
+/* Of what follows, TN_E_IO comes with the errno in err->native_code. */
+
 /* All of data, at the file's position. False: errno says why. */
 bool write_all(int fd, const void *data, uint64_t bytes);
 /* `bytes` bytes from `at` on. False: the file ends before, or errno says why. */

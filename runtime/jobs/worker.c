@@ -30,6 +30,10 @@ enum {
     EXIT_ROWS_FAILED = 3
 };
 
+/* Rows wait behind everybody else: what bounds them is the job's own time. An engine that hangs is ended by its
+ * service, and a row of it is asked again. */
+#define ROW_TIMEOUT_S "86400"
+
 typedef struct work {
     jobs *jobs;
     const char *id;
@@ -339,6 +343,8 @@ static tn_status run_once(work *w, int *ret_code, tn_error *err)
                                w->jobs->server,
                                "--window",
                                window,
+                               "--timeout",
+                               ROW_TIMEOUT_S,
                                "--json"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         words[count++] = own[i];
@@ -426,8 +432,7 @@ static tn_status export_rows(work *w, demand why, row_counts *ret_counts, tn_err
         last_words(w, message, sizeof message);
         return tn_fail(err, TN_E_IO, "%s", message);
     }
-    *ret_counts =
-        (row_counts){number_of(w->said, "ok"), number_of(w->said, "error"), number_of(w->said, "unasked")};
+    *ret_counts = (row_counts){number_of(w->said, "ok"), number_of(w->said, "error"), number_of(w->said, "unasked")};
     return status;
 }
 
@@ -458,9 +463,9 @@ static tn_status make_files(work *w, demand why, json_t *changes, tn_error *err)
         json_object_set(changes, "output_file_id", json_object_get(task_of(w), "output_file_id"));
     if (bad)
         json_object_set(changes, "error_file_id", json_object_get(task_of(w), "error_file_id"));
-    json_object_set_new(changes, "request_counts",
-                        json_pack("{s:I, s:I, s:I}", "total", total_of(w), "completed", rows.ok, "failed",
-                                  rows.failed));
+    json_object_set_new(
+        changes, "request_counts",
+        json_pack("{s:I, s:I, s:I}", "total", total_of(w), "completed", rows.ok, "failed", rows.failed));
     return TN_OK;
 }
 

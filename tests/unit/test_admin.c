@@ -2,6 +2,7 @@
  * the test's, and programs that are shell scripts.
  */
 #include "admin/admin.h"
+#include "admin/answer.h"
 #include "admin/idempotency.h"
 
 #include "cmocka_test.h"
@@ -10,6 +11,7 @@
 #include "registry/registry.h"
 #include "scratch_directory.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -379,6 +381,20 @@ static void test_paths_and_methods(void **state)
     refused("PUT", "/services", NULL, NULL, 405, "-", "takes GET, POST, not PUT");
     refused("GET", "/plan", NULL, NULL, 405, "-", "takes POST");
     refused("GET", "/works", NULL, NULL, 404, "-", "there is no");
+}
+
+static void test_a_full_disk_is_told(void **state)
+{
+    static const int full[] = {ENOSPC, EDQUOT, EIO};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof full / sizeof *full; i++) {
+        tn_error err = TN_ERROR_INIT;
+        err.native_code = full[i];
+        answer answer = answer_failure(tn_fail(&err, TN_E_IO, "a file"), NULL, &err);
+        assert_int_equal(answer.code, full[i] == EIO ? 500 : 507);
+        answer_finish(&answer);
+    }
 }
 
 /* ---- idempotency ---- */
@@ -772,6 +788,7 @@ int main(void)
         ROUTE_TEST(test_bad_bodies_name_the_field),
         ROUTE_TEST(test_many_settings_are_refused),
         ROUTE_TEST(test_paths_and_methods),
+        cmocka_unit_test(test_a_full_disk_is_told),
         ROUTE_TEST(test_key_gets_the_same_answer),
         ROUTE_TEST(test_key_is_its_callers_own),
         cmocka_unit_test(test_keys_are_forgotten_in_time),

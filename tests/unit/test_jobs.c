@@ -9,9 +9,12 @@
 #include "cmocka_test.h"
 #include "scratch_directory.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -230,6 +233,8 @@ static void test_a_late_process_takes_the_log(void **state)
     expect_counts(job, 5, 5, 0);
     json_decref(job);
     close_jobs(jobs);
+    assert_non_null(
+        strstr(read_text("said.run"), "--timeout 86400")); /* a busy service may have no time for a row yet */
     kill(late, SIGTERM);
     assert_int_equal(waitpid(late, &status, 0), late);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL); /* ended before the log was written again */
@@ -280,6 +285,90 @@ static void test_a_damaged_job_is_left_alone(void **state)
         close_jobs(jobs);
         assert_true(is_there("store/jobs/" ID ".json"));
     }
+}
+
+/* ---- what is kept ---- */
+
+static void test_a_sweep_removes_what_has_expired(void **state)
+{
+    static const char *const names[] = {"kept", "gone"};
+    char id[2][JOB_ID_BYTES], path[PATH_MAX];
+    (void)state;
+
+    jobs *jobs = open_jobs();
+    for (int i = 0; i < 2; i++) {
+        const file_label label = {.filename = names[i], .purpose = "batch", .expiry_s = i ? -1 : 3600};
+        file_upload upload;
+        json_t *file = NULL;
+        assert_int_equal(file_upload_begin(jobs_files(jobs), &upload, &err), TN_OK);
+        assert_int_equal(file_upload_write(&upload, "{}\n", 3, &err), TN_OK);
+        assert_int_equal(file_upload_end(&upload, &label, &file, &err), TN_OK);
+        snprintf(id[i], sizeof id[i], "%s", text_in(file, "id"));
+        json_decref(file);
+    }
+    for (int swept = 0; swept < 2; swept++) {
+        json_t *kept = job_files_find(jobs_files(jobs), id[0]);
+        assert_non_null(kept);
+        json_decref(kept);
+        assert_null(job_files_find(jobs_files(jobs), id[1]));
+        job_files_path(jobs_files(jobs), id[1], path);
+        assert_int_equal(access(path, F_OK), swept ? -1 : 0);
+        jobs_sweep(jobs);
+    }
+    close_jobs(jobs);
+}
+
+/* A file that may not grow any more is as good as a disk that is full. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static size_t count_entries(const char *name)
+{
+    DIR *entries = opendir(path_of(name));
+    size_t count = 0;
+
+    assert_non_null(entries);
+    while (readdir(entries))
+        count++;
+    closedir(entries);
+    return count - 2;
+}
+
+/* At its content, and at what is told of it: nothing is left, and nothing stays reserved. */
+static void test_a_full_disk_leaves_no_half_file(void **state)
+{
+    static const rlim_t rooms[] = {1, 50, RLIM_INFINITY};
+    const file_label label = {.filename = "a", .purpose = "batch"};
+    static char content[50];
+    (void)state;
+
+    signal(SIGXFSZ, SIG_IGN);
+    jobs *jobs = open_jobs();
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        file_upload upload;
+        json_t *file = NULL;
+        tn_error fault = TN_ERROR_INIT;
+        limit_files(rooms[i]);
+        assert_int_equal(file_upload_begin(jobs_files(jobs), &upload, &fault), TN_OK);
+        tn_status status = file_upload_write(&upload, content, sizeof content, &fault);
+        if (status == TN_OK)
+            status = file_upload_end(&upload, &label, &file, &fault);
+        else
+            file_upload_abandon(&upload);
+        limit_files(RLIM_INFINITY);
+        assert_int_equal(status, i < 2 ? TN_E_IO : TN_OK);
+        assert_int_equal(fault.native_code, i < 2 ? EFBIG : 0);
+        assert_int_equal(count_entries("store/files"), i < 2 ? 0 : 2);
+        json_decref(file);
+    }
+    close_jobs(jobs);
+    signal(SIGXFSZ, SIG_DFL);
 }
 
 /* ---- the end ---- */
@@ -380,6 +469,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_late_process_takes_the_log, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_what_a_kill_left_is_cleared, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_a_damaged_job_is_left_alone, make_store, remove_store),
+        cmocka_unit_test_setup_teardown(test_a_sweep_removes_what_has_expired, make_store, remove_store),
+        cmocka_unit_test_setup_teardown(test_a_full_disk_leaves_no_half_file, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_cancelled_in_the_last_step, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_rows_never_asked_are_told, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_an_expired_batch_is_checked, make_store, remove_store),
