@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <nettle/sha2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct batch_job {
@@ -248,6 +249,19 @@ static tn_status check_place(const batch_job *job, batch_mode mode, tn_error *er
     return status;
 }
 
+/* Answers that replaced their own questions could not be resumed, or asked for again. */
+static tn_status check_apart(const batch_request *request, const batch_job *job, tn_error *err)
+{
+    struct stat input, output;
+
+    if (job->input.kind == INPUT_SQLITE || job->output.kind == OUTPUT_SQLITE)
+        return TN_OK;
+    if (stat(request->input, &input) == 0 && stat(job->output.path, &output) == 0 && input.st_dev == output.st_dev &&
+        input.st_ino == output.st_ino)
+        return tn_fail(err, TN_E_ARGUMENT, "%.300s is the input: the answers need another place", job->output.path);
+    return TN_OK;
+}
+
 /* What the log's first line is to say, which is JSON. */
 static tn_status check_texts(const batch_request *request, tn_error *err)
 {
@@ -299,6 +313,8 @@ tn_status batch_run(const batch_request *request, const batch_connection *connec
         status = check_place(&job, request->mode, err);
     if (status == TN_OK)
         status = input_open(request->input, &form, &request->columns, &job.input, err);
+    if (status == TN_OK)
+        status = check_apart(request, &job, err);
     if (status == TN_OK)
         status = scan(&job, err);
     if (status == TN_OK)

@@ -315,6 +315,10 @@ def test_modes(at, fake):
     assert "the input has changed" in run(fake, source, out, "--mode", "resume", code=1)
     run(fake, source, out, "--mode", "overwrite")
     assert answers(out)[0][1] == "re: y"
+    os.symlink(source, at("link.jsonl"))
+    for same in (source, at("link.jsonl")):
+        assert "is the input" in run(fake, source, same, "--mode", "overwrite", code=1)
+    assert read(source) == [{"key": "a", "prompt": "y"}]
     with open(out + ".job", "a") as log:
         log.write('{"row": 9, "status": "ok"}\n')
     assert "line 3: no record" in run(fake, source, out, "--mode", "resume", code=1)
