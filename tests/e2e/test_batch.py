@@ -226,6 +226,7 @@ def test_usage(at, fake):
                          ("--window", "0"): "--window takes 1 to 1024", ("--retries", "9"): "--retries takes", ("--timeout", "0"): "--timeout takes",
                          ("--token", "a", "--token-file", "b"): "exclude"}.items():
         assert words in run(fake, source, at("out.jsonl"), *flags, code=2)
+    assert "the system text is not valid UTF-8" in run(fake, source, at("out.jsonl"), "--system", "\udcff", code=1)
     assert "--in is missing" in batch("run", "m", "--out", "x.csv", code=2)
     assert "there is no such batch" in batch("status", at("none.jsonl"), code=1)
     assert "there is no such batch" in batch("retry-failed", at("none.jsonl"), code=1)
