@@ -89,7 +89,8 @@ class Job:
 
     def result(self) -> Iterator[Dict[str, Any]]:
         """Every row that has ended, failed ones after the others: {"custom_id", "response": {"status_code", "body"}, "error"}. What
-        the server refused has its status and error in "response"; what no status came for has an "error" alone."""
+        the server refused has its status and error in "response"; what no status came for has an "error" alone, as have rows that
+        were never asked, for the job was cancelled ("code": "batch_cancelled") or its time was over ("batch_expired")."""
         shown = self.show()
         for name in ("output_file_id", "error_file_id"):
             if shown.get(name):
