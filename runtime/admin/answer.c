@@ -1,6 +1,8 @@
 /* answer.c: see answer.h. */
 #include "admin/answer.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 
 /* As OpenAI's API calls them. */
@@ -11,14 +13,12 @@ static const char *type_of(uint32_t code)
     return code >= 500 ? "server_error" : "invalid_request_error";
 }
 
-/* Texts may quote paths and parameters that are not UTF-8. */
+/* message: UTF-8; param, which may be a parameter's name as it came, is left out where it is not. */
 static json_t *error_json(uint32_t code, const char *param, const char *message)
 {
-    json_t *text = json_string(message), *field = param ? json_string(param) : NULL;
+    json_t *field = param ? json_string(param) : NULL;
 
-    if (!text)
-        text = json_string("what is wrong cannot be told: it is not UTF-8");
-    return json_pack("{s:{s:o, s:s, s:o}}", "error", "message", text, "type", type_of(code), "param",
+    return json_pack("{s:{s:s, s:s, s:o}}", "error", "message", message, "type", type_of(code), "param",
                      field ? field : json_null());
 }
 
@@ -42,6 +42,7 @@ answer answer_error(uint32_t code, const char *param, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    utf8_repair(message); /* it may quote anything, and end in the middle of a character */
     return (answer){code, error_json(code, param, message)};
 }
 

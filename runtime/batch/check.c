@@ -1,6 +1,7 @@
 /* runtime/batch/check.c: see check.h. Lines are read by row.c, as the run will read them. */
 #include "batch/check.h"
 
+#include "base/utf8.h"
 #include "batch/key_set.h"
 #include "batch/row.h"
 #include "batch/text_line.h"
@@ -17,16 +18,14 @@ typedef struct checker {
     uint64_t line, rows;
 } checker;
 
-/* What JSON can say of a message that may quote bytes of the file. */
-static json_t *plain_text(const char *message)
-{
-    json_t *text = json_string(message);
-    return text ? text : json_string("the line holds bytes that are not UTF-8");
-}
-
+/* message may quote bytes of the file, and end in the middle of a character. */
 static bool add_error(checker *c, const char *code, const char *param, const char *message, uint64_t line)
 {
-    json_t *error = json_pack("{s:s, s:o, s:o, s:s?}", "code", code, "message", plain_text(message), "line",
+    char text[sizeof((tn_error *)NULL)->msg];
+
+    snprintf(text, sizeof text, "%s", message);
+    utf8_repair(text);
+    json_t *error = json_pack("{s:s, s:s, s:o, s:s?}", "code", code, "message", text, "line",
                               line ? json_integer((json_int_t)line) : json_null(), "param", param);
     return json_array_append_new(c->errors, error) == 0;
 }

@@ -149,7 +149,7 @@ def check_cancel(daemon):
 def check_wrong_batches(daemon):
     good = line("a")
     cases = [
-        ([good, "{", line("a"), line("b", url="/v1/embeddings"), line("c", method="GET"), line("d", model="other"), line("e", stream=True),
+        ([good, "{", line("a"), line("b", url="/v1/embeddings"), line("c", method="GET"), line("d", model="x" + "é" * 60), line("e", stream=True),
           json.dumps({"key": "f", "prompt": "x"}), line("g", url="/v1/chat/completions", messages=[])],
          ["invalid_json_line 2", "duplicate_custom_id 3", "invalid_url 4", "invalid_method 5", "mismatched_model 6", "invalid_request 7",
           "missing_required_parameter 8", "mismatched_url 9"]),
@@ -161,6 +161,7 @@ def check_wrong_batches(daemon):
         file = upload(daemon, *lines)
         batch = wait(daemon, order(daemon, file)[1], "failed")
         assert [f"{e['code']} {e['line']}" for e in batch["errors"]["data"]] == wanted and batch["failed_at"], batch
+        assert all("'xé" in e["message"] for e in batch["errors"]["data"] if e["code"] == "mismatched_model"), batch
         assert daemon.request("DELETE", "/v1/files/" + file["id"])[0] == 200
     file = upload(daemon, good)
     refused(order(daemon, file, "/v1/embeddings"), 400, "/v1/chat/completions", "endpoint")

@@ -383,6 +383,20 @@ static void test_paths_and_methods(void **state)
     refused("GET", "/works", NULL, NULL, 404, "-", "there is no");
 }
 
+static void test_words_are_told_whatever_they_quote(void **state)
+{
+    (void)state;
+    answer answer = answer_error(400, "x\xFF", "%.2s and %s", "\xC3\xA9\xC3\xA9", "\xE2\x82");
+    const json_t *error = json_object_get(answer.json, "error");
+    assert_string_equal(json_string_value(json_object_get(error, "message")), "\xC3\xA9 and ??");
+    assert_true(json_is_null(json_object_get(error, "param")));
+    answer_finish(&answer);
+    answer = answer_error(400, NULL, "%.3s", "\xC3\xA9\xC3\xA9");
+    error = json_object_get(answer.json, "error");
+    assert_string_equal(json_string_value(json_object_get(error, "message")), "\xC3\xA9?");
+    answer_finish(&answer);
+}
+
 static void test_a_full_disk_is_told(void **state)
 {
     static const int full[] = {ENOSPC, EDQUOT, EIO};
@@ -788,6 +802,7 @@ int main(void)
         ROUTE_TEST(test_bad_bodies_name_the_field),
         ROUTE_TEST(test_many_settings_are_refused),
         ROUTE_TEST(test_paths_and_methods),
+        cmocka_unit_test(test_words_are_told_whatever_they_quote),
         cmocka_unit_test(test_a_full_disk_is_told),
         ROUTE_TEST(test_key_gets_the_same_answer),
         ROUTE_TEST(test_key_is_its_callers_own),
