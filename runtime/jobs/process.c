@@ -65,7 +65,7 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-static tn_status start(const char *program, const char *const *words, const char *errors, int out, pid_t *ret_pid,
+static tn_status start(const char *program, const char *const *words, int errors, int out, pid_t *ret_pid,
                        tn_error *err)
 {
     char *argv[WORDS_MAX + 2] = {"tenon"};
@@ -76,19 +76,15 @@ static tn_status start(const char *program, const char *const *words, const char
         TN_ASSERT(count < WORDS_MAX);
         argv[count + 1] = (char *)words[count];
     }
-    int error = open(errors, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (error < 0)
-        return tn_fail(err, TN_E_IO, "%.300s: %s", errors, strerror(errno));
     tn_status status = child_environment_make(NULL, &environment, err);
     if (status == TN_OK) {
-        status = child_start(program, argv, &environment, out, error, ret_pid, err);
+        status = child_start(program, argv, &environment, out, errors, ret_pid, err);
         child_environment_finish(&environment);
     }
-    close(error);
     return status;
 }
 
-tn_status process_run(const char *program, const char *const *words, const char *errors, const process_watch *watch,
+tn_status process_run(const char *program, const char *const *words, int errors, const process_watch *watch,
                       int *ret_code, tn_error *err)
 {
     line_reader reader = {.text = malloc(PROCESS_LINE_BYTES_MAX)};

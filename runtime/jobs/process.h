@@ -13,9 +13,9 @@ typedef struct process_watch {
     int (*signal)(void *ctx);
 } process_watch;
 
-/* words: NULL-terminated, after the program's name. errors: a file that takes its standard error, made anew.
+/* words: NULL-terminated, after the program's name. errors: a descriptor that takes its standard error.
  * *ret_code: its exit code; -N: signal N ended it. [any, takes as long as the command does] */
-tn_status process_run(const char *program, const char *const *words, const char *errors, const process_watch *watch,
+tn_status process_run(const char *program, const char *const *words, int errors, const process_watch *watch,
                       int *ret_code, tn_error *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +45,8 @@ typedef struct work {
     bool counted;      /* the process has said how far it is */
     json_int_t answered;
     json_t *said; /* owned: its last line */
+    int errors;   /* owned: a file in memory of what it says is wrong, since a full disk has no room for that; -1: none
+                     yet */
 } work;
 
 static const char *text_of(const json_t *object, const char *name)
@@ -167,17 +170,11 @@ static void count_line(void *ctx, const char *line)
 /* The last line of what a process wrote to its standard error. */
 static void last_words(const work *w, char *ret_text, size_t bytes)
 {
-    char path[PATH_MAX], tail[1024];
-    size_t n = 0;
+    char tail[1024];
+    const off_t room = sizeof tail - 1, end = lseek(w->errors, 0, SEEK_END);
+    ssize_t n = end > 0 ? pread(w->errors, tail, (size_t)room, end > room ? end - room : 0) : 0;
 
-    job_path(w->jobs, w->id, "errors.txt", path);
-    FILE *file = fopen(path, "re");
-    if (file) {
-        if (fseeko(file, -(off_t)(sizeof tail - 1), SEEK_END) != 0)
-            rewind(file);
-        n = fread(tail, 1, sizeof tail - 1, file);
-        fclose(file);
-    }
+    n = n > 0 ? n : 0;
     while (n > 0 && tail[n - 1] == '\n')
         n--;
     tail[n] = '\0';
@@ -190,14 +187,15 @@ static void last_words(const work *w, char *ret_text, size_t bytes)
 
 static tn_status run_words(work *w, const char *const *words, const process_watch *watch, int *ret_code, tn_error *err)
 {
-    char errors[PATH_MAX];
-
+    if (w->errors < 0)
+        w->errors = memfd_create("errors", MFD_CLOEXEC);
+    if (w->errors < 0 || ftruncate(w->errors, 0) != 0 || lseek(w->errors, 0, SEEK_SET) != 0)
+        return tn_fail(err, TN_E_IO, "a file in memory: %s", strerror(errno));
     json_decref(w->said);
     w->said = NULL;
     w->asked_ms = 0;
     w->killed = false;
-    job_path(w->jobs, w->id, "errors.txt", errors);
-    return process_run(w->jobs->program, words, errors, watch, ret_code, err);
+    return process_run(w->jobs->program, words, w->errors, watch, ret_code, err);
 }
 
 static void fail(work *w, const char *code, const char *message)
@@ -526,7 +524,7 @@ static void finish(work *w, const char *fault)
 
 void job_work(jobs *jobs, const char *id)
 {
-    work w = {.jobs = jobs, .id = id, .job = jobs_find(jobs, id)};
+    work w = {.jobs = jobs, .id = id, .job = jobs_find(jobs, id), .errors = -1};
     char folder[PATH_MAX], message[640] = "";
     const char *fault = NULL;
     bool goes_on = true;
@@ -557,4 +555,6 @@ void job_work(jobs *jobs, const char *id)
     }
     json_decref(w.job);
     json_decref(w.said);
+    if (w.errors >= 0)
+        close(w.errors);
 }

@@ -32,7 +32,8 @@ static const char script[] =
     "if [ -e stop.$2 ]; then : > at.$2; wait_for go.$2; fi\n"
     "case $2 in\n"
     "check) echo '{\"rows\": 5, \"model\": \"m\", \"errors\": []}';;\n"
-    "run) if [ -e refuse.run ]; then rm refuse.run\n"
+    "run) if [ -e fail.run ]; then cat fail.run >&2; exit 1; fi\n"
+    "     if [ -e refuse.run ]; then rm refuse.run\n"
     "       : > looked; wait_for taken\n"
     "       echo 'tenon: out.jsonl.job: process 1 is running this batch' >&2; exit 1; fi\n"
     "     : >> \"store/jobs/" ID "/out.jsonl.job\"\n"
@@ -397,6 +398,24 @@ static void test_cancelled_in_the_last_step(void **state)
     close_jobs(jobs);
 }
 
+/* What its process said at last. A folder in the place of every file that one may wish to write here stands for a disk
+ * without room. */
+static void test_the_last_words_need_no_disk(void **state)
+{
+    (void)state;
+
+    write_job("validating", 3600, 0);
+    assert_int_equal(directory_make(path_of("store/jobs/" ID "/errors.txt"), &err), TN_OK);
+    write_text("fail.run", "warning: x\ntenon: out.jsonl.job: No space left on device\n");
+    jobs *jobs = open_jobs();
+    jobs_start(jobs);
+    json_t *job = wait_for(jobs, "failed");
+    const json_t *errors = json_object_get(json_object_get(job, "errors"), "data");
+    assert_string_equal(text_in(json_array_get(errors, 0), "message"), "out.jsonl.job: No space left on device");
+    json_decref(job);
+    close_jobs(jobs);
+}
+
 /* Ends it as it stands, without another row. export: what it is to be told of rows that were never asked. */
 static void expect_end(const char *end, const char *export)
 {
@@ -472,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_sweep_removes_what_has_expired, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_a_full_disk_leaves_no_half_file, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_cancelled_in_the_last_step, make_store, remove_store),
+        cmocka_unit_test_setup_teardown(test_the_last_words_need_no_disk, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_rows_never_asked_are_told, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_an_expired_batch_is_checked, make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_a_cancelled_batch_tells_its_rows, make_store, remove_store),
