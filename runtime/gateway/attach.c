@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { HANDSHAKE_MS = 5000, READ_BYTES = 64 << 10, FRAME_LENGTH_BYTES = 4, TOLD_BYTES_MAX = 64 << 10 };
@@ -38,7 +39,7 @@ static tn_status send_hello(int fd, int64_t deadline_ms, tn_error *err)
     wire_buffer out = {0};
     tn_status status = frame_note_write(&out, &hello, err);
     while (status == TN_OK && wire_buffer_count(&out) > 0) {
-        ssize_t sent = write(fd, out.bytes + out.begin, wire_buffer_count(&out));
+        ssize_t sent = send(fd, out.bytes + out.begin, wire_buffer_count(&out), MSG_NOSIGNAL);
         if (sent > 0)
             out.begin += (size_t)sent;
         else if (errno == EAGAIN)

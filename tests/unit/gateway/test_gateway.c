@@ -2,8 +2,10 @@
  */
 #include "scripted_instance.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 typedef struct rig {
@@ -498,6 +500,40 @@ static void test_instances_that_do_not_fit_are_turned_away(void **state)
     rig_stop(r);
 }
 
+typedef struct dying {
+    pthread_t thread;
+    int listen_fd;
+    atomic_bool stops;
+} dying;
+
+static void *die_at_once(void *argument)
+{
+    dying *d = argument;
+    struct pollfd ready = {.fd = d->listen_fd, .events = POLLIN};
+    while (!atomic_load(&d->stops)) {
+        poll(&ready, 1, 100);
+        int fd = accept(d->listen_fd, NULL, NULL);
+        if (fd >= 0)
+            close(fd);
+    }
+    return NULL;
+}
+
+/* One that dies before it is greeted costs an error, not this process (SIGPIPE). */
+static void test_an_instance_that_dies_at_the_door_is_an_error(void **state)
+{
+    (void)state;
+    rig *r = rig_start(30000);
+    tn_error err = TN_ERROR_INIT;
+    dying d = {.listen_fd = r->b.listen_fd};
+    assert_int_equal(pthread_create(&d.thread, NULL, die_at_once, &d), 0);
+    for (int i = 0; i < 2000; i++)
+        assert_int_equal(gateway_attach(r->route, "b", r->b.path, &err), TN_E_IO);
+    atomic_store(&d.stops, true);
+    pthread_join(d.thread, NULL);
+    rig_stop(r);
+}
+
 static void test_a_service_that_never_ran_says_how_far_it_is(void **state)
 {
     (void)state;
@@ -653,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_an_instance_that_lies_is_lost),
         cmocka_unit_test(test_a_removed_route_ends_everything_but_the_engine),
         cmocka_unit_test(test_instances_that_do_not_fit_are_turned_away),
+        cmocka_unit_test(test_an_instance_that_dies_at_the_door_is_an_error),
         cmocka_unit_test(test_a_service_that_never_ran_says_how_far_it_is),
         cmocka_unit_test(test_statistics_are_sums_that_do_not_fall),
         cmocka_unit_test(test_health_is_what_was_heard_lately),
