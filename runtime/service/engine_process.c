@@ -22,6 +22,11 @@
 #include <unistd.h>
 
 enum { ID_NAME_BYTES = 24, ID_RANDOM = 6, LOCK_TRIES = 100, LOCK_WAIT_MS = 20, END_WAIT_MS = 5000 };
+/* INSTANCES/ID/engine.sock fills a socket's address at most. */
+enum {
+    ID_BYTES = ID_NAME_BYTES + 1 + ID_RANDOM,
+    INSTANCES_BYTES = SOCKET_PATH_BYTES - (int)sizeof "//engine.sock" - ID_BYTES
+};
 
 static int open_pidfd(pid_t pid)
 {
@@ -32,7 +37,7 @@ static int open_pidfd(pid_t pid)
 
 tn_status engine_process_check_store(const char *instances, tn_error *err)
 {
-    size_t most = SOCKET_PATH_BYTES - 1 - (1 + ID_NAME_BYTES + 1 + ID_RANDOM) - strlen("/engine.sock");
+    const size_t most = INSTANCES_BYTES;
     if (strlen(instances) > most)
         return tn_fail(err, TN_E_ARGUMENT,
                        "%.200s: the path of the store is too long for sockets in it: %zu bytes more "
@@ -60,7 +65,8 @@ static void place(engine_process *process, const char *instances, const char *id
 {
     *process = (engine_process){.pidfd = -1};
     snprintf(process->folder, sizeof process->folder, "%s/%s", instances, id);
-    snprintf(process->socket, sizeof process->socket, "%.62s/%.32s/engine.sock", instances, id);
+    snprintf(process->socket, sizeof process->socket, "%.*s/%.*s/engine.sock", INSTANCES_BYTES, instances, ID_BYTES,
+             id);
 }
 
 static void file_in(const engine_process *process, const char *name, char path[PATH_MAX])
@@ -187,6 +193,17 @@ tn_status engine_process_start(const char *program, const char *instances, const
     return TN_OK;
 }
 
+/* ---- removing ---- */
+
+/* Under another name first: a keeper that begins late, or an engine that is not quite dead, makes no file in there
+ * while it is emptied. */
+static tn_status remove_folder(const engine_process *process, tn_error *err)
+{
+    char gone[PATH_MAX];
+    snprintf(gone, sizeof gone, "%s.gone", process->folder);
+    return directory_remove(rename(process->folder, gone) == 0 ? gone : process->folder, err);
+}
+
 /* ---- finding ---- */
 
 static void pause_ms(long ms)
@@ -242,7 +259,7 @@ tn_status engine_process_adopt(const char *instances, const char *id, engine_pro
         poll(&(struct pollfd){process.pidfd, POLLIN, 0}, 1, END_WAIT_MS);
     }
     engine_process_leave(&process);
-    tn_status status = directory_remove(process.folder, err);
+    tn_status status = remove_folder(&process, err);
     close(lock);
     return status == TN_OK ? TN_E_NOT_FOUND : status;
 }
@@ -329,5 +346,5 @@ void engine_process_remove(engine_process *process, const char *kept_log)
     file_in(process, "log", path);
     if (kept_log)
         rename(path, kept_log);
-    directory_remove(process->folder, NULL);
+    remove_folder(process, NULL);
 }
