@@ -18,14 +18,28 @@ static bool is_live(const machine_instance *instance)
     return !instance->exited && (instance->phase == INSTANCE_LOADING || instance->phase == INSTANCE_READY);
 }
 
-/* Up and heard from: one that hangs is not counted on. */
-static bool is_well(const machine_view *view, const machine_instance *instance)
+/* Whoever asks was stopped for a while, and heard nobody: from then on instances get their time anew. */
+static void note_pause(machine *machine, uint64_t now_ms)
 {
-    return is_live(instance) && instance->phase == INSTANCE_READY &&
-           view->now_ms - instance->heard_ms < view->limits.hang_ms / 2;
+    if (machine->looked_ms && now_ms - machine->looked_ms >= MACHINE_PAUSE_MS)
+        machine->woken_ms = now_ms;
+    machine->looked_ms = now_ms;
 }
 
-static tally count_instances(const machine_view *view)
+static uint64_t silent_ms(const machine *machine, const machine_view *view, const machine_instance *instance)
+{
+    uint64_t since_ms = instance->heard_ms > machine->woken_ms ? instance->heard_ms : machine->woken_ms;
+    return view->now_ms - since_ms;
+}
+
+/* Up and heard from: one that hangs is not counted on. */
+static bool is_well(const machine *machine, const machine_view *view, const machine_instance *instance)
+{
+    return is_live(instance) && instance->phase == INSTANCE_READY &&
+           silent_ms(machine, view, instance) < view->limits.hang_ms / 2;
+}
+
+static tally count_instances(const machine *machine, const machine_view *view)
 {
     tally tally = {0};
     for (uint32_t i = 0; i < view->count; i++) {
@@ -35,7 +49,7 @@ static tally count_instances(const machine_view *view)
         if (!is_live(instance))
             continue;
         *(fresh ? &tally.fresh : &tally.stale) += 1;
-        *(fresh ? &tally.fresh_ready : &tally.stale_ready) += is_well(view, instance);
+        *(fresh ? &tally.fresh_ready : &tally.stale_ready) += is_well(machine, view, instance);
     }
     return tally;
 }
@@ -142,7 +156,7 @@ static uint32_t desired(machine *machine, const machine_view *view, const tally 
 
 /* ---- each instance ---- */
 
-static void watch(const machine_view *view, uint32_t index, machine_answer *answer)
+static void watch(const machine *machine, const machine_view *view, uint32_t index, machine_answer *answer)
 {
     const machine_instance *instance = &view->instances[index];
     const machine_limits *limits = &view->limits;
@@ -157,7 +171,7 @@ static void watch(const machine_view *view, uint32_t index, machine_answer *answ
             want(answer, MACHINE_ATTACH, index);
         break;
     case INSTANCE_READY:
-        if (view->now_ms - instance->heard_ms >= limits->hang_ms)
+        if (silent_ms(machine, view, instance) >= limits->hang_ms)
             want(answer, MACHINE_KILL, index);
         break;
     case INSTANCE_DRAINING:
@@ -237,7 +251,8 @@ static service_state state_of(const machine_view *view, const tally *tally)
 
 void machine_step(machine *machine, const machine_view *view, machine_answer *ret_answer)
 {
-    tally tally = count_instances(view);
+    note_pause(machine, view->now_ms);
+    tally tally = count_instances(machine, view);
     ret_answer->count = 0;
     ret_answer->state = state_of(view, &tally);
 
@@ -253,7 +268,7 @@ void machine_step(machine *machine, const machine_view *view, machine_answer *re
     replace(machine, view, &tally, desired(machine, view, &tally), ret_answer);
     for (uint32_t i = 0; i < view->count; i++)
         if (!view->instances[i].exited && !is_sent_away(ret_answer, i))
-            watch(view, i, ret_answer);
+            watch(machine, view, i, ret_answer);
     if (wants_any(view) && is_idle(machine, view, &tally))
         want(ret_answer, MACHINE_SUSPEND, 0);
     if (view->deleting && tally.present == 0)

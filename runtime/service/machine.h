@@ -14,7 +14,8 @@ enum {
     MACHINE_DELAY_MAX_MS = 60 * 1000, /* between two starts */
     MACHINE_STABLE_MS = 60 * 1000,    /* an instance that was ready so long ends a row of failures */
     MACHINE_CROWDED_MS = 10 * 1000,   /* more requests than slots for so long: one instance more */
-    MACHINE_QUIET_MS = 300 * 1000     /* one less would be half full for so long: one instance less */
+    MACHINE_QUIET_MS = 300 * 1000,    /* one less would be half full for so long: one instance less */
+    MACHINE_PAUSE_MS = 2500           /* between two questions: the process itself, or its machine, was stopped */
 };
 
 typedef enum instance_phase { INSTANCE_LOADING, INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_STOPPING } instance_phase;
@@ -53,6 +54,7 @@ typedef struct machine {
     uint32_t failures;                       /* in a row */
     uint64_t retry_ms;                       /* no start before */
     uint64_t crowded_ms, quiet_ms, ready_ms; /* since when; 0: it is not so */
+    uint64_t looked_ms, woken_ms;            /* when it was asked last; and after a pause. 0: never */
     uint32_t random;                         /* not 0 */
 } machine;
 

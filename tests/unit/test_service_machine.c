@@ -397,6 +397,29 @@ static void test_hung_one_is_killed(void **state)
     assert_int_equal(w.starts, 3);
 }
 
+/* A daemon that was stopped, by SIGSTOP or with its machine, has heard from nobody meanwhile: no instance hangs for
+ * that. One that goes on saying nothing does. */
+static void test_after_a_pause_all_get_their_time_anew(void **state)
+{
+    (void)state;
+    world w = world_of(1, 1);
+    run(&w, 3000);
+    w.view.now_ms += 3600 * 1000;
+    w.hung[0] = true; /* its answer is on its way */
+    step(&w);
+    assert_int_equal(w.state, SERVICE_READY);
+    w.hung[0] = false;
+    run(&w, 8000);
+    assert_int_equal(w.state, SERVICE_READY);
+    assert_int_equal(w.kills, 0);
+    w.view.now_ms += 3600 * 1000;
+    w.hung[0] = true;
+    run(&w, 4500);
+    assert_int_equal(w.kills, 0);
+    run(&w, 1000);
+    assert_int_equal(w.kills, 1);
+}
+
 static void test_one_that_never_loads_is_killed(void **state)
 {
     (void)state;
@@ -554,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_hopeless_is_not_tried_again),
         cmocka_unit_test(test_a_stable_one_ends_a_row_of_failures),
         cmocka_unit_test(test_hung_one_is_killed),
+        cmocka_unit_test(test_after_a_pause_all_get_their_time_anew),
         cmocka_unit_test(test_one_that_never_loads_is_killed),
         cmocka_unit_test(test_update_is_one_beside),
         cmocka_unit_test(test_failed_update_keeps_what_was),
