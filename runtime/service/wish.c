@@ -422,6 +422,17 @@ static tn_status read_object(const char *path, json_t *object, wish *ret_wish, t
     return status;
 }
 
+/* A copy under another name would be the same service twice. */
+static tn_status check_file_name(const char *path, const char *file_name, const char *name, tn_error *err)
+{
+    size_t bytes = strlen(name);
+    if (strncmp(file_name, name, bytes) == 0 && strcmp(file_name + bytes, ".json") == 0)
+        return TN_OK;
+    return tn_fail(err, TN_E_CORRUPT,
+                   "%.200s: it is the file of service %s, which is %s.json; remove it, or give it its name", path, name,
+                   name);
+}
+
 tn_status wish_read(const char *folder, const char *file_name, wish *ret_wish, tn_error *err)
 {
     char path[PATH_MAX];
@@ -433,12 +444,13 @@ tn_status wish_read(const char *folder, const char *file_name, wish *ret_wish, t
                        path, at.text);
     tn_status status = read_object(path, root, ret_wish, err);
     json_t *before = json_object_get(root, "before");
-    if (status == TN_OK && json_is_object(before)) {
+    if (status == TN_OK)
+        status = check_file_name(path, file_name, ret_wish->name, err);
+    if (status == TN_OK && json_is_object(before))
         status = (ret_wish->before = calloc(1, sizeof *ret_wish)) ? read_object(path, before, ret_wish->before, err)
                                                                   : tn_fail(err, TN_E_MEMORY, "a service");
-        if (status != TN_OK)
-            wish_finish(ret_wish);
-    }
+    if (status != TN_OK)
+        wish_finish(ret_wish);
     json_decref(root);
     return status;
 }

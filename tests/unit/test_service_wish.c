@@ -160,15 +160,37 @@ static void test_damaged_files(void **state)
             wish in;
             char kept = text[i];
             text[i] = cut ? kept : '~';
-            scratch_write(&folder, "x.json", text, cut ? i : bytes);
+            scratch_write(&folder, "chat-1.b_c.json", text, cut ? i : bytes);
             text[i] = kept;
-            tn_status status = wish_read(folder.path, "x.json", &in, &err);
+            tn_status status = wish_read(folder.path, "chat-1.b_c.json", &in, &err);
             if (status == TN_OK)
                 wish_finish(&in);
             else
-                assert_true(strstr(err.msg, "x.json"));
+                assert_true(strstr(err.msg, "chat-1.b_c.json"));
             assert_true(!cut || status != TN_OK || i >= bytes - 1);
         }
+    }
+    wish_finish(&out);
+    scratch_destroy(&folder);
+}
+
+/* It would be one service twice. */
+static void test_a_copy_under_another_name_is_refused(void **state)
+{
+    (void)state;
+    scratch_directory folder = scratch_create();
+    wish out = make_wish(), in;
+    char from[128], to[128];
+    static const char *const names[] = {"chat-1.b_c2.json", "chat-1.json", "copy.json"};
+    assert_int_equal(wish_write(&out, folder.path, NULL), TN_OK);
+    snprintf(from, sizeof from, "%s/chat-1.b_c.json", folder.path);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        tn_error err = TN_ERROR_INIT;
+        snprintf(to, sizeof to, "%s/%s", folder.path, names[i]);
+        assert_int_equal(link(from, to), 0);
+        assert_int_equal(wish_read(folder.path, names[i], &in, &err), TN_E_CORRUPT);
+        assert_non_null(strstr(err.msg, "service chat-1.b_c, which is chat-1.b_c.json"));
+        assert_non_null(strstr(err.msg, names[i]));
     }
     wish_finish(&out);
     scratch_destroy(&folder);
@@ -244,8 +266,11 @@ static void test_settings_of_an_engine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals_name_the_field), cmocka_unit_test(test_settings_of_a_service),
-        cmocka_unit_test(test_written_and_read),        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_refusals_name_the_field),
+        cmocka_unit_test(test_settings_of_a_service),
+        cmocka_unit_test(test_written_and_read),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_a_copy_under_another_name_is_refused),
         cmocka_unit_test(test_settings_of_an_engine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
