@@ -221,7 +221,9 @@ static tn_status start(programs *programs, const char *const *words, intake *in,
         status = tn_fail(err, TN_E_AGAIN,
                          "%d programs run for requests already, the most there may be; try again later", PROGRAMS_MAX);
     else if ((error = spawn(programs, argv, ends, &pid)) != 0)
-        status = tn_fail(err, TN_E_IO, "%.300s: %s", programs->path, strerror(error));
+        status = error == E2BIG
+                     ? tn_fail(err, TN_E_ARGUMENT, "the texts are more than a program can be given; make them shorter")
+                     : tn_fail(err, TN_E_IO, "%.300s: %s", programs->path, strerror(error));
     if (status == TN_OK)
         programs->running[slot] = pid;
     pthread_mutex_unlock(&programs->lock);

@@ -38,7 +38,8 @@ typedef struct program_watch {
 } program_watch;
 
 /* Runs it with words (NULL-terminated) after its name and waits for its end. watch: NULL: nobody. TN_E_AGAIN: as many
- * as may run do so. TN_E_CANCELLED: the daemon is ending. TN_E_CORRUPT: it says too much. [any] */
+ * as may run do so. TN_E_ARGUMENT: the words are more than a program can be given. TN_E_CANCELLED: the daemon is
+ * ending. TN_E_CORRUPT: it says too much. [any] */
 tn_status programs_run(programs *programs, const char *const *words, const program_watch *watch,
                        program_result *ret_result, tn_error *err);
 void program_result_finish(program_result *result); /* a zeroed one is fine */

@@ -697,6 +697,22 @@ static void test_pull_only_where_it_is_allowed(void **state)
     assert_true(was_called_with("--\norg/x"));
 }
 
+/* A word of 200 KiB is more than Linux gives to a program: that is the client's doing. */
+static void test_too_much_for_a_program_is_refused(void **state)
+{
+    (void)state;
+    enum { WORD = 200 << 10 };
+    char *body = malloc(WORD + 100);
+    int bytes = sprintf(body, "{\"name\": \"tiny\", \"path\": \"/tmp\", \"include\": [\"");
+
+    assert_non_null(body);
+    write_program("exit 0");
+    memset(body + bytes, 'x', WORD);
+    strcpy(body + bytes + WORD, "\"]}");
+    refused("POST", "/models", NULL, body, 400, "-", "make them shorter");
+    free(body);
+}
+
 static void test_verifying_reports(void **state)
 {
     (void)state;
@@ -814,6 +830,7 @@ int main(void)
         ROUTE_TEST(test_adding_goes_on_without_who_asked),
         ROUTE_TEST(test_operations_are_bounded_and_end),
         ROUTE_TEST(test_pull_only_where_it_is_allowed),
+        ROUTE_TEST(test_too_much_for_a_program_is_refused),
         ROUTE_TEST(test_verifying_reports),
         ROUTE_TEST(test_plans_are_asked_by_the_same_flags),
         ROUTE_TEST(test_stopping_ends_programs_and_calls),
