@@ -466,6 +466,7 @@ static bool look_after(services *s, service *service)
         resume_if_asked(s, service);
         view.suspended = service->wish.suspended || s->ending;
         machine_step(&service->machine, &view, &answer);
+        tell(s, service, shown_state(service, answer.state), view.now_ms); /* each state, however short */
         for (uint32_t i = 0; i < answer.count; i++)
             if (act(s, service, &answer.actions[i], view.now_ms))
                 return true;
@@ -476,7 +477,6 @@ static bool look_after(services *s, service *service)
             break;
         pthread_cond_broadcast(&s->changed);
     }
-    tell(s, service, shown_state(service, answer.state), view.now_ms);
     return false;
 }
 
