@@ -5,12 +5,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FOLLOW_MS = 250, TICK_MS = 1000 };
 
 typedef struct followed {
     char instance[INSTANCE_ID_BYTES];
     log_reader reader;
+    bool listed; /* its file still grows, or has not been read yet */
     struct followed *next;
 } followed;
 
@@ -21,24 +23,41 @@ typedef struct log_call {
     const log_sink *sink;
     followed *all;
     const followed *now; /* whose lines come */
+    uint64_t kept_inode; /* of the log that was kept of an instance that has ended, and read; 0: none was */
     bool told, enough;
 } log_call;
 
-static followed *find_followed(log_call *call, const char *instance, const char *path)
+static bool follow_file(log_call *call, const char *instance, const char *path)
 {
     followed *found = call->all;
     while (found && strcmp(found->instance, instance) != 0)
         found = found->next;
-    if (found)
-        return found;
-    found = calloc(1, sizeof *found);
-    if (!found)
-        return NULL;
-    snprintf(found->instance, sizeof found->instance, "%s", instance);
-    log_reader_open(&found->reader, path);
-    found->next = call->all;
-    call->all = found;
-    return found;
+    if (!found) {
+        found = calloc(1, sizeof *found);
+        if (!found)
+            return false;
+        snprintf(found->instance, sizeof found->instance, "%s", instance);
+        log_reader_open(&found->reader, path);
+        found->next = call->all;
+        call->all = found;
+    }
+    found->listed = true;
+    return true;
+}
+
+/* The log of the instance that ended last, unless it was followed while that lived. */
+static bool follow_kept(log_call *call)
+{
+    char path[PATH_MAX];
+    struct stat entry;
+    snprintf(path, sizeof path, "%s/%s", call->s->logs_folder, call->name);
+    if (stat(path, &entry) != 0 || (uint64_t)entry.st_ino == call->kept_inode)
+        return true;
+    call->kept_inode = (uint64_t)entry.st_ino;
+    for (const followed *at = call->all; at; at = at->next)
+        if (at->reader.inode == call->kept_inode)
+            return true;
+    return follow_file(call, "", path);
 }
 
 /* Instances that came since are followed too. False: the service, or the instance that was asked for, is not there. */
@@ -47,25 +66,40 @@ static bool list_followed(log_call *call, tn_error *err)
     services *s = call->s;
     char path[PATH_MAX];
     bool there = false, good = true;
+    for (followed *at = call->all; at; at = at->next)
+        at->listed = false;
     pthread_mutex_lock(&s->mutex);
     const service *service = services_find(s, call->name, err);
-    if (service && !call->instance && service->count == 0) {
-        snprintf(path, sizeof path, "%s/%s", s->logs_folder, call->name);
-        good = find_followed(call, "", path) != NULL;
-    }
+    if (service && !call->instance && service->count == 0)
+        good = follow_kept(call);
     for (uint32_t i = 0; service && i < service->count; i++) {
         const char *id = service->instances[i].process.record.claim.instance;
         if (call->instance && strcmp(call->instance, id) != 0)
             continue;
         there = true;
         snprintf(path, sizeof path, "%s/log", service->instances[i].process.folder);
-        good = find_followed(call, id, path) != NULL && good;
+        good = follow_file(call, id, path) && good;
     }
     bool closing = s->closing;
     pthread_mutex_unlock(&s->mutex);
     if (service && call->instance && !there)
         tn_fail(err, TN_E_NOT_FOUND, "service %s has no instance \"%.40s\"", call->name, call->instance);
     return good && !closing && service && (there || !call->instance);
+}
+
+/* Those whose file has come to its end, and has been read. */
+static void drop_followed(log_call *call, bool all)
+{
+    for (followed **at = &call->all; *at;) {
+        followed *gone = *at;
+        if (gone->listed && !all) {
+            at = &gone->next;
+            continue;
+        }
+        *at = gone->next;
+        log_reader_close(&gone->reader);
+        free(gone);
+    }
 }
 
 static bool on_line(void *ctx, uint64_t time_ms, const char *text, size_t bytes)
@@ -93,6 +127,7 @@ static void follow(log_call *call)
         bool there = list_followed(call, NULL);
         call->told = false;
         read_all_followed(call);
+        drop_followed(call, false);
         if (!there)
             return;
         uint64_t now = clock_ms();
@@ -115,11 +150,6 @@ tn_status services_logs(services *s, const char *name, const char *instance, uin
         if (follows)
             follow(&call);
     }
-    for (followed *at = call.all; at;) {
-        followed *next = at->next;
-        log_reader_close(&at->reader);
-        free(at);
-        at = next;
-    }
+    drop_followed(&call, true);
     return there ? TN_OK : TN_E_NOT_FOUND;
 }
