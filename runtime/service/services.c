@@ -404,30 +404,49 @@ static tn_status put_generation(services *s, service *service, wish *fresh, bool
     return TN_OK;
 }
 
-/* Numbers alone: an update that runs goes on. */
+static void copy_counts(wish *to, const wish *from)
+{
+    to->min = from->min;
+    to->max = from->max;
+    to->autosuspend_s = from->autosuspend_s;
+}
+
+/* Numbers alone: an update that runs goes on, and they stand even if it is taken back. */
 static tn_status put_counts(services *s, service *service, wish *fresh, tn_error *err)
 {
     struct wish *before = service->wish.before;
+    const struct wish was = before ? *before : (struct wish){.min = 0};
     free(fresh->told); /* since it was copied instances may have come */
     fresh->told = service->wish.told ? strdup(service->wish.told) : NULL;
+    if (before)
+        copy_counts(before, fresh);
     fresh->before = before;
     service->wish.before = NULL;
     tn_status status = put_wish(s, service, fresh, err);
     if (status != TN_OK) {
         service->wish.before = before;
         fresh->before = NULL;
+        if (before)
+            copy_counts(before, &was);
     }
     return status;
 }
 
-/* fresh: what is wished for from now on, made from generation `base`. */
-static tn_status apply(services *s, wish *fresh, uint32_t base, bool dry_run, json_t *plan, tn_error *err)
+/* Whether nobody has asked for anything else since. */
+static bool is_still(const wish *wish, const struct wish *old)
+{
+    return wish->created_ms == old->created_ms && wish->generation == old->generation && wish->min == old->min &&
+           wish->max == old->max && wish->autosuspend_s == old->autosuspend_s;
+}
+
+/* fresh: what is wished for from now on, made from `old`. */
+static tn_status apply(services *s, wish *fresh, const wish *old, bool dry_run, json_t *plan, tn_error *err)
 {
     service *service = services_find(s, fresh->name, err);
     tn_status status = service ? is_going(service, err) : TN_E_NOT_FOUND;
     if (status != TN_OK)
         return status;
-    if (service->wish.generation != base)
+    if (!is_still(&service->wish, old))
         return tn_fail(err, TN_E_AGAIN, "service %s was updated by somebody else meanwhile; look at it, and try again",
                        fresh->name);
     if (!same_engine(fresh, &service->wish) || service->wish.failure.failed)
@@ -471,7 +490,7 @@ static tn_status update(services *s, const char *name, const service_spec *chang
         status = prepare(s, &fresh, false, &plan, err);
     if (status == TN_OK) {
         pthread_mutex_lock(&s->mutex);
-        status = apply(s, &fresh, old.generation, dry_run, plan, err);
+        status = apply(s, &fresh, &old, dry_run, plan, err);
         if (status == TN_OK && !dry_run)
             await_route(s, name);
         pthread_mutex_unlock(&s->mutex);
@@ -584,15 +603,24 @@ tn_status services_do(services *s, const char *name, service_verb verb, uint32_t
 
 /* ---- looking ---- */
 
+/* As many as are wanted, and all of what was wished for last: the state is that of the supervisor's last look. */
+static bool is_whole(const service *service)
+{
+    uint32_t ready = 0;
+    for (uint32_t i = 0; i < service->count; i++) {
+        if (!instance_is_fresh(service, &service->instances[i]))
+            return false;
+        ready += service->instances[i].phase == INSTANCE_READY;
+    }
+    return ready > 0 && ready >= service->wish.min;
+}
+
 /* Whether a state that is waited for is there, or will not come. READY means an update too. */
 static bool has_come(const service *service, service_state state)
 {
-    bool whole = true;
-    for (uint32_t i = 0; i < service->count; i++)
-        whole = whole && service->instances[i].process.record.generation == service->wish.generation;
     if (service->wish.failure.update_failed || (service->state == SERVICE_FAILED && service->wish.failure.failed))
         return true;
-    return service->state == state && (state != SERVICE_READY || whole);
+    return service->state == state && (state != SERVICE_READY || is_whole(service));
 }
 
 tn_status services_wait(services *s, const char *name, service_state state, uint32_t timeout_ms, json_t **ret_service,

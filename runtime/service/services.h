@@ -100,9 +100,9 @@ typedef enum service_verb { SERVICE_SUSPEND, SERVICE_RESUME, SERVICE_DELETE } se
  * before they are ended, for suspend and delete. */
 tn_status services_do(services *s, const char *name, service_verb verb, uint32_t drain_s, tn_error *err);
 
-/* Waits until the service is in `state` (READY: every instance of the last update), or it, or its update, has failed,
- * or the time is over (TN_E_AGAIN); *ret_service is then its JSON in each case (may be NULL). SERVICE_DELETING: until
- * it is gone, which is TN_OK with *ret_service NULL. */
+/* Waits until the service is in `state` (READY: as many as wanted, all of the last update), or it or its update has
+ * failed, or the time is over (TN_E_AGAIN); *ret_service is then its JSON in each case (may be NULL). SERVICE_DELETING:
+ * until it is gone, which is TN_OK with *ret_service NULL. */
 tn_status services_wait(services *s, const char *name, service_state state, uint32_t timeout_ms, json_t **ret_service,
                         tn_error *err);
 /* {"name", "state", "message", "progress" (0..1 while loading, else null), "restart_count", "exit_code" (null: none;

@@ -2,13 +2,14 @@
  *
  *   service_driver FILE.ini PROGRAM
  *
- * {"do": "race" (specs: all at once, those with "resume" resumed) | "create", "spec": {...}, "replace", "dry_run"} |
- * "update" (spec) | "scale" (name, min, max) | "suspend", "resume", "delete" (name, drain) | "wait" (name, state, ms) |
- * "show" (name) | "list" | "pools" | "logs" (name, since) | "ask" (name, tokens): one request through the gateway |
- * "flood" (name, count, leave): as many at once from one client, which leaves without its answers if it is to | "load"
- * (name, threads, tokens) and "unload": requests without end, and what became of them | "section" (name): the spec of
- * [service NAME], created or updated | "descriptors" | "heap": bytes that are allocated. The answer: {"status",
- * "message", "code", "result"}. At the end of its input it closes and leaves engines running.
+ * {"do": "race" (specs: all at once; with "resume", "update" or "scale" that is done instead) | "create", "spec":
+ * {...}, "replace", "dry_run"} | "update" (spec) | "scale" (name, min, max, ms: waited for at once) | "suspend",
+ * "resume", "delete" (name, drain) | "wait" (name, state, ms) | "show" (name) | "list" | "pools" | "logs" (name, since)
+ * | "follow" (name), "followed" and "unfollow": a log as it grows, and its lines so far | "ask" (name, tokens): one
+ * request through the gateway | "flood" (name, count, leave): as many at once from one client, which leaves without its
+ * answers if it is to | "load" (name, threads, tokens) and "unload": requests without end, and what became of them |
+ * "section" (name): the spec of [service NAME], created or updated | "descriptors" | "heap": bytes that are allocated.
+ * The answer: {"status", "message", "code", "result"}. At the end of its input it closes and leaves engines running.
  */
 #include "gateway/gateway.h"
 #include "service/services.h"
@@ -206,7 +207,12 @@ static void *race_one(void *ctx)
     service_spec spec = spec_of(racer->spec, sets, false);
     if (json_is_true(json_object_get(racer->spec, "resume")))
         racer->status = services_do(all, spec.name, SERVICE_RESUME, 0, &racer->err);
-    else
+    else if (json_is_true(json_object_get(racer->spec, "scale")))
+        racer->status = services_scale(all, spec.name, spec.min_instances, spec.max_instances, &racer->err);
+    else if (json_is_true(json_object_get(racer->spec, "update"))) {
+        spec = spec_of(racer->spec, sets, true);
+        racer->status = services_update(all, spec.name, &spec, &racer->plan, &racer->err);
+    } else
         racer->status = services_create(all, &spec, false, false, &racer->plan, &racer->err);
     return NULL;
 }
@@ -236,6 +242,58 @@ static bool add_line(void *ctx, const char *instance, uint64_t time_ms, const ch
         json_array_append_new(
             ctx, json_pack("{s:s, s:I, s:s%}", "instance", instance, "time", (json_int_t)time_ms, "text", text, bytes));
     return true;
+}
+
+static struct follower {
+    pthread_t thread;
+    char name[80];
+    pthread_mutex_t lock;
+    json_t *lines;
+    bool stops;
+} follower = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool add_followed(void *ctx, const char *instance, uint64_t time_ms, const char *text, size_t bytes)
+{
+    (void)ctx;
+    pthread_mutex_lock(&follower.lock);
+    add_line(follower.lines, instance, time_ms, text, bytes);
+    bool goes_on = !follower.stops;
+    pthread_mutex_unlock(&follower.lock);
+    return goes_on;
+}
+
+static void *follow_on(void *ctx)
+{
+    const log_sink sink = {NULL, add_followed};
+    (void)ctx;
+    services_logs(all, follower.name, NULL, 0, true, &sink, NULL);
+    return NULL;
+}
+
+static void start_following(const char *name)
+{
+    snprintf(follower.name, sizeof follower.name, "%s", name);
+    follower.stops = false;
+    follower.lines = json_array();
+    TN_ASSERT(pthread_create(&follower.thread, NULL, follow_on, NULL) == 0);
+}
+
+/* A copy of the lines so far. */
+static json_t *list_followed(void)
+{
+    pthread_mutex_lock(&follower.lock);
+    json_t *lines = json_deep_copy(follower.lines);
+    pthread_mutex_unlock(&follower.lock);
+    return lines;
+}
+
+static json_t *end_following(void)
+{
+    pthread_mutex_lock(&follower.lock);
+    follower.stops = true;
+    pthread_mutex_unlock(&follower.lock);
+    pthread_join(follower.thread, NULL);
+    return follower.lines;
 }
 
 static tn_status section(const char *name, tn_error *err)
@@ -279,9 +337,12 @@ static tn_status change(const json_t *command, const char *what, json_t **ret_re
                                            json_is_true(json_object_get(command, "dry_run")), ret_result, err)
                          : services_update(all, spec.name, &spec, ret_result, err);
     }
-    if (strcmp(what, "scale") == 0)
-        return services_scale(all, name, number_of(command, "min", SERVICE_UNCHANGED),
-                              number_of(command, "max", SERVICE_UNCHANGED), err);
+    if (strcmp(what, "scale") == 0) {
+        const uint32_t ms = number_of(command, "ms", 0);
+        tn_status status = services_scale(all, name, number_of(command, "min", SERVICE_UNCHANGED),
+                                          number_of(command, "max", SERVICE_UNCHANGED), err);
+        return status == TN_OK && ms ? services_wait(all, name, SERVICE_READY, ms, ret_result, err) : status;
+    }
     if (strcmp(what, "section") == 0)
         return section(name, err);
     service_verb verb = strcmp(what, "suspend") == 0  ? SERVICE_SUSPEND
@@ -312,6 +373,12 @@ static tn_status look(const json_t *command, const char *what, json_t **ret_resu
         *ret_result = race(json_object_get(command, "specs"));
     else if (strcmp(what, "flood") == 0)
         *ret_result = flood(name, number_of(command, "count", 1), json_is_true(json_object_get(command, "leave")));
+    else if (strcmp(what, "follow") == 0)
+        start_following(name);
+    else if (strcmp(what, "followed") == 0)
+        *ret_result = list_followed();
+    else if (strcmp(what, "unfollow") == 0)
+        *ret_result = end_following();
     else if (strcmp(what, "unload") == 0)
         *ret_result = end_load();
     else if (strcmp(what, "load") == 0)

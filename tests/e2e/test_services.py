@@ -296,13 +296,50 @@ def test_scaled_by_hand():
     with driver() as d:
         d.create("chat", min=1, max=3)
         d.wait("chat", "READY")
-        d.do("scale", name="chat", min=2)
-        wait_for("two are ready", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
+        for least in 2, 3:
+            service = d.do("scale", name="chat", min=least, ms=60000 * SLOW)
+            assert [i["state"] for i in service["instances"]] == ["READY"] * least, "it was waited for all"
         d.do("load", name="chat", threads=4, tokens=40)
         d.do("scale", name="chat", min=1, max=1)
         wait_for("one is left", lambda: len(d.show("chat")["instances"]) == 1)
         load = d.do("unload")
         assert load["bad"] == 0, load
+
+
+def test_log_is_followed():
+    """Through engines that come and end: each of their lines once, and no file stays open that has come to its end."""
+    with driver() as d:
+        d.create("chat")
+        d.wait("chat", "READY")
+        d.do("suspend", name="chat", drain=5)
+        d.wait("chat", "SUSPENDED")
+        before = d.do("descriptors")
+
+        def ready():
+            return [line["time"] for line in d.do("followed") if "is ready after" in line["text"]]
+
+        d.do("follow", name="chat")
+        for engines_seen in 2, 3:
+            d.do("resume", name="chat")
+            wait_for("the engine's log is read while it grows", lambda: len(ready()) >= engines_seen)
+            d.do("suspend", name="chat", drain=5)
+            d.wait("chat", "SUSPENDED")
+            wait_for("the files of engines that have ended are closed", lambda: d.do("descriptors") <= before)
+        assert len(ready()) == len(set(ready())) == 3, ready()
+        d.do("unfollow")
+
+
+def test_racing_updates_lose_nothing():
+    """A service is scaled while the plan of its update is made: the update knows it, or is refused; neither is undone in silence."""
+    with driver() as d:
+        d.create("chat")
+        for most in 2, 3, 4:
+            updated, scaled = d.do("race", specs=[{"name": "chat", "update": True, "settings": [f"max_model_len={64 * most}"]},
+                                                  {"name": "chat", "scale": True, "min": 0, "max": most}])
+            service = d.show("chat")
+            assert scaled["status"] == OK and service["max"] == most, (updated, scaled, service)
+            assert updated["status"] in (OK, AGAIN), updated
+            assert (service["settings"] == [f"model.max_model_len={64 * most}"]) == (updated["status"] == OK), (updated, service)
 
 
 def test_service_of_a_section():
@@ -554,6 +591,38 @@ def test_failed_update_leaves_what_was():
         assert d.wait("chat", "READY")["state"] == "READY" and d.do("ask", name="chat") == 8
 
 
+def kill_update(d, name, generation, kept):
+    """Kills the engines of an update as they come, until it is given up."""
+    end = time.time() + 60 * SLOW
+    while (service := d.show(name))["generation"] == generation and service["state"] != "FAILED":
+        assert time.time() < end, service
+        for pid in set(serving(d.store)) - kept:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return service
+
+
+def test_scaled_during_an_update_that_fails():
+    """What was asked for meanwhile stands; a new daemon knows it, too."""
+    with driver() as d:
+        d.create("chat", min=1)
+        for length in 128, 96, 64:
+            before = d.wait("chat", "READY")
+            d.do("update", spec={"name": "chat", "settings": [f"max_model_len={length}"]})
+            d.do("scale", name="chat", max=before["max"] + 1)
+            after = kill_update(d, "chat", before["generation"] + 1, {before["instances"][0]["pid"]})
+            if after["state"] != "FAILED":
+                break
+            d.do("resume", name="chat")  # the new one had taken the old one's place before it was killed
+        for _ in range(2):
+            service = d.show("chat")
+            assert (service["generation"], service["max"]) == (before["generation"], before["max"] + 1), service
+            d.kill()
+            d.start()
+        assert d.do("ask", name="chat") == 8
+
+
 def test_update_that_half_came_up_is_taken_back():
     """Two instances; one of the new generation comes up and takes the route over, then all that are new are killed."""
     with driver() as d:
@@ -562,14 +631,7 @@ def test_update_that_half_came_up_is_taken_back():
         first = {instance["pid"] for instance in d.show("chat")["instances"]}
         d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
         wait_for("one is of the new generation", lambda: any(i["generation"] == 2 and i["state"] == "READY" for i in d.show("chat")["instances"]))
-        end = time.time() + 60 * SLOW
-        while d.show("chat")["generation"] == 2 and d.show("chat")["state"] != "FAILED" and time.time() < end:
-            for pid in set(serving(d.store)) - first:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-        service = d.show("chat")
-        if service["state"] == "FAILED":  # both had been replaced before they were killed
+        if kill_update(d, "chat", 2, first)["state"] == "FAILED":  # both had been replaced before they were killed
             d.do("resume", name="chat")
         wait_for("two are ready again", lambda: [i["state"] for i in d.show("chat")["instances"]] == ["READY"] * 2)
         assert d.do("ask", name="chat") == 8
@@ -832,13 +894,14 @@ def test_settings_that_cannot_be():
 PARTS = {
     "life": [test_ready_asked_and_deleted, test_suspended_frees_memory_and_the_first_request_resumes,
              test_racing_resumes, test_requests_that_wait, test_updated_while_suspended, test_idle_service_suspends_itself,
-             test_request_at_the_moment_of_autosuspend, test_update_drops_nothing, test_scaled_by_hand, test_service_of_a_section,
-             test_model_of_the_registry],
+             test_request_at_the_moment_of_autosuspend, test_update_drops_nothing, test_scaled_by_hand, test_log_is_followed,
+             test_racing_updates_lose_nothing, test_service_of_a_section, test_model_of_the_registry],
     "refusals": [test_refusals_name_the_field, test_name_is_taken, test_one_of_two_gets_the_memory, test_racing_for_the_memory,
                  test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_engine_that_somebody_else_ends_loses_no_request, test_hung_engine_is_killed, test_five_failures_are_enough, test_disk_that_takes_nothing,
-                 test_failed_update_leaves_what_was, test_update_that_half_came_up_is_taken_back],
+                 test_failed_update_leaves_what_was, test_scaled_during_an_update_that_fails,
+                 test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
               test_orphans_are_ended, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
