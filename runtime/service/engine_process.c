@@ -290,6 +290,22 @@ bool engine_process_exit_code(const engine_process *process, int32_t *ret_code)
     return known;
 }
 
+void engine_process_last_words(const engine_process *process, char ret_words[ENGINE_WORDS_BYTES])
+{
+    char path[PATH_MAX], line[ENGINE_WORDS_BYTES];
+    ret_words[0] = '\0';
+    file_in(process, "keeper.log", path);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        const char *words = strncmp(line, "tenon: ", 7) == 0 ? line + 7 : line;
+        if (*words)
+            snprintf(ret_words, ENGINE_WORDS_BYTES, "%s", words);
+    }
+    if (file)
+        fclose(file);
+}
+
 static void copy_text(char *to, size_t size, const json_t *text)
 {
     const char *from = json_string_value(text);

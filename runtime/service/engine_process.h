@@ -17,7 +17,7 @@
 #include <limits.h>
 #include <sys/types.h>
 
-enum { SOCKET_PATH_BYTES = 108 };
+enum { SOCKET_PATH_BYTES = 108, ENGINE_WORDS_BYTES = 300 };
 
 typedef struct engine_record {
     uint32_t generation, restart_count;
@@ -60,6 +60,8 @@ bool engine_process_exited(const engine_process *process);
 void engine_process_signal(const engine_process *process, int signal_number);
 /* After its exit: *ret_code as in exit.json. False: it was not written down. */
 bool engine_process_exit_code(const engine_process *process, int32_t *ret_code);
+/* The last line that its keeper said, which then did not come to writing that down; empty: it was killed. */
+void engine_process_last_words(const engine_process *process, char ret_words[ENGINE_WORDS_BYTES]);
 void engine_process_status(const engine_process *process, engine_status *ret_status);
 /* Resident bytes of the engine; 0: it is not running. */
 uint64_t engine_process_memory(pid_t engine);

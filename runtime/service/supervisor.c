@@ -30,13 +30,17 @@ void services_signal(services *s)
 static void note_end(service *service, engine_instance *instance)
 {
     const char *words = strcmp(instance->status.stage, "failed") == 0 ? instance->status.message : NULL;
+    char last[ENGINE_WORDS_BYTES];
     service->has_exit_code = engine_process_exit_code(&instance->process, &service->exit_code);
     const int32_t code = service->exit_code;
+    engine_process_last_words(&instance->process, last);
 
     if (instance->why[0])
         snprintf(service->ended, sizeof service->ended, "%s", instance->why);
     else if (words)
         snprintf(service->ended, sizeof service->ended, "%.390s", words);
+    else if (!service->has_exit_code && last[0])
+        snprintf(service->ended, sizeof service->ended, "its keeper ended: %s", last);
     else if (!service->has_exit_code)
         snprintf(service->ended, sizeof service->ended, "its process and its keeper were killed");
     else if (code == -SIGKILL)
