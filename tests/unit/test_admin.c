@@ -621,7 +621,7 @@ static void expect_operation(const char *path, const char *query, const char *st
         seen = strcmp(text_of(r.json, "state"), state) == 0 ? state : "";
         share = json_number_value(json_object_get(r.json, "progress"));
         json_decref(r.json);
-        usleep(2000);
+        usleep(10000);
     }
     assert_string_equal(seen, state);
     assert_true(share == progress);
@@ -789,7 +789,7 @@ static void test_stopping_ends_programs_and_calls(void **state)
     memset(replies, 0, sizeof replies);
     for (int i = 0; i < SLOW; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, plan_slowly, &replies[i]), 0);
-    for (int i = 0; i < 500 && count_answered(replies, SLOW) == 0; i++) /* the one too many is refused at once */
+    for (int i = 0; i < 3000 && count_answered(replies, SLOW) == 0; i++) /* the one too many is refused at once */
         nanosleep(&moment, NULL);
     assert_int_equal(call("GET", "/services", NULL, NULL, NULL), 200); /* long work keeps nobody waiting */
     admin_stop(admin);

@@ -141,7 +141,7 @@ int http_fixture_setup_with(void **state, const char *const *settings)
 
 bool http_becomes(atomic_uint *value, uint32_t wanted)
 {
-    for (int i = 0; i < 500 && atomic_load(value) != wanted; i++)
+    for (int i = 0; i < 3000 && atomic_load(value) != wanted; i++)
         usleep(10000);
     return atomic_load(value) == wanted;
 }
