@@ -85,11 +85,14 @@ bool wish_fits_a_line(const char *value)
 
 tn_status wish_setting(const char *text, char **ret_text, tn_error *err)
 {
+    /* Anything else may be a line of its own, or a comment, to an .ini file. */
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._- ";
     char key[128];
     const char *equals = strchr(text, '='), *section;
     size_t bytes = equals ? (size_t)(equals - text) : 0;
 
-    if (bytes == 0 || bytes >= sizeof key || strlen(text) > SET_BYTES_MAX || !wish_fits_a_line(equals + 1))
+    if (bytes == 0 || bytes >= sizeof key || strspn(text, letters) != bytes || strlen(text) > SET_BYTES_MAX ||
+        !wish_fits_a_line(equals + 1))
         return tn_fail(err, TN_E_ARGUMENT, "settings: \"%.80s\" is not key=value of one line", text);
     memcpy(key, text, bytes);
     key[bytes] = '\0';

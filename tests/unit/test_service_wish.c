@@ -78,6 +78,9 @@ static void test_settings_of_a_service(void **state)
     refuse_set("plugins.path=/tmp", "plugins.path");
     refuse_set("pool a.memory=1", "pool a.memory");
     refuse_set(".x=1", "not a service's");
+    refuse_set("cpu.threads:1\n[backend]\nplugin=evil", "key=value");
+    refuse_set("cpu.threads:1 ;=2", "key=value");
+    refuse_set("cpu.[x]=1", "key=value");
 }
 
 static wish make_wish(void)
