@@ -5,6 +5,7 @@
 #include "service/planner.h"
 #include "service/state.h"
 #include "service/wish_model.h"
+#include "settings/section.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,13 +101,33 @@ void services_insert(services *s, service *service)
 
 /* ---- whether it fits ---- */
 
+/* Who may ask for services does not choose what code runs: not by uploading it either. */
+static tn_status check_files(const wish *wish, tn_error *err)
+{
+    for (char **set = wish->sets; *set; set++) {
+        char section[64];
+        const char *value = strchr(*set, '=') + 1;
+        snprintf(section, sizeof section, "%.*s", (int)strcspn(*set, "."), *set);
+        bool loads = !section_is_core(section) || strncmp(*set, "quant.plugins=", 14) == 0 ||
+                     strncmp(*set, "tokenizer.plugins=", 18) == 0;
+        if (loads && strchr(value, '/'))
+            return tn_fail(
+                err, TN_E_ARGUMENT,
+                "settings: %.*s names a file; plugins and what they load are the daemon's own settings to name",
+                (int)(value - 1 - *set), *set);
+    }
+    return TN_OK;
+}
+
 /* Every setting is one, and has a value that it can have. */
 static tn_status check_settings(const services *s, const wish *wish, const pool *pool, tn_error *err)
 {
     engine_settings list = {0};
     settings *checked = NULL;
     tn_error reason = TN_ERROR_INIT;
-    tn_status status = engine_settings_make(s->settings, wish, pool, ENGINE_ROUTE, NULL, &list, err);
+    tn_status status = check_files(wish, err);
+    if (status == TN_OK)
+        status = engine_settings_make(s->settings, wish, pool, ENGINE_ROUTE, NULL, &list, err);
     if (status != TN_OK)
         return status;
     status = settings_read(NULL, (const char *const *)list.at, &checked, &reason);

@@ -394,7 +394,11 @@ def test_refusals_name_the_field():
                                     ("max_model_len", ARGUMENT, {"settings": ["max_model_lem=1"]}),
                                     ("max_model_len", ARGUMENT, {"settings": ["max_model_len=many"]}),
                                     ("model.path", ARGUMENT, {"settings": ["model.path=/etc/passwd"]}),
-                                    ("frontend.plugins", ARGUMENT, {"settings": ["frontend.plugins=x"]})):
+                                    ("frontend.plugins", ARGUMENT, {"settings": ["frontend.plugins=x"]}),
+                                    ("tokenizer.plugins names a file", ARGUMENT, {"settings": ["tokenizer.plugins=tokenizer_bpe,/tmp/evil.so"]}),
+                                    ("quant.plugins names a file", ARGUMENT, {"settings": ["quant.plugins=/tmp/evil.so"]}),
+                                    ("cuda_tp.nccl_library names a file", ARGUMENT, {"settings": ["cuda_tp.nccl_library=/tmp/evil.so"]}),
+                                    ("is not key=value", ARGUMENT, {"settings": ["cpu.threads:1\n[backend]\nplugin=evil"]})):
             answer = d.create(**{"name": "chat", "expect": expect, **spec})
             assert field in answer["message"], answer
         assert d.do("list") == [] and not engines(d.store)
