@@ -90,7 +90,8 @@ tn_status services_create(services *s, const service_spec *spec, bool replace, b
                           tn_error *err);
 /* changes: NULL and SERVICE_UNCHANGED leave what is; sets, where not NULL, takes the place of all. Nothing is dropped:
  * the new instances are started beside the old ones, which are drained when those are ready; so there must be memory
- * for both (else TN_E_MEMORY as above; a suspended service needs none). */
+ * for both (else TN_E_MEMORY as above; a suspended service needs none). TN_E_AGAIN: somebody else has changed it since
+ * this was begun, which may take seconds. */
 tn_status services_update(services *s, const char *name, const service_spec *changes, json_t **ret_plan, tn_error *err);
 /* SERVICE_UNCHANGED leaves one of them. */
 tn_status services_scale(services *s, const char *name, uint32_t min, uint32_t max, tn_error *err);
