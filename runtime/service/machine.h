@@ -65,7 +65,7 @@ typedef enum machine_act {
     MACHINE_STOP,           /* a polite end */
     MACHINE_KILL,           /* it has had its time; if it is not stopping, that is a failure */
     MACHINE_FORGET,         /* its process is gone: so go its files and its reservation, unless kept is true */
-    MACHINE_GIVE_UP,        /* the service has failed */
+    MACHINE_GIVE_UP,        /* the service has failed, or its update whose service had died */
     MACHINE_GIVE_UP_UPDATE, /* its new generation has: what was wished for before is wished for again */
     MACHINE_SUSPEND,        /* nobody has asked for long */
     MACHINE_REMOVE          /* the service is deleted and has no instance left */

@@ -365,11 +365,11 @@ static tn_status put_wish(services *s, service *service, wish *fresh, tn_error *
     return TN_OK;
 }
 
-/* What the instances that run now are, as long as there are any: what came up last, not an update that has not. */
+/* What came up last, not an update that has not; nothing for a service without instances that has none of these. */
 static tn_status keep_before(const service *service, wish *fresh, tn_error *err)
 {
     const wish *serves = service->wish.before ? service->wish.before : &service->wish;
-    if (service->count == 0)
+    if (service->count == 0 && !service->wish.before)
         return TN_OK;
     fresh->before = calloc(1, sizeof *fresh);
     return fresh->before ? wish_copy(serves, fresh->before, err) : tn_fail(err, TN_E_MEMORY, "a service");

@@ -279,9 +279,9 @@ static bool take_back(services *s, service *service)
     return true;
 }
 
-static void give_up(services *s, service *service, bool update_only)
+static void give_up(services *s, service *service)
 {
-    bool taken_back = update_only && take_back(s, service);
+    bool taken_back = take_back(s, service);
     wish_failure *failure = &service->wish.failure;
     *failure = (wish_failure){.failed = !taken_back,
                               .update_failed = taken_back,
@@ -368,7 +368,7 @@ static bool act(services *s, service *service, const machine_action *action, uin
         break;
     case MACHINE_GIVE_UP:
     case MACHINE_GIVE_UP_UPDATE:
-        give_up(s, service, action->act == MACHINE_GIVE_UP_UPDATE);
+        give_up(s, service);
         break;
     case MACHINE_SUSPEND:
         suspend_idle(s, service);
@@ -394,14 +394,17 @@ static void drop_forgotten(service *service)
 
 /* ---- a service ---- */
 
-/* An update is done when nothing of the generation before is left. */
+/* An update is done when one of it has come up and nothing of the generation before is left. */
 static void settle_update(services *s, service *service)
 {
     wish *before = service->wish.before;
-    for (uint32_t i = 0; i < service->count; i++)
+    bool up = false;
+    for (uint32_t i = 0; i < service->count; i++) {
         if (!instance_is_fresh(service, &service->instances[i]))
             return;
-    if (!before)
+        up = up || service->instances[i].phase == INSTANCE_READY;
+    }
+    if (!before || !up)
         return;
     service->wish.before = NULL;
     if (services_write(s, service, NULL) == TN_OK)

@@ -626,6 +626,22 @@ def test_scaled_during_an_update_that_fails():
         assert d.do("ask", name="chat") == 8
 
 
+def test_failed_update_whose_service_has_died():
+    """What was before is not there any more when the update is given up: it is started again."""
+    with driver() as d:
+        break_starts(d, "max_model_len = 128")
+        d.create("chat", min=1)
+        pid = d.wait("chat", "READY")["instances"][0]["pid"]
+        d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
+        os.kill(pid, signal.SIGKILL)
+        service = d.wait("chat", "READY")
+        assert service["generation"] == 1 and service["state"] != "FAILED", service
+        wait_for("it serves again", lambda: d.show("chat")["state"] == "DEGRADED")
+        service = d.show("chat")
+        assert "the update of chat has failed" in service["message"] and service["settings"] == [], service
+        assert d.do("ask", name="chat", tokens=200) == 200, "with the limits that were before"
+
+
 def test_update_that_half_came_up_is_taken_back():
     """Two instances; one of the new generation comes up and takes the route over, then all that are new are killed."""
     with driver() as d:
@@ -912,7 +928,7 @@ PARTS = {
                  test_does_not_fit_at_all,
                  test_pool_has_a_number_of_services],
     "failures": [test_killed_engine_is_started_again, test_engine_that_somebody_else_ends_loses_no_request, test_hung_engine_is_killed, test_five_failures_are_enough, test_disk_that_takes_nothing,
-                 test_failed_update_leaves_what_was, test_scaled_during_an_update_that_fails,
+                 test_failed_update_leaves_what_was, test_failed_update_whose_service_has_died, test_scaled_during_an_update_that_fails,
                  test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
               test_orphans_are_ended, test_killed_at_any_moment],
