@@ -13,8 +13,10 @@ static json_t *number(uint64_t value)
 
 static json_t *text_or_null(const char *text)
 {
-    json_t *string = text && *text ? json_string(text) : NULL;
-    return string ? string : json_null();
+    if (!text || !*text)
+        return json_null();
+    json_t *string = json_string(text);
+    return string ? string : json_string("(not valid UTF-8)");
 }
 
 /* ---- the sentence ---- */

@@ -1,6 +1,7 @@
 /* engine_process.c: see engine_process.h. */
 #include "service/engine_process.h"
 
+#include "base/utf8.h"
 #include "file/directory.h"
 #include "file/whole_file.h"
 #include "service/child.h"
@@ -277,6 +278,13 @@ void engine_process_signal(const engine_process *process, int signal_number)
     syscall(SYS_pidfd_send_signal, process->pidfd, signal_number, NULL, 0);
 }
 
+/* Cut between two characters. */
+static void put_text(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text);
+    to[utf8_whole_prefix(to, strlen(to))] = '\0';
+}
+
 bool engine_process_exit_code(const engine_process *process, int32_t *ret_code)
 {
     char path[PATH_MAX];
@@ -292,16 +300,18 @@ bool engine_process_exit_code(const engine_process *process, int32_t *ret_code)
 
 void engine_process_last_words(const engine_process *process, char ret_words[ENGINE_WORDS_BYTES])
 {
-    char path[PATH_MAX], line[ENGINE_WORDS_BYTES];
+    char path[PATH_MAX], *line = NULL;
+    size_t capacity = 0;
     ret_words[0] = '\0';
     file_in(process, "keeper.log", path);
     FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file)) {
+    while (file && getline(&line, &capacity, file) > 0) {
         line[strcspn(line, "\n")] = '\0';
         const char *words = strncmp(line, "tenon: ", 7) == 0 ? line + 7 : line;
         if (*words)
-            snprintf(ret_words, ENGINE_WORDS_BYTES, "%s", words);
+            put_text(ret_words, ENGINE_WORDS_BYTES, words);
     }
+    free(line);
     if (file)
         fclose(file);
 }
@@ -309,7 +319,7 @@ void engine_process_last_words(const engine_process *process, char ret_words[ENG
 static void copy_text(char *to, size_t size, const json_t *text)
 {
     const char *from = json_string_value(text);
-    snprintf(to, size, "%s", from ? from : "");
+    put_text(to, size, from ? from : "");
 }
 
 void engine_process_status(const engine_process *process, engine_status *ret_status)

@@ -3,6 +3,7 @@
 #include "service/state.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -50,6 +51,7 @@ static void note_end(service *service, engine_instance *instance)
         snprintf(service->ended, sizeof service->ended, "ended by signal %d (%s)", -code, strsignal(-code));
     else
         snprintf(service->ended, sizeof service->ended, "ended with exit code %d", code);
+    service->ended[utf8_whole_prefix(service->ended, strlen(service->ended))] = '\0';
 }
 
 /* What would be so again. */

@@ -595,12 +595,12 @@ def test_failed_update_leaves_what_was():
         assert d.wait("chat", "READY")["state"] == "READY" and d.do("ask", name="chat") == 8
 
 
-def break_starts(d, setting):
-    """From now on no engine starts whose settings have this line."""
+def break_starts(d, setting, words="no library"):
+    """From now on no engine starts whose settings have this line; its keeper says why."""
     script = os.path.abspath(os.path.join(d.store, "..", "program"))
-    with open(script, "w") as file:
+    with open(script, "w", encoding="utf-8") as file:
         file.write(f"#!/bin/sh\nfor folder; do :; done\n"
-                   f"if [ $1 = keep ] && grep -q '^{setting}$' $folder/engine.ini; then echo tenon: no library >&2; exit 1; fi\n"
+                   f"if [ $1 = keep ] && grep -q '^{setting}$' $folder/engine.ini; then echo tenon: {words} >&2; exit 1; fi\n"
                    f"exec {d.program} \"$@\"\n")
     os.chmod(script, 0o755)
     d.close()
@@ -611,13 +611,14 @@ def break_starts(d, setting):
 def test_scaled_during_an_update_that_fails():
     """What was asked for meanwhile stands; a new daemon knows it, too."""
     with driver() as d:
-        break_starts(d, "max_model_len = 128")
+        break_starts(d, "max_model_len = 128", "no library " + "\u00e9" * 400)  # cut, but not within a character
         d.create("chat", min=1)
         pid = d.wait("chat", "READY")["instances"][0]["pid"]
         d.do("update", spec={"name": "chat", "settings": ["max_model_len=128"]})
         d.do("scale", name="chat", max=3)
         service = d.wait("chat", "READY")
-        assert (service["state"], service["generation"]) == ("DEGRADED", 1) and "no library" in service["message"], service
+        assert (service["state"], service["generation"]) == ("DEGRADED", 1), service
+        assert "its keeper ended: no library \u00e9\u00e9" in service["message"] and service["message"].endswith("\u00e9"), service
         for _ in range(2):
             service = d.show("chat")
             assert (service["max"], service["instances"][0]["pid"]) == (3, pid), service
