@@ -34,8 +34,10 @@ static tn_status read_prices(const settings *settings, const roi_prices *given, 
     return TN_OK;
 }
 
-/* The mix: that of the volumes, or of a usual request. */
-static tn_status read_mix(const settings *settings, roi *roi, throughput_request *request, tn_error *err)
+/* The mix: that of the volumes, or of a usual request. A request that would be longer than `context`, which the model
+ * does not take, is as long as that, in the same mix. */
+static tn_status read_mix(const settings *settings, double context, roi *roi, throughput_request *request,
+                          tn_error *err)
 {
     double input = settings_number(settings, "roi", "input"), cached = settings_number(settings, "roi", "cached");
     double output = settings_number(settings, "roi", "output");
@@ -55,6 +57,10 @@ static tn_status read_mix(const settings *settings, roi *roi, throughput_request
     double total = input + cached + output;
     roi->share = (roi_prices){input / total, cached / total, output / total};
     request->cached_share = input + cached > 0 ? cached / (input + cached) : 0;
+    if (request->prompt_tokens + request->answer_tokens > context) {
+        request->prompt_tokens = context * (roi->share.input + roi->share.cached);
+        request->answer_tokens = context * roi->share.output;
+    }
     return TN_OK;
 }
 
@@ -105,7 +111,7 @@ tn_status roi_make(const settings *settings, const placement *placement, const m
     memcpy(roi.pool, pool->name, sizeof roi.pool);
     tn_status status = read_prices(settings, prices, &roi, err);
     if (status == TN_OK)
-        status = read_mix(settings, &roi, &request, err);
+        status = read_mix(settings, placement->plan.max_model_len, &roi, &request, err);
     if (status == TN_OK)
         status = read_throughput(settings, placement, config, pool, &request, &roi, err);
     if (status != TN_OK)

@@ -9,7 +9,7 @@
 /* A replica is loaded to this share of its throughput, so that queues stay short. */
 #define ROI_LOAD 0.7
 
-/* Prices given over those of the settings; negative: none. */
+/* Prices given over those of the settings; negative or NAN: none. */
 typedef struct roi_prices {
     double input, cached, output;
 } roi_prices;

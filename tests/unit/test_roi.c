@@ -44,6 +44,7 @@ static fixture open_fixture(const char *const *sets)
                                        .kept_tokens = {8192},
                                        .kv_pages = {4000},
                                        .kv_token_bytes = 100000,
+                                       .max_model_len = 8192,
                                        .multiply_adds = 5000000000,
                                        .max_num_seqs = 256}};
     return f;
@@ -180,6 +181,30 @@ static void test_what_is_cached_is_not_prefilled(void **state)
     settings_destroy(f.settings);
 }
 
+/* 300 prompt tokens for each of an answer's: a usual answer would have a prompt that the model does not take. */
+static void test_no_request_is_longer_than_the_model_takes(void **state)
+{
+    (void)state;
+    const char *const long_prompts[] = {"roi.input=300", "roi.output=1", NULL};
+    const char *const endless[] = {"roi.input=1e9", "roi.output=1e-12", NULL};
+    fixture f = open_fixture(long_prompts);
+    must_make(&f);
+    const throughput *t = &f.roi.throughput;
+    double prompt = 8192 * 300 / 301.0, answer = 8192 / 301.0, prefill = 2 * 5e9 * prompt / (100e12 * 0.6);
+    double step = (10e9 + 7 * (prompt + answer / 2) * 100e3) / (1000e9 * 0.8);
+    assert_int_equal(t->batch, 4000 / 512);
+    assert_near(t->prefill_seconds, prefill);
+    assert_near(t->step_seconds, step);
+    assert_near(t->answer_tokens_per_second, 7 * answer / (7 * prefill + answer * step));
+    settings_destroy(f.settings);
+
+    f = open_fixture(endless);
+    must_make(&f);
+    assert_int_equal(f.roi.throughput.batch, 4000 / 512);
+    assert_true(f.roi.throughput.answer_tokens_per_second > 0 && isfinite(f.roi.capacity));
+    settings_destroy(f.settings);
+}
+
 static void must_refuse(const char *const *sets, roi_prices prices, const char *words)
 {
     fixture f = open_fixture(sets);
@@ -309,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_sums_over_ranks_take_their_time),
         cmocka_unit_test(test_a_large_batch_is_limited_by_arithmetic),
         cmocka_unit_test(test_what_is_cached_is_not_prefilled),
+        cmocka_unit_test(test_no_request_is_longer_than_the_model_takes),
         cmocka_unit_test(test_what_is_missing_is_named),
         cmocka_unit_test(test_prices_of_the_settings),
         cmocka_unit_test(test_numbers_for_people),
