@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +94,8 @@ static bool store(const flag *flag, const char *value, args *args)
         *(double *)flag->target = strtod(value, &end);
         break;
     }
-    return end != value && *end == '\0' && errno == 0;
+    return end != value && *end == '\0' && errno == 0 &&
+           (flag->kind != FLAG_NUMBER || isfinite(*(double *)flag->target));
 }
 
 /* One "--name[=value]"; *at is its index and is moved past a value in the next word. */

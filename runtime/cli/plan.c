@@ -6,10 +6,12 @@
 #include "plan/roi_chart.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { POOLS_MAX = 64, ENCODINGS = 2 };
+#define PRICE_MAX 1e9
 
 typedef struct plan_flags {
     const char *pool, *strategy, *quant, *tp, *concurrency, *svg;
@@ -30,6 +32,22 @@ typedef struct plan_session {
 } plan_session;
 
 /* ---- what is asked ---- */
+
+/* In the bounds of a [price NAME]; NAN: not given. */
+static tn_status check_price(const char *flag, double price, tn_error *err)
+{
+    return price < 0 || price > PRICE_MAX
+               ? tn_fail(err, TN_E_ARGUMENT, "--%s %g: a price is 0 to %g", flag, price, PRICE_MAX)
+               : TN_OK;
+}
+
+static tn_status check_prices(const roi_prices *prices, tn_error *err)
+{
+    tn_status status = check_price("price-in", prices->input, err);
+    if (status == TN_OK)
+        status = check_price("price-cached", prices->cached, err);
+    return status == TN_OK ? check_price("price-out", prices->output, err) : status;
+}
 
 static tn_status read_strategy(const char *name, placement_strategy *ret_strategy, tn_error *err)
 {
@@ -221,7 +239,7 @@ static int answer(plan_session *s)
 
 static int run_plan(const command *command, int argc, char **argv)
 {
-    plan_session s = {.flags.prices = {-1, -1, -1}};
+    plan_session s = {.flags.prices = {NAN, NAN, NAN}};
     const flag flags[] = {
         {"pool", "NAME", FLAG_STRING, &s.flags.pool, NULL, "devices to plan for, here or not; `tenon pool list`"},
         {"strategy", "S", FLAG_STRING, &s.flags.strategy, NULL, "auto, one (device), tp (a node's devices), nodes"},
@@ -257,6 +275,8 @@ static int run_plan(const command *command, int argc, char **argv)
     if (s.flags.concurrency)
         args_set(&a, "engine.max_num_seqs", s.flags.concurrency);
     tn_status status = read_strategy(s.flags.strategy, &s.request.strategy, &err);
+    if (status == TN_OK)
+        status = check_prices(&s.flags.prices, &err);
     if (status == TN_OK && s.flags.svg && !s.flags.roi)
         status = tn_fail(&err, TN_E_ARGUMENT, "--svg draws what --roi finds: give both");
     if (status == TN_OK)

@@ -293,9 +293,15 @@ def check_terminal(shown, month, price, capacity):
 def test_costs_that_are_not_given(planner):
     for flags, words in [(["--pool", "GPU_NV_M", *PRICES], "set rate_per_hour in [pool GPU_NV_M]"),
                          ([*RENT, "--price-in", "1"], "set output in [price api], or --price-out"),
-                         ([*RENT, *PRICES, "--in", "5"], "set roi.output"), ([*RENT, *PRICES, "--in", "-5"], "outside 0 to")]:
+                         ([*RENT, *PRICES, "--in", "5"], "set roi.output"), ([*RENT, *PRICES, "--in", "-5"], "outside 0 to"),
+                         ([*RENT, *PRICES, "--price-in", "-5", "--set", "price api.input=3"], "--price-in -5: a price is 0 to"),
+                         ([*RENT, *PRICES, "--price-cached", "1e300"], "--price-cached 1e+300: a price is 0 to")]:
         done = planner.plan("llama-3-8b", *flags, "--roi", code=1)
         assert words in done.stderr and not done.stdout, (flags, done)
+    for number in ("nan", "inf", "-inf", "1e999", "1x", ""):
+        assert "not a number" in planner.plan("llama-3-8b", *RENT, *PRICES, "--roi", "--price-out", number, code=2).stderr
+    endless = planner.json("llama-3-8b", *RENT, *PRICES, "--roi", "--in", "1e9", "--out", "1e-12")["roi"]
+    assert endless["batch"] >= 1 and endless["tokens_per_second"] > 0, endless
 
 
 def test_pool_list(planner):
