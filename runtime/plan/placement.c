@@ -207,8 +207,8 @@ static void collect_warnings(const placement_request *request, placement *p)
         snprintf(warn(p), sizeof p->warnings[0],
                  "tensor parallel over PCIe: every layer waits for two sums over it; NVLink is many times faster");
     if (world > 1 && pool->link == DEVICE_LINK_UNKNOWN)
-        snprintf(warn(p), sizeof p->warnings[0], "the link between the devices is unknown; set link in [pool %s]",
-                 pool->name);
+        snprintf(warn(p), sizeof p->warnings[0], "the link between the devices is unknown; set link in [pool %s]%s",
+                 pool->name[0] ? pool->name : "NAME", pool->name[0] ? "" : " and name it with --pool");
     if (p->nodes > 1)
         snprintf(warn(p), sizeof p->warnings[0],
                  "%u ranks on %u nodes: it takes a launcher that starts them all, and a network as fast as the "

@@ -1,7 +1,9 @@
-/* plan.c: the sizing function. All products are of values limited by model/config.h and options.c, so that 64 bits
- * hold them; KV page counts are clamped before they are multiplied.
+/* plan.c: the sizing function. All products but that of all sequences are of values limited by model/config.h and
+ * options.c, so that 64 bits hold them; KV page counts are clamped before they are multiplied.
  */
 #include "plan/plan.h"
+
+#include "base/size.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -179,9 +181,10 @@ static uint64_t kv_bytes_of_sequence(const plan_input *input, const memory_plan 
 /* KV bytes the settings ask for, given what is left of the budget. */
 static uint64_t kv_goal(const plan_input *input, const memory_plan *plan, uint64_t left)
 {
-    uint64_t full = kv_bytes_of_sequence(input, plan, plan->max_model_len);
-    uint64_t goal = full * plan->max_num_seqs;
+    uint64_t full = kv_bytes_of_sequence(input, plan, plan->max_model_len), goal;
 
+    if (!size_mul(full, plan->max_num_seqs, &goal))
+        goal = UINT64_MAX;
     if (!settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes"))
         return (uint64_t)settings_integer(input->settings, "engine", "kv_cache_memory_bytes");
     if (is_host(input->device) && goal > HOST_KV_BYTES_MAX)

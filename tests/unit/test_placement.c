@@ -448,6 +448,24 @@ static void test_copies_of_key_value_heads_are_told(void **state)
     close_fixture(&f);
 }
 
+static void test_an_unknown_link_says_where_it_is_set(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"pool wide.device=card", "pool wide.memory=80GiB", "pool wide.count=2", NULL};
+    for (int named = 0; named < 2; named++) {
+        fixture f;
+        open_fixture(&f, LLAMA_3_8B, "wide", sets);
+        f.request.world = 2;
+        if (!named)
+            f.pool.name[0] = '\0'; /* what is here, as `tenon plan` without --pool has it */
+        find(&f);
+        assert_int_equal(f.placement.warning_count, 1);
+        assert_non_null(
+            strstr(f.placement.warnings[0], named ? "in [pool wide]" : "in [pool NAME] and name it with --pool"));
+        close_fixture(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_several_nodes_say_what_they_need),
         cmocka_unit_test(test_a_strategy_and_a_degree_that_contradict_each_other),
         cmocka_unit_test(test_copies_of_key_value_heads_are_told),
+        cmocka_unit_test(test_an_unknown_link_says_where_it_is_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 enum { PAGE_TOKENS = 16, PAGE_BYTES = 1 << 16 };
 #define GIB (1ull << 30)
 
+static uint64_t page_bytes = PAGE_BYTES;
+
 static tn_status fake_plan(const tn_devinfo *info, uint32_t world, const tn_compile *compile, tn_memplan *plan,
                            tn_error *err)
 {
@@ -23,7 +25,7 @@ static tn_status fake_plan(const tn_devinfo *info, uint32_t world, const tn_comp
     plan->load_peak = GIB / 8;
     for (uint32_t g = 0; g < plan->group_count; g++) {
         plan->page_tokens[g] = PAGE_TOKENS;
-        plan->page_bytes[g] = PAGE_BYTES;
+        plan->page_bytes[g] = page_bytes;
     }
     return TN_OK;
 }
@@ -196,6 +198,22 @@ static void test_a_misfit_names_settings_that_do_fit(void **state)
     close_fixture(&f);
 }
 
+/* 2^52 bytes a sequence, 4,096 of which are 2^64; the device has room for four. */
+static void test_more_sequences_than_64_bits_count(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"engine.max_num_seqs=4096", NULL};
+    fixture f = open_fixture(5ull << 52, "cuda", sets);
+
+    f.config.context = 1 << 30;
+    page_bytes = 1 << 26;
+    tn_status status = make(&f);
+    page_bytes = PAGE_BYTES;
+    assert_int_equal(status, TN_OK);
+    assert_int_equal(f.plan.full_sequences, 4);
+    close_fixture(&f);
+}
+
 static void test_weights_larger_than_the_device_say_so(void **state)
 {
     (void)state;
@@ -244,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_a_window_counts_as_the_context_it_serves),
         cmocka_unit_test(test_the_backend_is_told_the_sizes_of_batches),
         cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
+        cmocka_unit_test(test_more_sequences_than_64_bits_count),
         cmocka_unit_test(test_weights_larger_than_the_device_say_so),
         cmocka_unit_test(test_a_context_beyond_the_models_is_refused),
         cmocka_unit_test(test_a_misfit_that_more_devices_cure_names_their_number),
