@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../sdk/python'))
 import tenon
@@ -41,9 +42,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header('Content-Length', str(len(data)))
+        framed = {'Content-Length', 'Transfer-Encoding'} & headers.keys()  # by the test, which may promise too much
+        if not framed and code != 204:
+            self.send_header('Content-Length', str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if code != 204:
+            self.wfile.write(data)
+        self.close_connection = bool(framed)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
@@ -85,6 +90,7 @@ class Scripted(unittest.TestCase):
 
 class Models(Scripted):
     VERSIONS = [{'version': 'v1', 'digest': 'aa', 'aliases': []}, {'version': 'v2', 'digest': 'bb', 'aliases': ['prod']}]
+    damage = []
 
     def answer(self, seen):
         if seen['method'] == 'POST' and seen['path'] == '/admin/v1/models':
@@ -93,6 +99,8 @@ class Models(Scripted):
             return 200, {}, {'models': [{'name': 'smol', 'default': 'v1', 'versions': self.VERSIONS}]}
         if seen['path'] == '/admin/v1/models/smol':
             return 200, {}, {'name': 'smol', 'default': 'v1', 'versions': self.VERSIONS}
+        if seen['path'] == '/admin/v1/models/smol/versions/v2/verify':
+            return 200, {}, {'damaged': len(self.damage), 'versions': [{'version': 'v2', 'damage': self.damage}]}
         if seen['path'].startswith('/admin/v1/models/smol/versions/v2'):
             return 200, {}, {'version': 'v2', 'digest': 'bb', 'metrics': {'perplexity': '9.4'}, 'comment': None}
         if seen['path'] == '/admin/v1/services' and seen['method'] == 'GET':
@@ -108,11 +116,11 @@ class Models(Scripted):
         self.assertTrue(self.seen[-1]['headers']['Idempotency-Key'])
 
     def test_log_model_tells_how_far_it_is(self):
-        states = [('running', 0.0), ('running', 0.42), ('done', 1.0)]
+        states, failure = [('running', 0.0), ('running', 0.42), ('done', 1.0)], 409
 
         def answer(seen):
             state, progress = states.pop(0)
-            code = {'running': None, 'done': 201, 'failed': 409}[state]
+            code = {'running': None, 'done': 201, 'failed': failure}[state]
             error = {'message': 'there is smol@v3 already', 'type': 'conflict', 'param': 'version'} if state == 'failed' else None
             return 202 if seen['method'] == 'POST' else 200, {}, {
                 'id': '0a', 'state': state, 'progress': progress, 'code': code, 'error': error,
@@ -125,6 +133,9 @@ class Models(Scripted):
                          ['/admin/v1/models?wait=0'] + ['/admin/v1/operations/0a?wait=1'] * 2)
         states[:] = [('running', 0.0), ('failed', 0.5)]
         with self.assertRaisesRegex(tenon.Exists, 'smol@v3 already'):
+            self.registry.log_model('/x', model_name='smol', on_progress=told.append)
+        states[:], failure = [('failed', 0.0)], 404
+        with self.assertRaises(tenon.NotFound):
             self.registry.log_model('/x', model_name='smol', on_progress=told.append)
 
     def test_versions_are_found_by_name_and_alias(self):
@@ -141,12 +152,24 @@ class Models(Scripted):
         version = self.registry.get_model('smol').version('v2')
         self.assertEqual([service['name'] for service in version.list_services()], ['a'])
 
+    def test_damage_raises(self):
+        version = self.registry.get_model('smol').version('v2')
+        self.assertEqual(version.verify(deep=True)['damaged'], 0)
+        self.assertEqual(self.body(), {'deep': True})
+        self.damage = ['model.safetensors: its contents have changed']
+        with self.assertRaisesRegex(tenon.Damaged, 'smol@v2 is damaged: model.safetensors: its contents') as caught:
+            version.verify()
+        self.assertEqual(caught.exception.report['damaged'], 1)
+
     def test_an_absent_model_is_not_found(self):
         with self.assertRaises(tenon.NotFound):
             self.registry.get_model('else')
 
 
 class Services(Scripted):
+    """states: what the daemon says one after the other, the last one for ever: a state that is there or not yet, or
+    (code, state) where 200 means that there is nothing to wait for, 202 that there is, 204 that it is gone."""
+
     def setUp(self):
         super().setUp()
         self.states = ['LOADING', 'READY']
@@ -157,9 +180,11 @@ class Services(Scripted):
             if self.body().get('pool') == 'small':
                 return refusal(422, 'it does not fit', plan={'needed_bytes': 9})
             return 201, {}, {'name': 'chat', 'state': 'PENDING'}
-        if seen['method'] == 'GET' and seen['path'] == '/admin/v1/services/chat':
-            state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-            return 200, {}, {'name': 'chat', 'state': state, 'message': 'because'}
+        if seen['method'] == 'GET' and seen['path'].startswith('/admin/v1/services/chat?wait='):
+            said = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            asked = seen['path'].partition('&state=')[2]
+            code, state = said if isinstance(said, tuple) else (200 if said == asked else 202, said)
+            return code, {}, {'name': 'chat', 'state': state, 'message': 'because'}
         if seen['path'].startswith('/admin/v1/services/chat/logs'):
             return 200, {}, b'one\ntwo\n'
         return 200, {}, {}
@@ -173,8 +198,8 @@ class Services(Scripted):
         self.assertEqual(json.loads(self.seen[0]['body']),
                          {'name': 'chat', 'model': 'smol@v1', 'pool': 'cpu', 'gpus': 1, 'min': 0, 'max': 1,
                           'settings': {'max_model_len': 8192}})
-        self.assertEqual(list(service.logs(follow=True, instance='i1')), ['one', 'two'])
-        self.assertEqual(self.seen[-1]['path'], '/admin/v1/services/chat/logs?follow=1&instance=i1')
+        self.assertEqual(list(service.logs(follow=True, instance='i1', since=1700000000.5)), ['one', 'two'])
+        self.assertEqual(self.seen[-1]['path'], '/admin/v1/services/chat/logs?follow=1&instance=i1&since=1700000000.5')
 
     def test_a_misfit_carries_its_plan(self):
         with self.assertRaises(tenon.DoesNotFit) as caught:
@@ -191,11 +216,39 @@ class Services(Scripted):
         with self.assertRaisesRegex(tenon.Timeout, 'chat is LOADING after 0 s, not READY'):
             self.create(timeout=0.2)
 
+    def test_an_update_ends_with_its_last_instance(self):
+        service = tenon.Service(self.registry._transport, 'chat')
+        self.states = [(202, 'READY'), (202, 'DEGRADED'), (200, 'READY')]
+        service.update(gpu_requests=2)
+        self.assertEqual(self.states, [(200, 'READY')])
+        self.states = [(202, 'READY'), (200, 'DEGRADED')]
+        with self.assertRaisesRegex(tenon.ServiceFailed, 'chat is DEGRADED: because'):
+            service.update(model='smol@v2')
+        self.states = [(202, 'SUSPENDED')]
+        service.update(gpu_requests=2)
+        self.create(replace=True)
+        with self.assertRaises(tenon.Timeout):
+            self.create(timeout=0.1)
+
+    def test_a_failed_update_does_not_fail_what_comes_after(self):
+        self.states = [(200, 'SUSPENDING'), (200, 'SUSPENDED')]
+        tenon.Service(self.registry._transport, 'chat').suspend()
+        self.assertEqual(self.states, [(200, 'SUSPENDED')])
+
+    def test_what_is_deleted_is_gone(self):
+        service = tenon.Service(self.registry._transport, 'chat')
+        self.states = [(202, 'DELETING'), (202, 'DELETING'), (204, 'gone')]
+        service.delete(drain_secs=5)
+        self.assertEqual((self.states, self.seen[0]['path']), ([(204, 'gone')], '/admin/v1/services/chat?drain=5'))
+        self.states = [(202, 'DELETING')]
+        with self.assertRaisesRegex(tenon.Timeout, 'chat is not gone after 0 s'):
+            service.delete(timeout=0.1)
+
     def test_options_are_settings_whatever_their_form(self):
         self.assertEqual(settings_of({'max_model_len': 8192, 'enable_prefix_caching': True}),
                          {'max_model_len': 8192, 'enable_prefix_caching': True})
-        self.assertEqual(settings_of({'engine_args_override': ['--max-model-len=8192', '--dtype=bfloat16']}),
-                         {'max_model_len': '8192', 'dtype': 'bfloat16'})
+        self.assertEqual(settings_of({'engine_args_override': ['--max-model-len=8192', '--dtype=bfloat16', '--max_num_seqs=4']}),
+                         {'max_model_len': '8192', 'dtype': 'bfloat16', 'max_num_seqs': '4'})
         for wrong in (['max-model-len=1'], ['--host x'], ['--'], ['--=1']):
             with self.assertRaises(ValueError):
                 settings_of({'engine_args_override': wrong})
@@ -221,8 +274,9 @@ class Rows(Scripted):
             return None, {}, {}
         if prompt == 'absent':
             return refusal(404, 'there is no model chat')
-        if prompt == 'odd':
-            return 200, {}, {'choices': []}
+        if prompt.startswith('odd'):
+            return 200, {}, {'odd': {'choices': []}, 'odd choice': {'choices': ['x']}, 'odd list': [],
+                             'odd usage': {'choices': [{'text': 'x'}], 'usage': 3}}[prompt]
         if 'messages' in body:
             return 200, {}, {'choices': [{'message': {'role': 'assistant', 'content': prompt.upper()},
                                           'finish_reason': 'stop'}], 'usage': {}}
@@ -243,6 +297,25 @@ class Rows(Scripted):
         self.assertIn('gave no answer', results[2].error)
         self.assertEqual(results[2].attempts, 1)
         self.assertIn('no choice', results[3].error)
+
+    def test_an_answer_of_another_form_is_one_rows_error(self):
+        results = self.service.run(['a', 'odd choice', 'odd list', 'odd usage'])
+        self.assertEqual([r.ok for r in results], [True, False, False, False])
+        for result in results[1:]:
+            self.assertIn('no choice', result.error)
+            self.assertIsNone(result.value)
+
+    def test_what_json_cannot_say_is_not_sent(self):
+        for wrong in ([{'prompt': 'a'}, {'prompt': 'b', 'stop': {1, 2}}], ['a', {'prompt': b'bytes'}]):
+            with self.assertRaisesRegex(TypeError, 'row 1 cannot be sent as JSON'):
+                self.service.run(wrong)
+        self.assertEqual(self.seen, [])
+
+    def test_a_server_that_says_when_is_not_asked_before(self):
+        for draw in (0.0, 0.999):
+            with unittest.mock.patch('random.random', return_value=draw), unittest.mock.patch('time.sleep') as slept:
+                self.assertTrue(tenon.rows._pause(1, 4.0, float('inf')))
+                self.assertTrue(4 <= slept.call_args[0][0] <= 5, slept.call_args)
 
     def test_busy_servers_are_asked_again(self):
         result = self.service.run(['busy'])[0]
@@ -274,17 +347,38 @@ class Rows(Scripted):
             self.service.run('one prompt')
 
     def test_what_concerns_all_rows_raises(self):
-        with self.assertRaisesRegex(tenon.ApiError, 'there is no model chat'):
-            self.service.run(['absent'] * 50, window=2)
-        self.assertLess(len(self.seen), 50)
+        with self.assertRaisesRegex(tenon.NotFound, 'there is no model chat'):
+            self.service.run(['absent'] * 1000, window=2)
+        self.assertLess(len(self.seen), 1000)
 
     def test_no_daemon_is_said_so(self):
         nobody = tenon.Registry('unix:' + self.path + '.not')
         with self.assertRaisesRegex(tenon.ConnectionFailed, 'is `tenon daemon` running'):
             nobody.models()
-        for wrong in ('unix:', '127.0.0.1:80', 'ftp://x'):
-            with self.assertRaises(ValueError):
+        for wrong in ('unix:', '127.0.0.1:80', 'ftp://x', 'http://x:99999', 'http://x:port', 'http://x/v1', 'http://x/?a=b',
+                      'http://user:secret@x'):
+            with self.assertRaisesRegex(ValueError, 'server '):
                 tenon.Registry(wrong)
+        for good in ('http://x', 'https://x:1/', 'http://[::1]:80'):
+            tenon.Registry(good)
+
+    def test_a_full_queue_of_connections_is_waited_for(self):
+        path = self.path + '.full'
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+            listener.bind(path)
+            listener.listen(0)
+            first.connect(path)  # which fills it
+            with self.assertRaisesRegex(tenon.ConnectionFailed, 'does not answer'):
+                tenon.Registry('unix:' + path)._transport.request('GET', '/', timeout=0.05)
+
+            def make_room(_):
+                listener.accept()[0].close()
+
+            connection = tenon.transport._UnixConnection(path, 60)
+            with unittest.mock.patch('time.sleep', side_effect=make_room) as slept:
+                connection.connect()
+            connection.close()
+            slept.assert_called_once()
 
 
 class Batches(Scripted):
@@ -292,7 +386,7 @@ class Batches(Scripted):
         super().setUp()
         self.version = tenon.ModelVersion(self.registry._transport, 'smol', 'v1')
         self.output = os.path.join(self.folder.name, 'out.jsonl')
-        self.shown, self.more = ['validating', 'in_progress', 'completed'], {}
+        self.shown, self.more, self.cut = ['validating', 'in_progress', 'completed'], {}, None
 
     def answer(self, seen):
         if seen['path'] == '/v1/files':
@@ -302,6 +396,8 @@ class Batches(Scripted):
         if seen['path'] == '/v1/batches/batch-1':
             return 200, {}, {'id': 'batch-1', 'status': self.shown.pop(0) if self.shown[1:] else self.shown[0],
                              'output_file_id': 'file-2', 'error_file_id': 'file-3', **self.more}
+        if seen['path'] == '/v1/files/file-2/content' and self.cut:
+            return self.cut
         if seen['path'] == '/v1/files/file-2/content':
             return 200, {}, b'{"custom_id": "0", "response": {"status_code": 200}}\n'
         if seen['path'] == '/v1/files/file-3/content':
@@ -322,6 +418,38 @@ class Batches(Scripted):
                                         'completion_window': '24h'})
         with open(self.output, encoding='utf-8') as file:
             self.assertEqual([json.loads(line)['custom_id'] for line in file], ['0', '1'])
+
+    def test_results_that_break_off_are_none(self):
+        """At the end of a line and of a piece, where what came looks whole."""
+        line = b'{"custom_id": "0", "response": {"status_code": 200}}\n'
+        pieces = b'%x\r\n%s\r\n' % (len(line), line)
+        for headers, data in (({'Content-Length': '999'}, line), ({'Content-Length': '999'}, b''),
+                              ({'Transfer-Encoding': 'chunked'}, pieces), ({'Transfer-Encoding': 'chunked'}, pieces[:-9])):
+            self.cut = 200, headers, data
+            with self.assertRaisesRegex(tenon.ConnectionLost, 'broke off'):
+                self.run_batch(['one', 'two'])
+            self.assertEqual([name for name in os.listdir(self.folder.name) if name != 'd.sock'], [])
+        self.cut = 404, {'Content-Length': '999'}, b'{"error": '
+        with self.assertRaisesRegex(tenon.ConnectionLost, 'broke off'):
+            self.run_batch(['one', 'two'])
+        self.cut = 404, {}, {'error': {'message': 'there is no such file'}}
+        with self.assertRaisesRegex(tenon.NotFound, 'no such file'):
+            self.run_batch(['one', 'two'])
+        self.cut = 200, {'Transfer-Encoding': 'chunked'}, pieces + b'0\r\n\r\n'
+        self.run_batch(['one', 'two'])
+        with open(self.output, encoding='utf-8') as file:
+            self.assertEqual([json.loads(row)['custom_id'] for row in file], ['0', '1'])
+
+    def test_a_job_without_results_leaves_no_file(self):
+        self.shown, self.more = ['failed'], {'output_file_id': None, 'error_file_id': None}
+        self.assertEqual(self.run_batch(['one']).status, 'failed')
+        self.assertFalse(os.path.exists(self.output))
+
+    def test_a_folder_that_is_missing_is_missed_at_once(self):
+        self.output = os.path.join(self.folder.name, 'none', 'out.jsonl')
+        with self.assertRaisesRegex(FileNotFoundError, 'there is no folder .*none; make it first'):
+            self.run_batch(['one'])
+        self.assertEqual(self.seen, [])
 
     def test_what_is_there_is_not_overwritten_unasked(self):
         with open(self.output, 'w', encoding='utf-8') as file:

@@ -8,11 +8,12 @@
         print(result.value if result.ok else result.error)
 """
 from .batch import InputSpec, Job, JobSpec, OutputSpec
-from .errors import (ApiError, ConnectionFailed, ConnectionLost, DoesNotFit, Exists, NotFound, ServiceFailed, TenonError, Timeout)
+from .errors import (ApiError, ConnectionFailed, ConnectionLost, Damaged, DoesNotFit, Exists, NotFound, ServiceFailed, TenonError,
+                     Timeout)
 from .registry import Model, ModelVersion, Registry
 from .rows import RowResult
 from .services import Service
 
-__all__ = ["ApiError", "ConnectionFailed", "ConnectionLost", "DoesNotFit", "Exists", "InputSpec", "Job", "JobSpec", "Model",
+__all__ = ["ApiError", "ConnectionFailed", "ConnectionLost", "Damaged", "DoesNotFit", "Exists", "InputSpec", "Job", "JobSpec", "Model",
            "ModelVersion", "NotFound", "OutputSpec", "Registry", "RowResult", "Service", "ServiceFailed", "TenonError",
            "Timeout"]

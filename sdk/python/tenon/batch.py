@@ -74,7 +74,8 @@ class Job:
         self._transport.request("POST", f"/v1/batches/{quote(self.id)}/cancel", {})
 
     def wait(self, timeout: float = 24 * 3600) -> Dict[str, Any]:
-        """Until the job has ended; then its output is written to output_spec's file, if there was one."""
+        """Until the job has ended; then its output is written to output_spec's file, if there was one. A job that ended
+        without any answer or error of a row leaves no file: its "status" and get_logs() say why."""
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
@@ -102,7 +103,7 @@ class Job:
                 yield json.loads(line)
 
     def _write(self, shown: Mapping[str, Any]) -> None:
-        if self._output is None:
+        if self._output is None or not (shown.get("output_file_id") or shown.get("error_file_id")):
             return
         part = f"{self._output.path}.{uuid.uuid4().hex}.part"
         try:
@@ -144,7 +145,7 @@ def _upload(transport: Transport, data: bytes) -> str:
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="rows.jsonl"\r\n'
             f'Content-Type: application/jsonl\r\n\r\n').encode() + data + f"\r\n--{boundary}--\r\n".encode()
     answer = transport.exchange("POST", "/v1/files", body,
-                                {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+                                {"Content-Type": f"multipart/form-data; boundary={boundary}"})[1]
     return str(json.loads(answer)["id"])
 
 
@@ -155,6 +156,9 @@ def run_batch(transport: Transport, service: str, rows: Any, output: OutputSpec,
         raise ValueError(f"output_spec.mode is {output.mode!r}; it is 'error' or 'overwrite'")
     if output.mode == "error" and os.path.exists(output.path):
         raise FileExistsError(f"{output.path} exists; choose another path, or mode='overwrite'")
+    folder = os.path.dirname(os.path.abspath(output.path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{output.path}: there is no folder {folder}; make it first")
     data = _input_lines(service, rows, input_spec.params)
     if not data:
         raise TenonError("there are no rows")

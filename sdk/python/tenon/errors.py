@@ -53,5 +53,13 @@ class ServiceFailed(TenonError):
         self.status = status
 
 
+class Damaged(TenonError):
+    """Stored files are not what was stored; `report` says of which version which."""
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 class Timeout(TenonError):
     """What was waited for did not come in time."""

@@ -6,10 +6,10 @@ import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .batch import InputSpec, Job, JobSpec, OutputSpec, run_batch
-from .errors import ApiError, Exists, NotFound
+from .errors import Damaged, NotFound
 from .rows import RowResult
 from .services import SERVICES, Service, settings_of
-from .transport import DEFAULT_SERVER, Transport, quote
+from .transport import DEFAULT_SERVER, Transport, error_kind, quote
 
 MODELS = "/admin/v1/models"
 OPERATIONS = "/admin/v1/operations/"
@@ -51,7 +51,7 @@ class Registry:
             operation = self._transport.request("GET", OPERATIONS + quote(operation["id"]), query={"wait": 1})
         if operation["state"] == "failed":
             error = operation["error"] or {}
-            kind = Exists if operation["code"] == 409 else ApiError
+            kind = error_kind(operation["code"])
             raise kind(operation["code"], str(error.get("message") or operation), str(error.get("type") or ""),
                        error.get("param"), {"error": error})
         on_progress(1.0)
@@ -177,9 +177,13 @@ class ModelVersion:
         self._transport.request("DELETE", f"{MODELS}/{quote(self.model_name)}/aliases/{quote(alias)}")
 
     def verify(self, *, deep: bool = False) -> Dict[str, Any]:
-        """Hashes every file again; deep: opens the model too. Raises when something is damaged."""
-        answer = self._transport.request("POST", f"{self._path}/verify", {"deep": deep}, timeout=24 * 3600)
-        return answer  # type: ignore[no-any-return]
+        """Hashes every file again; deep: opens the model too. Raises Damaged when something is."""
+        report: Dict[str, Any] = self._transport.request("POST", f"{self._path}/verify", {"deep": deep},
+                                                         timeout=24 * 3600)
+        if report["damaged"]:
+            faults = [fault for version in report["versions"] for fault in version["damage"]]
+            raise Damaged(f"{self.fully_qualified_name} is damaged: {'; '.join(faults)}", report)
+        return report
 
     def plan(self, *, pool: str, max_model_len: Optional[int] = None, concurrency: Optional[int] = None,
              tp: Optional[int] = None, util: Optional[float] = None, kv_dtype: Optional[str] = None) -> Dict[str, Any]:
@@ -197,7 +201,8 @@ class ModelVersion:
                        autosuspend_secs: Optional[int] = None, replace: bool = False, block: bool = True,
                        timeout: float = 900) -> Service:
         """An endpoint for this version on a pool. block: returns when it is READY, or raises ServiceFailed. Raises
-        DoesNotFit, with the plan, before anything is started."""
+        DoesNotFit, with the plan, before anything is started. replace: updates the one that is there; a suspended one
+        stays so."""
         body: Dict[str, Any] = {"name": service_name, "model": self.fully_qualified_name,
                                 "pool": service_compute_pool, "gpus": gpu_requests, "min": min_instances,
                                 "max": max_instances, "autosuspend": autosuspend_secs,
@@ -207,7 +212,7 @@ class ModelVersion:
                                 idempotency_key=str(uuid.uuid4()))
         service = Service(self._transport, service_name)
         if block:
-            service.wait("READY", timeout)
+            service.wait("READY", timeout, or_suspended=replace)
         return service
 
     def list_services(self) -> List[Dict[str, Any]]:

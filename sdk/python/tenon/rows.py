@@ -1,14 +1,15 @@
 """One request per row, many at once: the engine does the batching, so the client only keeps enough of them in flight."""
 from __future__ import annotations
 
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .errors import ApiError, ConnectionFailed, ConnectionLost, TenonError
-from .transport import Transport
+from .transport import Transport, error_kind
 
 Row = Union[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]
 
@@ -19,9 +20,10 @@ RETRIED = (429, 503)
 
 @dataclass
 class RowResult:
-    """What became of one row. Exactly one of value and error is set; error is never text of a model.
+    """What became of one row. Where it failed error is set, and value is not; error is never text of a model.
 
-    key: the row's "key", else its number. value: the text of the first choice. response: the server's whole answer.
+    key: the row's "key", else its number. value: the text of the first choice, None where it has none (a call of a
+    tool). response: the server's whole answer.
     """
     key: Any
     value: Optional[str] = None
@@ -49,7 +51,16 @@ def records(rows: Any) -> Iterable[Row]:
 
 
 def request_of(row: Row, index: int, service: str, params: Mapping[str, Any]) -> Tuple[Any, str, Dict[str, Any]]:
-    """(key, path, body) of a row. A row's own fields go before `params`."""
+    """(key, path, body) of a row. A row's own fields go before `params`. What JSON cannot say raises."""
+    key, path, body = _request_of(row, index, service, params)
+    try:
+        json.dumps(body)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"row {index} cannot be sent as JSON: {error}") from error
+    return key, path, body
+
+
+def _request_of(row: Row, index: int, service: str, params: Mapping[str, Any]) -> Tuple[Any, str, Dict[str, Any]]:
     if isinstance(row, str):
         return index, "/v1/completions", {"model": service, **params, "prompt": row}
     if isinstance(row, Mapping):
@@ -73,9 +84,11 @@ def _fill(result: RowResult, answer: Mapping[str, Any]) -> None:
 
 
 def _pause(attempt: int, retry_after: Optional[float], deadline: float) -> bool:
-    """Waits before the next attempt; False: the row's time would be over."""
-    wait = retry_after if retry_after is not None else min(8.0, 0.25 * 2 ** attempt)
-    wait *= 0.75 + 0.5 * random.random()
+    """Waits before the next attempt, as long as the server asked for at least; False: the row's time would be over."""
+    if retry_after is not None:
+        wait = retry_after * (1 + 0.25 * random.random())
+    else:
+        wait = min(8.0, 0.25 * 2 ** attempt) * (0.75 + 0.5 * random.random())
     if time.monotonic() + wait >= deadline:
         return False
     time.sleep(wait)
@@ -102,10 +115,12 @@ def ask(transport: Transport, key: Any, path: str, body: Mapping[str, Any], dead
                 break
         except ConnectionFailed as error:
             result.error, result.error_code = str(error), None
-        except (ConnectionLost, KeyError, IndexError, TypeError) as error:
-            lost = isinstance(error, ConnectionLost)
-            result.error = str(error) if lost else f"the server's answer has no choice ({error!r})"
-            result.error_code = None
+        except ConnectionLost as error:
+            result.error, result.error_code = str(error), None
+            break
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            result.error, result.error_code = f"the server's answer has no choice ({error!r})", None
+            result.value = None
             break
         if result.attempts > ATTEMPTS_MAX or not _pause(result.attempts, retry_after, deadline):
             break
@@ -114,7 +129,7 @@ def ask(transport: Transport, key: Any, path: str, body: Mapping[str, Any], dead
 
 
 def run_rows(transport: Transport, service: str, rows: Any, params: Optional[Mapping[str, Any]], *, window: int,
-             deadline_s: float, on_result: Optional[Callable[[RowResult], None]] = None) -> List[RowResult]:
+             deadline_s: float) -> List[RowResult]:
     """Results in the order of the rows. A row that is none (no prompt) is the caller's mistake and raises before
     anything is sent; 401, 403 and 404 concern every row and raise too."""
     prepared = [request_of(row, index, service, params or {}) for index, row in enumerate(records(rows))]
@@ -125,9 +140,7 @@ def run_rows(transport: Transport, service: str, rows: Any, params: Optional[Map
         for result in waiting:
             if result.error_code in (401, 403, 404):
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise ApiError(result.error_code or 0, result.error or "")
-            if on_result:
-                on_result(result)
+                raise error_kind(result.error_code)(result.error_code, result.error or "")
             results.append(result)
     return results
 

@@ -1,6 +1,7 @@
 """A service: a model on a pool under a name, and how to talk to it."""
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -9,6 +10,8 @@ from .rows import WINDOW, RowResult, check_systemic, run_rows
 from .transport import Transport, quote
 
 SERVICES = "/admin/v1/services"
+MOMENT = 2.0  # seconds that the daemon waits at a time
+PAUSE = 0.05
 
 
 def settings_of(options: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
@@ -27,10 +30,10 @@ def settings_of(options: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
 
 
 def _setting_of_argument(argument: str) -> Tuple[str, str]:
-    name, separator, value = argument.partition("=")
-    if not name.startswith("--") or not separator or not name.strip("-").replace("-", "").isalnum():
+    found = re.fullmatch(r"--([A-Za-z0-9][A-Za-z0-9_-]*)=(.*)", argument, re.DOTALL)
+    if not found:
         raise ValueError(f"engine_args_override: {argument!r} is not of the form --name=value")
-    return name[2:].replace("-", "_"), value
+    return found[1].replace("-", "_"), found[2]
 
 
 class Service:
@@ -57,28 +60,33 @@ class Service:
     def state(self) -> str:
         return str(self.status()["state"])
 
-    def wait(self, state: str = "READY", timeout: float = 900) -> Dict[str, Any]:
-        """Until the service is in `state`. Raises ServiceFailed when it fails on the way, Timeout after `timeout`
+    def wait(self, state: str = "READY", timeout: float = 900, *, or_suspended: bool = False) -> Dict[str, Any]:
+        """Until the service is in `state`; READY: with every instance as the last update wants it. or_suspended: one
+        that rests is as good. Raises ServiceFailed when it, or that update, has failed, Timeout after `timeout`
         seconds."""
         deadline = time.monotonic() + timeout
-        pause = 0.05
         while True:
-            status = self.status()
-            if status["state"] == state:
-                return status
-            if status["state"] == "FAILED":
-                raise ServiceFailed(f"service {self.name} is FAILED: {status.get('message')}", status)
+            code, status = self._ask_for(state, deadline)
+            now = status["state"]
+            late = code == 202  # else the state has come, or the daemon says that it will not
+            if (now == state and not (late and state == "READY")) or (or_suspended and now == "SUSPENDED"):
+                return status  # type: ignore[no-any-return]
+            if now == "FAILED" or (now == "DEGRADED" and state == "READY" and not late):
+                raise ServiceFailed(f"service {self.name} is {now}: {status.get('message')}", status)
             if time.monotonic() >= deadline:
-                raise Timeout(f"service {self.name} is {status['state']} after {timeout:.0f} s, not {state}: "
-                              f"{status.get('message')}")
-            time.sleep(pause)
-            pause = min(1.0, pause * 1.5)
+                raise Timeout(f"service {self.name} is {now} after {timeout:.0f} s, not {state}: {status.get('message')}")
+            time.sleep(PAUSE)
+
+    def _ask_for(self, state: str, deadline: float) -> Tuple[int, Any]:
+        """What the daemon says, at the latest after a moment: 200 where there is nothing to wait for, else 202."""
+        moment = min(MOMENT, max(0.001, deadline - time.monotonic()))
+        return self._transport.ask(self._path, {"wait": round(moment, 3), "state": state})
 
     def logs(self, *, follow: bool = False, instance: Optional[str] = None,
-             since: Optional[int] = None) -> Iterator[str]:
-        """Lines of its engines' logs, oldest first. since: milliseconds since 1970."""
+             since: Optional[float] = None) -> Iterator[str]:
+        """Lines of its engines' logs, oldest first. since: seconds since 1970, as time.time() counts them."""
         query = {"follow": 1 if follow else None, "instance": instance, "since": since}
-        return self._transport.lines(f"{self._path}/logs", query=query)
+        return self._transport.lines(f"{self._path}/logs", query=query, endless=follow)
 
     # ---- what it should be ----
 
@@ -101,16 +109,23 @@ class Service:
                inference_engine_options: Optional[Mapping[str, Any]] = None,
                autosuspend_secs: Optional[int] = None, block: bool = True, timeout: float = 900) -> None:
         """Another version or other settings without a dropped request: the new engine is ready before the old one
-        drains. inference_engine_options take the place of all earlier ones."""
+        drains. inference_engine_options take the place of all earlier ones. block: returns when nothing but what was
+        asked for runs, or raises ServiceFailed; a suspended service stays so."""
         body: Dict[str, Any] = {"model": model, "gpus": gpu_requests, "autosuspend": autosuspend_secs}
         if inference_engine_options is not None:
             body["settings"] = settings_of(inference_engine_options)
         self._transport.request("PATCH", self._path, {k: v for k, v in body.items() if v is not None})
         if block:
-            self.wait("READY", timeout)
+            self.wait("READY", timeout, or_suspended=True)
 
-    def delete(self, *, drain_secs: Optional[int] = None) -> None:
-        self._transport.request("DELETE", self._path, query={"drain": drain_secs, "wait": 600})
+    def delete(self, *, drain_secs: Optional[int] = None, timeout: float = 900) -> None:
+        """Returns when it is gone, or raises Timeout. drain_secs: that running requests get."""
+        self._transport.request("DELETE", self._path, query={"drain": drain_secs})
+        deadline = time.monotonic() + timeout
+        while self._ask_for("DELETING", deadline)[0] != 204:
+            if time.monotonic() >= deadline:
+                raise Timeout(f"service {self.name} is not gone after {timeout:.0f} s: its last requests still run")
+            time.sleep(PAUSE)
 
     # ---- talking to it ----
 

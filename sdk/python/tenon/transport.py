@@ -1,15 +1,19 @@
 """HTTP to a daemon over its unix socket or over TCP: requests, errors, and answers that come line by line."""
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+import time
 import urllib.parse
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type, Union
 
 from .errors import ApiError, ConnectionFailed, ConnectionLost, DoesNotFit, Exists, NotFound
 
 DEFAULT_SERVER = "unix:/run/tenond.sock"
+BACKLOG_PAUSE = 0.02
+PIECE_BYTES = 1 << 16
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -18,9 +22,17 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """A daemon whose queue of connections is full is waited for: with a timeout, the system itself does not."""
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        while True:
+            try:
+                return self.sock.connect(self._path)
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise
+                time.sleep(BACKLOG_PAUSE)
 
 
 class Transport:
@@ -36,12 +48,10 @@ class Transport:
         self.server = server
         self.token = token
         self.timeout = timeout
-        parts = urllib.parse.urlsplit(server)
-        if server.startswith("unix:"):
-            if not server[len("unix:"):]:
-                raise ValueError(f"server {server!r} names no path; write unix:/run/tenond.sock")
-        elif parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"server {server!r} is neither unix:PATH nor http://HOST:PORT")
+        if not server.startswith("unix:"):
+            _check_url(server)
+        elif not server[len("unix:"):]:
+            raise ValueError(f"server {server!r} names no path; write unix:/run/tenond.sock")
 
     def _connect(self, timeout: Optional[float]) -> http.client.HTTPConnection:
         if self.server.startswith("unix:"):
@@ -59,6 +69,7 @@ class Transport:
         try:
             connection.connect()
         except OSError as error:
+            connection.close()
             raise ConnectionFailed(f"{self.server} does not answer ({error}); is `tenon daemon` running?") from error
         try:
             connection.request(method, path, body, sent)
@@ -74,32 +85,70 @@ class Transport:
         headers = {"Content-Type": "application/json"} if data is not None else {}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
-        return _decode(self.exchange(method, path, data, headers, query=query, timeout=timeout))
+        return _decode(self.exchange(method, path, data, headers, query=query, timeout=timeout)[1])
+
+    def ask(self, path: str, query: Mapping[str, Any]) -> Tuple[int, Any]:
+        """GET: the status, which tells 200 from 202 and 204, and the answer's JSON."""
+        status, answer = self.exchange("GET", path, None, {}, query=query)
+        return status, _decode(answer)
 
     def exchange(self, method: str, path: str, data: Optional[bytes], headers: Mapping[str, str], *,
-                 query: Optional[Mapping[str, Any]] = None, timeout: Optional[float] = None) -> bytes:
-        """The bytes of an answer that is no error."""
+                 query: Optional[Mapping[str, Any]] = None, timeout: Optional[float] = None) -> Tuple[int, bytes]:
+        """Status and bytes of an answer that is no error."""
         connection, response = self.open(method, _with_query(path, query), data, headers, timeout or self.timeout)
-        try:
+        with contextlib.closing(connection), contextlib.closing(response), self._unbroken():
             answer = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ConnectionLost(f"{self.server} broke off in the middle of an answer ({error})") from error
-        finally:
-            connection.close()
         if response.status >= 400:
             raise _error_of(response, answer)
-        return answer
+        return response.status, answer
 
-    def lines(self, path: str, *, query: Optional[Mapping[str, Any]] = None) -> Iterator[str]:
-        """Lines of an answer as they come."""
-        connection, response = self.open("GET", _with_query(path, query), None, {}, None)
-        try:
+    def lines(self, path: str, *, query: Optional[Mapping[str, Any]] = None, endless: bool = False) -> Iterator[str]:
+        """Lines of an answer as they come; one that breaks off raises, so that what came is all there is. endless:
+        they may be as far apart as they like."""
+        connection, response = self.open("GET", _with_query(path, query), None, {}, None if endless else self.timeout)
+        with contextlib.closing(connection), contextlib.closing(response):
             if response.status >= 400:
-                raise _error_of(response, response.read())
-            for line in response:
-                yield line.decode("utf-8", "replace").rstrip("\n")
-        finally:
-            connection.close()
+                raise _error_of(response, b"".join(self._pieces(response)))
+            begun: List[bytes] = []
+            for piece in self._pieces(response):
+                first, *others = piece.split(b"\n")
+                begun.append(first)
+                for other in others:
+                    yield b"".join(begun).decode("utf-8", "replace")
+                    begun = [other]
+            if any(begun):
+                yield b"".join(begun).decode("utf-8", "replace")
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """The answer as it comes. Not by readline, which takes the end of a connection for that of the answer."""
+        while True:
+            with self._unbroken():
+                piece = response.read1(PIECE_BYTES)
+            if not piece:
+                break
+            yield piece
+        if response.length:
+            raise ConnectionLost(f"{self.server} broke off {response.length} bytes before the end of an answer")
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionLost(f"{self.server} broke off in the middle of an answer ({error})") from error
+
+
+def _check_url(server: str) -> None:
+    parts = urllib.parse.urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"server {server!r} is neither unix:PATH nor http://HOST:PORT")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"server {server!r} has more than a host and a port; write {parts.scheme}://HOST:PORT, and a "
+                         "token as token=")
+    try:
+        parts.port  # looked at, it raises where it is none
+    except ValueError as error:
+        raise ValueError(f"server {server!r}: {error}") from None
 
 
 def quote(name: str) -> str:
@@ -121,6 +170,11 @@ def _decode(answer: bytes) -> Any:
         raise ApiError(502, f"the server's answer is not JSON: {answer[:200]!r}") from error
 
 
+def error_kind(status: int) -> Type[ApiError]:
+    kinds: Dict[int, Type[ApiError]] = {404: NotFound, 409: Exists}
+    return kinds.get(status, ApiError)
+
+
 def _error_of(response: http.client.HTTPResponse, answer: bytes) -> ApiError:
     try:
         body = json.loads(answer)
@@ -129,10 +183,9 @@ def _error_of(response: http.client.HTTPResponse, answer: bytes) -> ApiError:
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {}
     message = error.get("message") or answer[:500].decode("utf-8", "replace") or response.reason
-    kinds: Dict[int, Type[ApiError]] = {404: NotFound, 409: Exists}
-    kind = kinds.get(response.status, ApiError)
+    kind = error_kind(response.status)
     if response.status == 422 and isinstance(body, dict) and ("plan" in body or "verdict" in body):
         kind = DoesNotFit
     retry = response.getheader("Retry-After")
     return kind(response.status, str(message), str(error.get("type") or ""), error.get("param"), body,
-                float(retry) if retry and retry.isdigit() else None)
+                float(retry) if retry and retry.isdecimal() else None)
