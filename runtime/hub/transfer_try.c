@@ -74,6 +74,11 @@ static bool begin_body(transfer_try *attempt, long code)
     transfer *t = attempt->transfer;
 
     attempt->begun = true;
+    if (attempt->encoded)
+        return stop(attempt, tn_fail(&attempt->fault, TN_E_CORRUPT,
+                                     "%.200s: the hub sends it compressed, which was not asked for; a proxy in between "
+                                     "that does so is to leave it as it is",
+                                     t->name));
     if (code == 206 && attempt->range_start != t->have)
         return stop(attempt, tn_fail(&attempt->fault, TN_E_CORRUPT,
                                      "%.200s: the hub sends bytes from %" PRIu64 " on; %" PRIu64 " were asked for",
@@ -104,18 +109,30 @@ static size_t take_body(char *data, size_t size, size_t count, void *ctx)
     return bytes;
 }
 
+/* What follows "NAME:" and blanks in a line of the head; NULL: it is another header's. */
+static const char *value_of(const char *line, const char *name)
+{
+    size_t bytes = strlen(name);
+
+    if (strncasecmp(line, name, bytes) != 0 || line[bytes] != ':')
+        return NULL;
+    return line + bytes + 1 + strspn(line + bytes + 1, " \t");
+}
+
 static size_t take_header(char *data, size_t size, size_t count, void *ctx)
 {
-    static const char range[] = "content-range: bytes ";
     transfer_try *attempt = ctx;
-    size_t bytes = size * count;
+    size_t bytes = size * count, kept;
+    const char *value;
     char line[128];
 
-    if (bytes < sizeof line && bytes > strlen(range) && strncasecmp(data, range, strlen(range)) == 0) {
-        memcpy(line, data, bytes);
-        line[bytes] = '\0';
-        attempt->range_start = strtoull(line + strlen(range), NULL, 10);
-    }
+    kept = bytes < sizeof line ? bytes : sizeof line - 1;
+    memcpy(line, data, kept);
+    line[kept] = '\0';
+    if ((value = value_of(line, "content-range")) && strncasecmp(value, "bytes ", strlen("bytes ")) == 0)
+        attempt->range_start = strtoull(value + strlen("bytes "), NULL, 10);
+    if ((value = value_of(line, "content-encoding")))
+        attempt->encoded = strncasecmp(value, "identity", strlen("identity")) != 0 && !strchr("\r\n", *value);
     return bytes;
 }
 
@@ -164,7 +181,8 @@ static bool set_common(transfer_try *attempt)
     return set_callbacks(attempt) && set_proxy(attempt) && set_authorities(attempt) &&
            set_text(attempt, CURLOPT_PROTOCOLS_STR, "http,https") &&
            set_text(attempt, CURLOPT_USERAGENT, "tenon/" TENON_VERSION) && set_number(attempt, CURLOPT_NOSIGNAL, 1) &&
-           set_number(attempt, CURLOPT_FOLLOWLOCATION, 0) &&
+           set_number(attempt, CURLOPT_FOLLOWLOCATION, 0) && set_text(attempt, CURLOPT_ACCEPT_ENCODING, "identity") &&
+           set_number(attempt, CURLOPT_HTTP_CONTENT_DECODING, 0) &&
            set_number(attempt, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) &&
            set_number(attempt, CURLOPT_LOW_SPEED_LIMIT, 1) &&
            set_number(attempt, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
@@ -183,7 +201,7 @@ static tn_status prepare_step(transfer_try *attempt, tn_error *err)
         return status;
     bool with_token = home && rules->token;
     snprintf(range, sizeof range, "%" PRIu64 "-", t->have);
-    attempt->begun = false;
+    attempt->begun = attempt->encoded = false;
     attempt->range_start = 0;
     bool set = set_text(attempt, CURLOPT_URL, attempt->url) &&
                set_text(attempt, CURLOPT_RANGE, t->directory && t->have ? range : NULL) &&

@@ -13,6 +13,7 @@ typedef struct transfer_try {
     uint32_t redirects;
     uint64_t range_start;
     bool begun;       /* the body's first byte was seen */
+    bool encoded;     /* it is compressed: sizes, ranges and hashes are of what it is not */
     tn_error fault;   /* why we stopped it ourselves; empty: we did not */
     tn_status status; /* of fault */
     char reason[CURL_ERROR_SIZE];

@@ -2,6 +2,7 @@
 by a redirect to a second server, the "CDN", which has another origin. Ranges are honoured. Each file can be made to fail in a
 list of ways, one per request."""
 import contextlib
+import gzip
 import http.server
 import json
 import hashlib
@@ -18,6 +19,7 @@ class Request:
         self.server, self.path = server, handler.path
         self.range = handler.headers.get("Range")
         self.token = handler.headers.get("Authorization")
+        self.encoding = handler.headers.get("Accept-Encoding")
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -33,6 +35,7 @@ class Hub:
        ("shift", n): a range that begins n bytes later          ("long", n): n bytes too many   ("bytes", data): other contents
        ("hang", n): n bytes, then nothing until release is set  ("to", url): a redirect
        ("again", n): the first n bytes, whatever range is asked for, then the connection is closed
+       ("gzip",): compressed, though that is not asked for   ("terse", n): as "cut", with no blanks after its headers' colons
     tls: (certificate, key) files of the hub and its CDN, which are then at https://localhost.
     answer: a function that may change the API's answer (a dict, or bytes to be sent as they are)."""
 
@@ -145,6 +148,8 @@ class Hub:
             return self.reply(handler, 302, b"", {"Location": way[1]})
         if way[0] == "bytes":
             data = way[1]
+        if way[0] == "gzip":
+            return self.reply(handler, 200, gzip.compress(data), {"Content-Encoding": "gzip"})
         first = 0
         if (match := re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range") or "")) and way[0] not in ("whole", "again"):
             first = int(match[1])
@@ -153,11 +158,13 @@ class Hub:
         first += way[1] if way[0] == "shift" else 0
         body = data[first:] + (b"x" * way[1] if way[0] == "long" else b"")
         handler.send_response(206 if first else 200)
-        if first:
+        if first and way[0] == "terse":
+            handler._headers_buffer.append(b"Content-Range:bytes %d-%d/%d\r\n" % (first, len(data) - 1, len(data)))
+        elif first:
             handler.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        if way[0] in ("cut", "again", "hang"):
+        if way[0] in ("cut", "again", "hang", "terse"):
             handler.wfile.write(body[:way[1]])
             handler.wfile.flush()
             if way[0] == "hang":

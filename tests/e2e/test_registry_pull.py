@@ -108,6 +108,28 @@ def test_cut_connections(folder):
         assert size > 1500
 
 
+def test_compressed(folder):
+    """Nobody is asked for it, and who compresses all the same is told so, not taken for a hub that is short of bytes."""
+    with Hub(MODEL) as hub:
+        for i, name in enumerate((LARGE_FILE, "config.json")):
+            pull = Pull(f"{folder}/compressed{i}", hub)
+            hub.ways = {name: [("gzip",)]}
+            words = pull(code=1)
+            assert name in words and "sends it compressed, which was not asked for" in words, words
+            pull()
+            pull.whole()
+        assert {r.encoding for r in hub.requests} == {"identity"}
+
+
+def test_heads_without_blanks(folder):
+    with Hub(MODEL) as hub:
+        hub.ways = {LARGE_FILE: [("cut", 1000), ("terse", 500), ("good",)]}
+        pull = Pull(folder + "/terse", hub)
+        pull()
+        pull.whole()
+        assert [r.range for r in hub.asked("cdn", LARGE_FILE)] == [None, "bytes=1000-", "bytes=1500-"]
+
+
 def test_given_up_and_resumed(folder):
     with Hub(MODEL) as hub:
         hub.ways = {LARGE_FILE: [("cut", 5000)]}
@@ -387,6 +409,8 @@ def main():
         test_good(folder)
         test_several_at_once(folder)
         test_cut_connections(folder)
+        test_compressed(folder)
+        test_heads_without_blanks(folder)
         test_given_up_and_resumed(folder)
         test_killed(folder)
         test_killed_at_random(folder, draw)
