@@ -1,6 +1,6 @@
 /* runtime/registry/collect.c: garbage: contents and views that no version and no lease needs, and folders of processes
  * that are gone. Contents and views are removed under the index's write lock, so that nothing can come to need them
- * meanwhile; folders by their own locks, so that nobody waits for that.
+ * meanwhile, and after the index was found whole; folders by their own locks, so that nobody waits for that.
  */
 #include "registry/store.h"
 
@@ -106,9 +106,9 @@ static tn_status walk_needed(collection *collection, const char *folder, const c
 
 static tn_status collect_contents(collection *collection, tn_error *err)
 {
-    tn_status status = TN_OK;
+    tn_status status = index_check(collection->registry->db, err);
 
-    if (!collection->dry)
+    if (status == TN_OK && !collection->dry)
         status =
             index_run(collection->registry->db, err, "DELETE FROM file WHERE manifest NOT IN " NEEDED_MANIFESTS, "");
     if (status == TN_OK)

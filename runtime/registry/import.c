@@ -134,6 +134,10 @@ static tn_status read_blobs(reader *reader, staging *staging, const manifest *ma
     reader->meter.total = manifest->bytes;
     for (uint32_t i = 0; i < manifest->file_count && status == TN_OK; i++) {
         const manifest_file *twin = same_content(manifest, i);
+        if (twin && twin->bytes != manifest->files[i].bytes)
+            return tn_fail(err, TN_E_CORRUPT,
+                           "%.300s: '%.60s' and '%.60s' have the same contents, but not the same size", reader->path,
+                           twin->name, manifest->files[i].name);
         status = twin ? staging_link(staging, manifest->files[i].name, twin->name, err)
                       : read_blob(reader, staging, &manifest->files[i], err);
     }
@@ -308,7 +312,7 @@ tn_status registry_import(registry *registry, const char *path, const registrati
     reader reader = {.path = path, .meter.progress = progress};
     struct stat entry;
 
-    reader.fd = open(path, O_RDONLY | O_CLOEXEC);
+    reader.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is not waited for, but refused */
     if (reader.fd < 0)
         return tn_fail(err, errno == ENOENT ? TN_E_NOT_FOUND : TN_E_IO, "%.400s: %s", path, strerror(errno));
     tn_status status = TN_OK;

@@ -50,12 +50,23 @@ static tn_status status_of(int code)
     }
 }
 
+static tn_status refuse_damaged(const char *path, const char *how, tn_error *err)
+{
+    return tn_fail(
+        err, TN_E_CORRUPT,
+        "%.250s: %.60s: the index is damaged; put back a copy of it, or set registry.path to a new folder and "
+        "log the folders of views, which lie beside it, anew",
+        path, how);
+}
+
 static tn_status refuse(sqlite3 *db, tn_error *err)
 {
     const char *name = db ? sqlite3_db_filename(db, "main") : NULL, *path = name ? name : "the registry's index";
     int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
     if (status_of(code) == TN_E_AGAIN)
         return tn_fail(err, TN_E_AGAIN, "%.300s: another `tenon registry` command holds the index; try again", path);
+    if (status_of(code) == TN_E_CORRUPT)
+        return refuse_damaged(path, sqlite3_errmsg(db), err);
     return tn_fail(err, status_of(code), "%.300s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
 }
 
@@ -155,6 +166,20 @@ tn_status index_end(sqlite3 *db, tn_status status, tn_error *err)
     return status;
 }
 
+tn_status index_check(sqlite3 *db, tn_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    bool row = false;
+    tn_status status = index_prepare(db, &statement, err, "PRAGMA integrity_check(1)", "");
+
+    if (status == TN_OK)
+        status = index_step(statement, &row, err);
+    if (status == TN_OK && strcmp(index_text(statement, 0), "ok") != 0)
+        status = refuse_damaged(sqlite3_db_filename(db, "main"), index_text(statement, 0), err);
+    sqlite3_finalize(statement);
+    return status;
+}
+
 /* ---- opening ---- */
 
 static tn_status read_number(sqlite3 *db, const char *sql, int64_t *ret_number, tn_error *err)
@@ -210,7 +235,8 @@ static tn_status read_state(sqlite3 *db, int64_t *ret_application, int64_t *ret_
     return index_end(db, status, err);
 }
 
-static tn_status check_schema(sqlite3 *db, tn_error *err)
+/* An empty file is the beginning of an index, or what is left of one: nothing is removed by what it does not name. */
+static tn_status check_schema(sqlite3 *db, bool create, tn_error *err)
 {
     int64_t application = 0, schema = 0, tables = 0;
     const char *path = sqlite3_db_filename(db, "main");
@@ -218,6 +244,8 @@ static tn_status check_schema(sqlite3 *db, tn_error *err)
 
     if (status != TN_OK)
         return status;
+    if (!create && tables == 0 && schema == 0)
+        return tn_fail(err, TN_E_NOT_FOUND, "%.300s is empty", path);
     if (tables > 0 && application != APPLICATION_ID)
         return tn_fail(err, TN_E_CORRUPT, "%.300s is not the index of a registry; set registry.path to another folder",
                        path);
@@ -244,7 +272,7 @@ tn_status index_open(const char *path, bool create, sqlite3 **ret_db, tn_error *
             run_script(db, "PRAGMA foreign_keys = ON; PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF", err);
     }
     if (status == TN_OK)
-        status = check_schema(db, err);
+        status = check_schema(db, create, err);
     if (status != TN_OK) {
         index_close(db);
         return status;

@@ -11,7 +11,8 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-/* Opens path, or makes it when create; brings an older schema up to date. TN_E_NOT_FOUND: there is none.
+/* Opens path, or makes it when create; brings an older schema up to date. TN_E_NOT_FOUND: there is none, or nothing in
+ * it.
  * TN_E_UNSUPPORTED: a newer Tenon made it. TN_E_CORRUPT: it is something else, or damaged. */
 tn_status index_open(const char *path, bool create, sqlite3 **ret_db, tn_error *err);
 void index_close(sqlite3 *db);
@@ -30,6 +31,8 @@ const char *index_text(sqlite3_stmt *statement, int column);
 tn_status index_begin(sqlite3 *db, tn_error *err);
 /* The same for whom a long time's work hangs on it. */
 tn_status index_begin_patiently(sqlite3 *db, tn_error *err);
+/* Reads all of it: TN_E_CORRUPT where parts contradict each other, so that a row may be there and not be found. */
+tn_status index_check(sqlite3 *db, tn_error *err);
 /* Commits what succeeded, undoes what failed; returns status, or what the commit said. */
 tn_status index_end(sqlite3 *db, tn_status status, tn_error *err);
 

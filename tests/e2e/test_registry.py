@@ -450,7 +450,40 @@ def test_index_of_another(folder):
     assert "is not the index of a registry" in stranger("list", code=1)
     with open(stranger.root + "/registry.db", "wb") as out:
         out.write(b"no database" * 1000)
-    assert "file is not a database" in stranger("list", code=1)
+    words = stranger("list", code=1)
+    assert "file is not a database" in words and "put back a copy of it, or set registry.path to a new folder" in words, words
+
+
+def test_lost_and_damaged_indexes(folder):
+    """What the index has lost is not garbage; and what it says to do then works."""
+    r = Registry(folder + "/lost")
+    r("log", "m", DIRECTORY)
+    path, before = r.root + "/registry.db", r.files()
+    with open(path, "rb") as file:
+        whole = file.read()
+    index = sqlite3.connect(path)
+    index.execute("PRAGMA writable_schema = ON")  # the index of versions by digest is that of files from now on
+    index.execute("UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'file_digest') WHERE name = 'version_digest'")
+    index.commit()
+    index.close()
+    for flags in ([], ["--dry-run"]):
+        words = r("gc", *flags, code=1)
+        assert "the index is damaged; put back a copy of it" in words and r.files() == before, words
+    with open(path, "wb") as out:
+        out.write(whole[:5000] + b"\xff" * (len(whole) - 5000))
+    words = r("list", code=1)
+    assert "malformed: the index is damaged; put back a copy of it" in words, words
+    r("gc", code=1)
+    os.truncate(path, 0)
+    for arguments in (["gc"], ["list"], ["show", "m"]):
+        assert "there is no registry here" in r(*arguments, code=1)
+    assert r.files() == before and os.path.getsize(path) == 0
+    with open(path, "wb") as out:
+        out.write(whole)
+    assert r.json("verify")["damaged"] == 0 and r.json("gc")["blobs"] == 0
+    for view in os.listdir(r.root + "/views"):
+        Registry(folder + "/found")("log", "m", os.path.join(r.root, "views", view))
+    assert Registry(folder + "/found").json("verify", "--deep")["damaged"] == 0
 
 
 # ---- bundles ----
@@ -547,6 +580,7 @@ def test_hostile_bundles(folder):
     changed(lambda m: m["files"][0].update(sha256="zz"), "sha256 is not")
     changed(lambda m: m["files"].append(dict(m["files"][0])), "listed twice")
     changed(lambda m: m["files"].append(dict(m["files"][0], name=m["files"][0]["name"] + "/x")), "a file and a folder")
+    changed(lambda m: m["files"].append(dict(m["files"][0], name="twin.json", bytes=m["files"][0]["bytes"] + 1)), "not the same size")
     changed(lambda m: m.update(files=[]), "files is not a list")
     changed(lambda m: m.update(files=m["files"] * 5000), "files is not a list")
     changed(lambda m: m.update(entry="../x"), "is none of the files")
@@ -578,6 +612,8 @@ def test_hostile_bundles(folder):
     write_tar(bad, reseal(parts, lambda m: m.update(entry="config.json")))
     refused("config.json")
     assert "No such file" in r("import", folder + "/none.tar", code=1)
+    os.mkfifo(folder + "/pipe.tar")
+    assert "is no regular file" in r("import", folder + "/pipe.tar", code=1)
     assert not os.path.exists(folder + "/escape") and not os.path.exists("/etc/escape")
 
 
@@ -604,6 +640,7 @@ def main():
         test_export_while_names_change(folder)
         test_two_write_one_file(folder)
         test_index_of_another(folder)
+        test_lost_and_damaged_indexes(folder)
         test_bundle(folder)
         test_hostile_bundles(folder)
 
