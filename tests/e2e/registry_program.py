@@ -1,7 +1,9 @@
 """`tenon registry` in a folder of its own, for tests. TENON and TENON_PLUGINS come from meson."""
 import json
 import os
+import signal
 import subprocess
+import time
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../reference/golden")
 TINY = os.path.join(GOLDEN, "tiny_mixed.gguf")
@@ -21,6 +23,30 @@ def run(words, code=0, stdin="", **how):
     done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=300, **how)
     assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     return done.stdout if code in (0, 4) else done.stderr
+
+
+class Killer:
+    """Kills commands at chosen moments of their life, of which it learns how long that is: a machine is not always as busy as it was
+    when the first of them was timed."""
+
+    def __init__(self, took):
+        self.took, self.runs, self.killed = took, 0, 0
+
+    def kill(self, process, share):
+        """share: of its life. It is waited for."""
+        begin = time.monotonic()
+        try:
+            process.wait(self.took * share)
+            self.took = (self.took + time.monotonic() - begin) / 2
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.took *= 1.02  # until some get to their end again
+        process.communicate()
+        self.runs += 1
+        self.killed += process.returncode == -signal.SIGKILL
+
+    def check(self):
+        assert self.killed > self.runs // 5, f"{self.killed} of {self.runs} runs were killed: the rest shows nothing"
 
 
 class Registry:

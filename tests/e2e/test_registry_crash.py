@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from registry_program import DIRECTORY, TINY, Registry, command
+from registry_program import DIRECTORY, TINY, Killer, Registry, command
 
 KILLS = int(os.environ.get("TENON_TEST_KILLS", "100"))
 
@@ -35,18 +35,14 @@ def kill_at_random(registry, arguments, times, draw, after):
     process = start(registry, *arguments(0))
     assert process.wait() == 0, process.stderr.read()
     process.communicate()
-    took = time.monotonic() - begin
+    killer = Killer(time.monotonic() - begin)
     after(0, True)
-    killed = 0
     for i in range(1, times + 1):
         process = start(registry, *arguments(i))
-        time.sleep(took * (draw.uniform(0.6, 1) if i % 2 else draw.uniform(0, 1)))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
+        killer.kill(process, draw.uniform(0.6, 1) if i % 2 else draw.uniform(0, 1))
         after(i, process.returncode == 0)
-    assert killed > times // 5, f"{killed} of {times} runs of {took:.3f} s were killed: the rest shows nothing"
-    return killed, took
+    killer.check()
+    return killer.killed, killer.took
 
 
 def check_whole(registry):
