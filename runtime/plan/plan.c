@@ -178,6 +178,14 @@ static uint64_t kv_bytes_of_sequence(const plan_input *input, const memory_plan 
     return bytes;
 }
 
+static uint64_t kv_bytes_of_token(const memory_plan *plan)
+{
+    uint64_t bytes = 0;
+    for (uint32_t g = 0; g < plan->kv_group_count; g++)
+        bytes += plan->page_bytes[g] / plan->page_tokens[g];
+    return bytes;
+}
+
 /* KV bytes the settings ask for, given what is left of the budget. */
 static uint64_t kv_goal(const plan_input *input, const memory_plan *plan, uint64_t left)
 {
@@ -205,14 +213,12 @@ static void share_pages(const plan_input *input, memory_plan *plan, uint64_t byt
     double fraction = (double)bytes / (double)kv_bytes_of_sequence(input, plan, plan->max_model_len);
     plan->kv = 0;
     plan->kv_tokens = plan->full_sequences = UINT64_MAX;
-    plan->kv_token_bytes = 0;
     for (uint32_t g = 0; g < plan->kv_group_count; g++) {
         uint64_t one = pages_per_sequence(input, plan, g, plan->max_model_len);
         uint64_t pages = (uint64_t)((double)one * fraction);
         pages = pages > UINT32_MAX - 1 ? UINT32_MAX - 1 : pages;
         plan->kv_pages[g] = pages;
         plan->kv += pages * plan->page_bytes[g];
-        plan->kv_token_bytes += plan->page_bytes[g] / plan->page_tokens[g];
         plan->kept_tokens[g] = (uint32_t)tokens_kept(input, plan, g, plan->max_model_len);
         uint64_t tokens = context_tokens(plan, g);
         if (tokens < plan->kv_tokens)
@@ -373,6 +379,7 @@ tn_status plan_make(const plan_input *input, memory_plan *ret_plan, tn_error *er
         return status;
     plan.budget = (uint64_t)((double)input->device->mem_total * plan.gpu_memory_utilization);
     plan.kv_sequence_bytes = kv_bytes_of_sequence(input, &plan, plan.max_model_len);
+    plan.kv_token_bytes = kv_bytes_of_token(&plan);
 
     /* Bookkeeping for pages is part of the engine's bytes: size it for the pages that would fit without it, which is
      * never fewer than the pages that fit with it. */

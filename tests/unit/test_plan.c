@@ -221,6 +221,7 @@ static void test_weights_larger_than_the_device_say_so(void **state)
 
     assert_int_equal(make(&f), TN_E_MEMORY);
     assert_non_null(strstr(f.err.msg, "smaller or more strongly quantized"));
+    assert_int_equal(f.plan.kv_token_bytes, PAGE_BYTES / PAGE_TOKENS);
     assert_non_null(strstr(f.err.msg, "4."));
     close_fixture(&f);
 }
