@@ -10,7 +10,7 @@ static const command *const commands[] = {
     &command_service_logs,   &command_service_suspend, &command_service_resume,
     &command_service_scale,  &command_service_update,  &command_service_delete,
 };
-enum { COMMANDS = sizeof commands / sizeof *commands };
+enum { COMMANDS = sizeof commands / sizeof *commands, VAIN_PAUSE_MS = 50 };
 
 static int run_service(const command *command, int argc, char **argv)
 {
@@ -61,13 +61,16 @@ bool service_body(const command *command, const service_flags *f, json_t **ret_b
     return true;
 }
 
-int service_ask(daemon_client *client, const char *method, const char *path, const json_t *body, json_t **ret_json)
+/* *ret_code: of an answer. */
+static int ask_for_code(daemon_client *client, const char *method, const char *path, const json_t *body,
+                        uint32_t *ret_code, json_t **ret_json)
 {
     daemon_answer answer = {0};
     tn_error err = TN_ERROR_INIT;
 
     if (daemon_ask(client, method, path, body, ADMIN_SECONDS, &answer, &err) != TN_OK)
         return report(&err);
+    *ret_code = (uint32_t)answer.code;
     if (answer.code >= 200 && answer.code < 300) {
         *ret_json = answer.json;
         return -1;
@@ -75,6 +78,12 @@ int service_ask(daemon_client *client, const char *method, const char *path, con
     int code = daemon_report(&answer);
     json_decref(answer.json);
     return code;
+}
+
+int service_ask(daemon_client *client, const char *method, const char *path, const json_t *body, json_t **ret_json)
+{
+    uint32_t code;
+    return ask_for_code(client, method, path, body, &code, ret_json);
 }
 
 /* ---- answers ---- */
@@ -181,22 +190,26 @@ static void print_log(const json_t *service)
     }
 }
 
-/* -1: not yet. What is DELETING is there as long as it can be asked. */
-static int judge(const json_t *service, const char *name, const char *wanted)
+static int fail_service(const json_t *service, const char *name)
 {
-    const char *state = service_text(service, "state");
-
-    if (strcmp(wanted, "DELETING") == 0)
-        return -1;
-    if (strcmp(state, wanted) == 0 || (strcmp(wanted, "READY") == 0 && strcmp(state, "SUSPENDED") == 0))
-        return 0;
-    if (strcmp(state, "FAILED") != 0)
-        return -1;
     fprintf(stderr, "tenon: %s has failed: ", name);
     print_plain(stderr, service_text(service, "message"));
     fputc('\n', stderr);
     print_log(service);
     return EXIT_FAILURE;
+}
+
+/* -1: not yet. What is DELETING is there as long as it can be asked. */
+static int judge(const json_t *service, const char *name, const char *wanted, bool late)
+{
+    const char *state = service_text(service, "state");
+    bool ready = strcmp(wanted, "READY") == 0;
+
+    if (strcmp(wanted, "DELETING") == 0)
+        return -1;
+    if ((strcmp(state, wanted) == 0 && !(ready && late)) || (ready && strcmp(state, "SUSPENDED") == 0))
+        return 0;
+    return strcmp(state, "FAILED") == 0 ? fail_service(service, name) : -1;
 }
 
 int service_watch(service_asker ask, void *ctx, const char *name, const char *state, double seconds, json_t **ret_json)
@@ -207,16 +220,17 @@ int service_watch(service_asker ask, void *ctx, const char *name, const char *st
 
     *ret_json = NULL;
     while (code < 0) {
+        bool late = false;
         json_decref(*ret_json);
         *ret_json = NULL;
-        code = ask(ctx, ret_json);
+        code = ask(ctx, ret_json, &late);
         if (code >= 0)
             break;
         if (!*ret_json) /* gone */
             code = 0;
         else
             tell(&w, *ret_json);
-        code = *ret_json ? judge(*ret_json, name, state) : code;
+        code = *ret_json ? judge(*ret_json, name, state, late) : code;
         if (code < 0 && seconds >= 0 && now() >= end) {
             clear_line(&w);
             fprintf(stderr, "tenon: after %.0f s %s is not %s but %s\n", seconds, name, state,
@@ -230,19 +244,32 @@ int service_watch(service_asker ask, void *ctx, const char *name, const char *st
 
 typedef struct daemon_question {
     daemon_client *client;
+    const char *name;
+    bool for_ready, in_vain; /* in_vain: the daemon did not wait */
     char path[DAEMON_PATH_BYTES];
 } daemon_question;
 
-/* The daemon itself waits a moment for the state. */
-static int ask_daemon(void *ctx, json_t **ret_json)
+/* The daemon itself waits a moment for the state, and answers 202 when that is over. Else the state has come, or never
+ * will: then an update has failed, or it is on its way to another state that ends at once all that wait. */
+static int ask_daemon(void *ctx, json_t **ret_json, bool *ret_late)
 {
+    const struct timespec pause = {.tv_nsec = VAIN_PAUSE_MS * 1000000L};
     daemon_question *question = ctx;
-    return service_ask(question->client, "GET", question->path, NULL, ret_json);
+    uint32_t code = 0;
+
+    if (question->in_vain)
+        nanosleep(&pause, NULL);
+    int end = ask_for_code(question->client, "GET", question->path, NULL, &code, ret_json);
+    *ret_late = code == 202;
+    question->in_vain = code == 200;
+    if (end < 0 && code == 200 && question->for_ready && strcmp(service_text(*ret_json, "state"), "DEGRADED") == 0)
+        return fail_service(*ret_json, question->name);
+    return end;
 }
 
 int service_follow(daemon_client *client, const char *name, const char *state, double seconds, json_t **ret_json)
 {
-    daemon_question question = {.client = client};
+    daemon_question question = {.client = client, .name = name, .for_ready = strcmp(state, "READY") == 0};
     char suffix[64];
 
     snprintf(suffix, sizeof suffix, "?wait=%d&state=%.40s", WAIT_SECONDS, state);

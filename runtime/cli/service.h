@@ -35,13 +35,15 @@ bool service_body(const command *command, const service_flags *flags, json_t **r
 
 /* An answer of 200 to 299, or what daemon_report and report say, as an exit code; -1: go on. */
 int service_ask(daemon_client *client, const char *method, const char *path, const json_t *body, json_t **ret_json);
-/* Asks how a service is, over and over: -1 and *ret_json (NULL: it is gone), or an exit code. It waits between. */
-typedef int (*service_asker)(void *ctx, json_t **ret_json);
+/* Asks how a service is, over and over: -1 and *ret_json (NULL: it is gone), or an exit code. It waits between.
+ * *ret_late, false before: the state has not come, though it may be called the same: READY before an update. */
+typedef int (*service_asker)(void *ctx, json_t **ret_json, bool *ret_late);
 /* Tells stage and progress until the service is in `state` (or SUSPENDED, if READY was asked for), has FAILED, is gone
  * or `seconds` are over (negative: never). Exit code 0: it is there; *ret_json is what was last heard, NULL where the
  * service is gone; owned. */
 int service_watch(service_asker ask, void *ctx, const char *name, const char *state, double seconds, json_t **ret_json);
-/* The same, of a daemon's. */
+/* The same, of a daemon's; READY: with every instance as the last update wants it. An update that failed is a failure.
+ */
 int service_follow(daemon_client *client, const char *name, const char *state, double seconds, json_t **ret_json);
 
 /* "chat is READY on pool a, 1 of 1 instances"; all of it; a table of {"services"}; for people. */

@@ -64,11 +64,12 @@ static void pause_between(target_question *question)
         question->pause_ms = PAUSE_MS_MAX;
 }
 
-static int ask_target(void *ctx, json_t **ret_json)
+static int ask_target(void *ctx, json_t **ret_json, bool *ret_late)
 {
     target_question *question = ctx;
     tn_error err = TN_ERROR_INIT;
 
+    (void)ret_late;
     pause_between(question);
     tn_status status = question->target->show(question->settings, question->name, ret_json, &err);
     if (status == TN_E_NOT_FOUND && question->deleting)

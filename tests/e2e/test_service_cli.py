@@ -148,6 +148,20 @@ def test_list_and_status(folder):
         assert daemon.calls == [("GET", "/services/a%2Fb%3F", None)]
 
 
+def tenon_after(arguments, *answers, code=0):
+    """What is said when the daemon answers one (code, state) after the other: 202 where the state has not come that it waited for."""
+    left = [(201, "READY")] * (arguments[0] != "status") + list(answers)
+
+    def script(*_):
+        number, state = left.pop(0)
+        return number, service(state, message="the update has failed" if state == "DEGRADED" else "", last_log=["last words"])
+
+    with FakeDaemon(script) as daemon:
+        said = tenon(daemon, *arguments, code=code)
+    assert not left, left
+    return said
+
+
 def test_changes(folder):
     for arguments, call, seen, printed in [
             (["suspend", "chat", "--drain", "5"], ("POST", "/services/chat:suspend?drain=5"), ["SUSPENDING", "SUSPENDED"], "SUSPENDED"),
@@ -158,6 +172,13 @@ def test_changes(folder):
             assert f"chat is {printed}" in tenon(daemon, *arguments)
             assert daemon.calls[0][:2] == call and len(daemon.calls) == 1 + len(seen), daemon.calls
     assert daemon.calls[0][2] == {"max": 2}
+    assert "chat is SUSPENDED" in tenon_after(["update", "chat", "--gpus", "2"], (202, "SUSPENDED"))
+    said = tenon_after(["update", "chat", "--gpus", "2"], (202, "READY"), (202, "DEGRADED"), (200, "READY"))
+    assert "chat is READY" in said
+    for arguments in (["update", "chat", "--model", "n"], ["status", "chat", "--wait", "READY"]):
+        said = tenon_after(arguments, (202, "READY"), (200, "DEGRADED"), code=1)
+        assert "chat has failed: the update has failed\n  last words" in said, said
+    assert "chat is SUSPENDED" in tenon_after(["suspend", "chat"], (200, "DEGRADED"), (200, "SUSPENDING"), (200, "SUSPENDED"))
     gone = [(200, service("DELETING")), (202, service("DELETING")), (204, None)]
     with FakeDaemon(lambda *_: gone.pop(0)) as daemon:
         assert tenon(daemon, "delete", "chat") == "chat is gone\n"
