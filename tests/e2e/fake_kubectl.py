@@ -120,10 +120,9 @@ def logs(objects, rest, found):
     path = os.path.join(FOLDER, "logs", rest[0])
     if not os.path.exists(path):
         die(f'pods "{rest[0]}" not found')
-    since = found.get("--since-time", "")
-    for line in open(path):
-        if line.split(" ")[0] >= since.removesuffix("Z"):
-            sys.stdout.write(line)
+    since = found.get("--since-time", "").removesuffix("Z")
+    text = "".join(line for line in open(path) if line.split(" ")[0] >= since)
+    sys.stdout.write(text.encode()[:int(found["--limit-bytes"])].decode())
 
 
 def main():

@@ -133,20 +133,21 @@ static tn_status make(const char *verb, const char *name, const settings *settin
     return status;
 }
 
-/* Enough after as many quiet seconds as FOLLOW says. */
+/* Enough after as many lines as FOLLOW says. */
 static bool print_line(void *ctx, const char *instance, uint64_t time_ms, const char *text, size_t bytes)
 {
-    int *quiet = ctx;
-    if (instance)
-        printf("%s %llu %.*s\n", instance, (unsigned long long)time_ms, (int)bytes, text);
-    return instance || (*quiet)-- > 0;
+    int *left = ctx;
+    if (!instance)
+        return true;
+    printf("%s %llu %.*s\n", instance, (unsigned long long)time_ms, (int)bytes, text);
+    return fflush(stdout) == 0 && --*left != 0;
 }
 
 static tn_status ask(const char *verb, const char *name, const settings *settings, tn_error *err)
 {
     const char *follow = getenv("FOLLOW");
-    int quiet = follow ? atoi(follow) : 0;
-    const log_sink sink = {.ctx = &quiet, .line = print_line};
+    int left = follow ? atoi(follow) : 0;
+    const log_sink sink = {.ctx = &left, .line = print_line};
     json_t *json = NULL;
     tn_status status = TN_E_ARGUMENT;
 

@@ -526,14 +526,19 @@ def test_logs(cluster):
         file.write("2026-01-02T03:04:06Z other\nno stamp\n")
     assert cluster.drive("logs", "tiny", INSTANCE="tiny-b").splitlines() == ["tiny-b 1767323046000 other"]
     assert "no pod" in cluster.drive("logs", "tiny", code=1, INSTANCE="tiny-c")
-    followed = subprocess.Popen([DRIVER, "logs", "tiny"], stdout=subprocess.PIPE, text=True,
-                                env={**os.environ, **cluster.environment, "FOLLOW": "2", "INSTANCE": "tiny-a"})
-    deadline = time.monotonic() + 30
-    while not any(call[0] == "logs" for call in cluster.calls() if os.path.exists(cluster.folder)) and time.monotonic() < deadline:
-        pass
-    with open(path, "a") as file:
-        file.write("2026-01-02T03:04:05.6Z three\n")
-    assert [line.split(" ", 2)[2] for line in followed.communicate(timeout=30)[0].splitlines()] == ["one", "two words", "three"]
+    with subprocess.Popen([DRIVER, "logs", "tiny"], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, **cluster.environment, "FOLLOW": "3", "INSTANCE": "tiny-a"}) as followed:
+        assert [followed.stdout.readline().split(" ", 2)[2] for _ in range(2)] == ["one\n", "two words\n"]
+        with open(path, "a") as file:
+            file.write("2026-01-02T03:04:05.6Z three\n")
+        assert followed.stdout.read().split(" ", 2)[2] == "three\n"
+    cluster.calls()
+    lines = [f"2026-01-02T03:{i // 60:02}:{i % 60:02}Z {i} {'x' * 400}" for i in range(3600)]
+    with open(path, "w") as file:
+        file.writelines(line + "\n" for line in lines)
+    told = cluster.drive("logs", "tiny", INSTANCE="tiny-a").splitlines()
+    assert [line.split(" ", 2)[2] for line in told] == [line.split(" ", 1)[1] for line in lines], "more than kubectl is asked for at once"
+    assert sum(call[0] == "logs" for call in cluster.calls()) == 2
 
 
 def test_program(cluster):

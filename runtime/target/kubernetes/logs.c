@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { STAMP_BYTES = 40, PODS_MAX = 2 * SERVICE_INSTANCES_MAX };
+/* PIECE_BYTES: less than target_run takes. */
+enum { STAMP_BYTES = 40, PIECE_BYTES = 1000000, PODS_MAX = 2 * SERVICE_INSTANCES_MAX };
 
 /* How far one pod's log has been told. */
 typedef struct pod_log {
@@ -71,18 +72,40 @@ static void format_since(uint64_t ms, char out[STAMP_BYTES])
     strftime(out, STAMP_BYTES, "--since-time=%Y-%m-%dT%H:%M:%SZ", &when);
 }
 
-/* A pod that has gone, or has not begun, has no log now. */
-static void read_log(log_reader *reader, pod_log *log)
+/* Its last line, where the limit may have cut it, is left for the next piece. */
+static bool cut_piece(char *text)
 {
-    char since[STAMP_BYTES], *text = NULL;
+    size_t bytes = strlen(text);
+    char *end = bytes >= PIECE_BYTES ? strrchr(text, '\n') : NULL;
+    if (end)
+        end[1] = '\0';
+    return end != NULL;
+}
+
+/* The next piece of it, and whether there is more. A pod that has gone, or has not begun, has no log now. */
+static bool read_piece(log_reader *reader, pod_log *log)
+{
+    char since[STAMP_BYTES], limit[32], told[STAMP_BYTES], *text = NULL;
     const uint64_t from = *log->told ? stamp_ms(log->told) : reader->since_ms;
     tn_error ignored = TN_ERROR_INIT;
+    bool more = false;
 
+    memcpy(told, log->told, sizeof told);
     format_since(from, since);
-    const char *const words[] = {"logs", log->name, "--timestamps", "--limit-bytes=1000000", from ? since : NULL, NULL};
-    if (kubectl_run(reader->options, words, &text, &ignored) == TN_OK)
+    snprintf(limit, sizeof limit, "--limit-bytes=%d", PIECE_BYTES);
+    const char *const words[] = {"logs", log->name, "--timestamps", limit, from ? since : NULL, NULL};
+    if (kubectl_run(reader->options, words, &text, &ignored) == TN_OK) {
+        more = cut_piece(text);
         tell_lines(reader, log, text);
+    }
     free(text);
+    return more && strcmp(told, log->told) != 0;
+}
+
+static void read_log(log_reader *reader, pod_log *log)
+{
+    while (read_piece(reader, log) && !reader->enough)
+        ;
 }
 
 static void meet_pod(log_reader *reader, const char *name)
