@@ -158,6 +158,15 @@ def test_options():
     assert "prometheus.io/scrape" not in by_kind(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
 
+def test_registry_is_the_volume():
+    """A version that is a file lies where the claim, which holds the whole store, has it; so does one that is a folder."""
+    view = "/var/lib/tenon/registry/views/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    for path in (view, view + "/chat.gguf", view + "/parts/chat-00001-of-00002.gguf"):
+        objects = render("chat", HOSTILE_PATH=path)
+        assert by_kind(objects, "Deployment")["spec"]["template"]["spec"]["volumes"][1]["hostPath"]["path"] == "/var/lib/tenon/registry"
+        assert f"path = {path.replace('/var/lib/tenon/registry', '/models')}\n" in by_kind(objects, "ConfigMap")["data"]["tenon.ini"]
+
+
 def test_drivers_have_room():
     """A cluster counts what CUDA takes of a node's memory as the pod's: what is not in the plan is in the limit."""
     for case, host_mib, gpus in (("chat", 2048, 1), ("large", 8192, 4)):
@@ -583,8 +592,64 @@ def test_program(cluster):
     assert cluster.objects() == {}
 
 
+def test_update(cluster):
+    """What no flag says is as it was, the version of the registry too; and that is kept until the last pod that runs it has ended."""
+    ini = os.path.join(cluster.folder, "tenon.ini")
+    model = os.path.abspath(os.path.join(HERE, "../reference/golden/tiny_mixed.gguf"))
+    with open(model, "rb") as one, open(os.path.join(cluster.folder, "padded.gguf"), "wb") as other:
+        other.write(one.read() + bytes(64))
+    with open(ini, "w") as file:
+        file.write(f"[plugins]\npath = {os.environ['TENON_PLUGINS']}\n[pool ram]\ndevice = ram\nmemory = 4GiB\nhost_memory = true\nbackend = cpu\n"
+                   f"[registry]\npath = {cluster.folder}/registry\n[target kubernetes]\nvolume = pvc:models\n")
+
+    def tenon(*words, code=0, **more):
+        done = subprocess.run([os.environ["TENON"], *words, "--config", ini], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **cluster.environment, **more})
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def service(verb, *words, **more):
+        return tenon("service", verb, *words, "--target", "kubernetes", **more)
+
+    def is_kept(version):
+        done = subprocess.run([os.environ["TENON"], "registry", "rm", "tiny@" + version, "--config", ini], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 or "in use by service chat on kubernetes" in done.stderr, done
+        return done.returncode != 0
+
+    for path in (model, os.path.join(cluster.folder, "padded.gguf")):
+        tenon("registry", "log", "tiny", path)
+    tenon("registry", "alias", "set", "tiny@v1", "prod")
+    create = ["create", "chat", "--model", "tiny:prod", "--pool", "ram", "--max", "3", "--set", "max_num_seqs=4", "--no-wait"]
+    service(*create)
+    first = json.loads(service("status", "chat", "--json"))
+    tenon("registry", "alias", "set", "tiny@v2", "prod")
+    cluster.add_pod("chat", "chat-1")
+    service("update", "chat", "--min", "2")
+    said = json.loads(service("status", "chat", "--json"))
+    assert (said["min"], said["max"]) == (2, 3) and all(said[key] == first[key] for key in ("model", "digest", "path", "pool", "settings")), said
+    spec = cluster.objects()["Deployment/chat"]["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1} and "max_num_seqs = 4" in cluster.objects()["ConfigMap/chat"]["data"]["tenon.ini"]
+
+    assert "forbidden" in service("update", "chat", "--model", "tiny:prod", "--no-wait", code=1, FAKE_REFUSAL="apply")
+    tenon("registry", "rm", "tiny@v2")
+    tenon("registry", "log", "tiny", os.path.join(cluster.folder, "padded.gguf"), "--version", "v2")
+    cluster.set_status("Deployment", "chat", replicas=2, updatedReplicas=1)
+    service("update", "chat", "--model", "tiny", "--set", "max_num_seqs=2", "--no-wait")
+    said = json.loads(service("status", "chat", "--json"))
+    assert said["digest"] != first["digest"] and said["settings"] == ["engine.max_num_seqs=2"] and said["state"] == "LOADING", said
+    assert is_kept("v1") and is_kept("v2"), "pods of both are there"
+    cluster.set_status("Deployment", "chat", replicas=1, updatedReplicas=1)
+    assert "READY" in service("status", "chat") and not is_kept("v1") and is_kept("v2")
+    assert "tenon/before-sha256" not in cluster.objects()["Deployment/chat"]["metadata"]["annotations"]
+
+    service("delete", "chat", "--no-wait")
+    assert "DELETING" in service("status", "chat") and is_kept("v2")
+    cluster.change(lambda objects: objects.pop("Pod/chat-1"))
+    assert service("delete", "chat") == "chat is gone\n" and cluster.objects() == {} and not is_kept("v2")
+
+
 if __name__ == "__main__":
-    for test in (test_golden, test_references_hold, test_hardening, test_options, test_drivers_have_room, test_to_none_and_back, test_metric_is_ours, test_refusals,
+    for test in (test_golden, test_references_hold, test_hardening, test_options, test_registry_is_the_volume, test_drivers_have_room, test_to_none_and_back, test_metric_is_ours, test_refusals,
                  test_hostile_texts, test_broken_manifests_are_seen):
         begin = time.monotonic()
         test()

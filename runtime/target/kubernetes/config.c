@@ -11,26 +11,28 @@
 
 /* ---- the volume ---- */
 
-/* Without the last `parts` of a path. Owned; NULL: out of memory. */
-static char *parent_of(const char *path, int parts)
+/* The folder that a model lies in: for a version of the registry, STORE/views/DIGEST or a file in there, that is the
+ * store. Owned; NULL: out of memory. */
+static char *folder_of(const target_service *service)
 {
-    char *folder = strdup(path);
-    for (int i = 0; folder && i < parts; i++) {
-        char *slash = strrchr(folder, '/');
-        if (slash)
-            *slash = '\0';
+    char view[32];
+    const char *path = service->path, *end = strrchr(path, '/');
+
+    if (service->digest) {
+        snprintf(view, sizeof view, "/views/%.8s", service->digest);
+        const char *found = strstr(path, view);
+        end = found ? found : end;
     }
-    return folder;
+    return strndup(path, end ? (size_t)(end - path) : 0);
 }
 
-/* The folder that is asked for, or the one that the model lies in: for a version of the registry, STORE/views/DIGEST,
- * that is the store. */
+/* The folder that is asked for, or the one that the model lies in. */
 static tn_status choose_root(kubernetes_manifest *m, tn_error *err)
 {
     const char *asked = m->options->volume_root;
     size_t bytes;
 
-    m->root = asked ? strdup(asked) : parent_of(m->service->path, m->service->digest ? 2 : 1);
+    m->root = asked ? strdup(asked) : folder_of(m->service);
     if (!m->root)
         return tn_fail(err, TN_E_MEMORY, "the folder of a model");
     for (bytes = strlen(m->root); bytes > 1 && m->root[bytes - 1] == '/'; bytes--)
