@@ -176,7 +176,7 @@ const settings_option settings_options[] = {
     {"target kubernetes", "runtime_class", "string", NULL, NO_RANGE, "RuntimeClass of the pods, such as nvidia."},
     {"target kubernetes", "node_selector", "list", NULL, NO_RANGE, "Labels that nodes must have: KEY=VALUE, separated by commas."},
     {"target kubernetes", "memory", "auto|size", "auto", 1 << 26, SIZE_MAX_BYTES,
-     "Memory of a pod; auto: what the plan says, and a tenth and 256 MiB more."},
+     "Memory of a pod; auto: what the plan says, a tenth more, and what drivers take."},
     {"target kubernetes", "ephemeral_storage", "size", "1GiB", 1 << 20, SIZE_MAX_BYTES, "Of a pod, for its log and /tmp."},
     {"target kubernetes", "volume", "string", "hostpath", NO_RANGE,
      "What holds the model there, read-only: hostpath, pvc:CLAIM or nfs:SERVER:/EXPORT."},

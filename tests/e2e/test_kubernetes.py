@@ -31,6 +31,7 @@ with open(os.path.join(HERE, "../reference/golden/crd_schemas.json")) as schemas
 # The oldest that has all we use, and the newest the package knows.
 VERSIONS = ["1.28", "1.32", "1.37"]
 SECRET = {"group_secret": "large-group"}
+KEDA = {"scaler": "keda", "prometheus_url": "http://prometheus.monitoring:9090", "namespace": "llm"}
 
 
 def drive(*words, options=None, code=0, environment=None):
@@ -177,7 +178,7 @@ def test_drivers_have_room():
 
 
 def test_to_none_and_back():
-    keda = {"scaler": "keda", "prometheus_url": "http://prometheus.monitoring:9090", "wake_query": "sum(rate(requests[1m]))"}
+    keda = {**KEDA, "wake_query": "sum(rate(requests[1m]))"}
     for most in ("1", "4"):
         objects = render("chat", keda, DRIVER_MAX=most)
         validate(objects)
@@ -185,7 +186,9 @@ def test_to_none_and_back():
         assert (spec["idleReplicaCount"], spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 1, int(most))
         assert [each["metadata"]["query"] for each in spec["triggers"]][1] == keda["wake_query"]
         assert "replicas" not in by_kind(objects, "Deployment")["spec"]
-    assert "idleReplicaCount" not in by_kind(render("chat", {key: keda[key] for key in ("scaler", "prometheus_url")}), "ScaledObject")["spec"]
+    assert "idleReplicaCount" not in by_kind(render("chat", KEDA), "ScaledObject")["spec"]
+    del keda["namespace"]  # Prometheus knows pods of all
+    assert "set namespace" in refusal("chat", keda) and "set namespace" in refusal("chat", keda, DRIVER_MAX="1")
     assert "wake_query" in refusal("chat", DRIVER_MIN="0")
     assert "scaler=keda" in refusal("chat", {"wake_query": "up"})
     assert "prometheus_url must" in refusal("chat", {"scaler": "keda"})
@@ -203,8 +206,8 @@ def test_metric_is_ours():
     with open(os.path.join(HERE, "../../runtime/target/kubernetes/README.md")) as file:
         rule = yaml.safe_load(re.search(r"```yaml\n(.*?)```", file.read(), re.S).group(1))
     assert rule[0]["name"]["as"] == metric and "tenon:num_requests_waiting" in rule[0]["seriesQuery"]
-    query = by_kind(render("chat", {"scaler": "keda", "prometheus_url": "http://p"}), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
-    pods = re.fullmatch(r'sum\(tenon:num_requests_waiting\{pod=~"(.*)"\}\)', query).group(1)
+    query = by_kind(render("chat", KEDA), "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
+    pods = re.fullmatch(r'sum\(tenon:num_requests_waiting\{pod=~"(.*)",namespace="llm"\}\)', query).group(1)
     assert re.fullmatch(pods, "chat-7d4b9c6f5-x2x8z") and re.fullmatch(pods, "chat-6b7-x2x8z")
     for other in ("chat-large-7d4b9c6f5-x2x8z", "chat-large-0", "chat-large-workers-1", "chat-0", "my-chat-7d4b9c6f5-x2x8z"):
         assert not re.fullmatch(pods, other), other
@@ -252,9 +255,8 @@ def test_hostile_texts():
         assert deployment["spec"]["template"]["spec"]["volumes"][1]["hostPath"]["path"] == folder, text
         assert json.loads(deployment["metadata"]["annotations"]["tenon/service"])["path"] == folder + "/m"
     validate(objects, VERSIONS[-1:])
-    keda = {"scaler": "keda", "prometheus_url": "http://p"}
     for text in [*map(str.strip, HOSTILE), "12", "0o7", "1_000", "6.", "y", "N", "On", "TRUE"]:  # whole values
-        query = by_kind(render("chat", {**keda, "wake_query": text}), "ScaledObject")["spec"]["triggers"][1]["metadata"]["query"]
+        query = by_kind(render("chat", {**KEDA, "wake_query": text}), "ScaledObject")["spec"]["triggers"][1]["metadata"]["query"]
         assert query == text and isinstance(query, str), (text, query)
     for text in ("no", "y", "null", "on", "true"):
         objects = render("chat", {"namespace": text, "api_key_secret": text, "monitor": "none", "node_selector": f"a={text},b=1e3,c=0x1", "image": text}, DRIVER_NAME=text)
@@ -269,7 +271,7 @@ def test_hostile_texts():
 
 def test_broken_manifests_are_seen():
     """The schemas would notice: each of these changes is refused."""
-    objects = render("large", SECRET) + render("chat", {"monitor": "podmonitor", "scaler": "keda", "prometheus_url": "http://p"}) + \
+    objects = render("large", SECRET) + render("chat", {**KEDA, "monitor": "podmonitor"}) + \
         [by_kind(render("chat"), "HorizontalPodAutoscaler")]
     validate(objects)
 
@@ -408,19 +410,20 @@ def test_ranks(cluster):
 
 def test_extras(cluster):
     """Kinds of other people's are named where there is one, and only there: a cluster without them does not know them."""
-    keda = {"scaler": "keda", "prometheus_url": "http://p:9090", "wake_query": "up", "monitor": "podmonitor"}
+    keda = {**KEDA, "wake_query": "up", "monitor": "podmonitor"}
     cluster.drive("submit", "chat", options=keda)
     assert {"ScaledObject/chat", "PodMonitor/chat"} <= set(cluster.objects())
     cluster.drive("suspend", "chat", options=keda)
     assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
     cluster.drive("resume", "chat", options=keda)
     assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {}
-    scaled = {key: keda[key] for key in ("scaler", "prometheus_url")}
-    cluster.drive("scale", "chat", options=scaled, DRIVER_MIN="2", DRIVER_MAX="2")
-    cluster.drive("suspend", "chat", options=scaled)
-    cluster.drive("scale", "chat", options=scaled, DRIVER_MIN="1", DRIVER_MAX="4")
+    without = {key: KEDA[key] for key in ("scaler", "prometheus_url")}
+    assert "set namespace" in cluster.drive("scale", "chat", options=without, code=1, DRIVER_MIN="2", DRIVER_MAX="3")
+    cluster.drive("scale", "chat", options=KEDA, DRIVER_MIN="2", DRIVER_MAX="2")
+    cluster.drive("suspend", "chat", options=KEDA)
+    cluster.drive("scale", "chat", options=KEDA, DRIVER_MIN="1", DRIVER_MAX="4")
     assert cluster.objects()["ScaledObject/chat"]["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}, "it still rests"
-    cluster.drive("resume", "chat", options=scaled)
+    cluster.drive("resume", "chat", options=KEDA)
     cluster.calls()
     cluster.drive("replace", "chat")
     assert not {"ScaledObject/chat", "PodMonitor/chat"} & set(cluster.objects()) and "HorizontalPodAutoscaler/chat" in cluster.objects()
@@ -475,7 +478,7 @@ def test_troubles(cluster):
     for kind, name, labels in (("Service", "large-ranks", labels), ("StatefulSet", "large-workers", {}), ("ScaledObject", "chat", {})):
         other = {f"{kind}/{name}": {"kind": kind, "metadata": {"name": name, "labels": labels}}}
         cluster.change(lambda objects: objects.update(other))
-        options = {**SECRET, "scaler": "keda", "prometheus_url": "http://p"}
+        options = {**SECRET, **KEDA}
         assert f'a {kind} "{name}" that is not this' in cluster.drive("submit", name.split("-")[0], options=options, code=1)
         assert cluster.objects() == other
         cluster.change(lambda objects: objects.clear())

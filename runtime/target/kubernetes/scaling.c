@@ -37,13 +37,12 @@ static json_t *trigger(const kubernetes_options *options, json_t *query)
 #define POD_OF_NAME "%s-[a-z0-9]{1,10}-[a-z0-9]{5}"
 
 /* Where there is no pod nothing is counted in it: what wakes the service is a second trigger, about what stands in
- * front. */
+ * front. The namespace is set: kubernetes_options_check_instances. */
 static json_t *scaled_object(const kubernetes_options *options, const char *name, uint32_t min, uint32_t max)
 {
     json_t *object = kubernetes_object(options, name, "", "keda.sh/v1alpha1", "ScaledObject");
-    const char *space = options->space;
-    json_t *own = json_sprintf("sum(" SERIES "{pod=~\"" POD_OF_NAME "\"%s%s%s})", name, space ? ",namespace=\"" : "",
-                               space ? space : "", space ? "\"" : "");
+    json_t *own =
+        json_sprintf("sum(" SERIES "{pod=~\"" POD_OF_NAME "\",namespace=\"%s\"})", name, options->space);
     json_t *triggers = json_pack("[o]", trigger(options, own));
     if (options->wake_query)
         json_array_append_new(triggers, trigger(options, json_string(options->wake_query)));
