@@ -14,7 +14,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { SECRET_BYTES = 32 };
+enum { SECRET_BYTES = 32, HOST_BYTES = 256, SIGNAL_SECONDS_MAX = 65535 /* of --signal */ };
 
 /* ---- what stands in a #SBATCH line ---- */
 
@@ -62,6 +62,11 @@ static tn_status put_request(const settings *settings, const target_service *ser
     const char *gres = settings_string(settings, "target slurm", "gres");
     tn_status status = check_word(settings, "gres", gres, err);
 
+    if (service->drain_s > SIGNAL_SECONDS_MAX - SLURM_GRACE_S)
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "engine.drain_timeout: Slurm warns a job at most %d s before its time limit, so that it drains "
+                       "at most %d s",
+                       SIGNAL_SECONDS_MAX, SIGNAL_SECONDS_MAX - SLURM_GRACE_S);
     fprintf(out,
             "#SBATCH --job-name=tenon-%s\n"
             "#SBATCH --output=%%j.log\n"
@@ -98,15 +103,20 @@ static const char before[] = "\n"
                              "id=$SLURM_JOB_ID\n"
                              "asked=\n"
                              "step=\n"
+                             "telling=\n"
                              "drain() {\n"
                              "    asked=$1\n"
-                             "    [ -z \"$step\" ] || while kill -0 \"$step\" 2>/dev/null; do\n"
+                             "    if [ -z \"$step\" ] || [ -n \"$telling\" ]; then\n"
+                             "        return\n"
+                             "    fi\n"
+                             "    telling=yes\n"
+                             "    while kill -0 \"$step\" 2>/dev/null; do\n"
                              "        scancel --quiet --signal=TERM \"$id\"\n"
                              "        sleep 1\n"
                              "    done &\n"
                              "}\n"
                              "trap 'drain again' USR1 # the time limit is near\n"
-                             "trap 'drain stop' USR2  # `tenon service` wants it to end\n"
+                             "trap 'drain stop' USR2  # `tenon service` wants it to end, and may say so again\n"
                              "rm -f \"$id.address\" \"$id.status\"\n"
                              "[ ! -e \"$id.stop\" ] || exit 0\n"
                              "\n";
@@ -202,10 +212,13 @@ static tn_status render_settings(const settings *settings, const target_service 
                                  tn_error *err)
 {
     engine_settings list = {0};
-    char listen[128];
+    char listen[HOST_BYTES + 8];
+    const char *host = settings_string(settings, "target slurm", "host");
 
-    snprintf(listen, sizeof listen, "%.100s:%d", settings_string(settings, "target slurm", "host"),
-             (int)settings_integer(settings, "target slurm", "port"));
+    if (strlen(host) >= HOST_BYTES)
+        return settings_fail(settings, "target slurm", "host", TN_E_ARGUMENT, "it is longer than the name of a host",
+                             err);
+    snprintf(listen, sizeof listen, "%s:%d", host, (int)settings_integer(settings, "target slurm", "port"));
     tn_status status = engine_settings_copy(service->settings, &list, err);
     if (status == TN_OK)
         status = engine_settings_put(&list, "http_frontend.listen", listen, err);

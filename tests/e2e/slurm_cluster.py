@@ -95,7 +95,7 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,sched_interval=1,bf_interval=1
 SchedulerType=sched/backfill
-MinJobAge=2
+MinJobAge=300
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=65536 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP

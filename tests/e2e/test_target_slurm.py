@@ -100,6 +100,16 @@ def test_output(program, folder):
     assert subprocess.run(["bash", "-n", os.path.join(target, "job.sbatch")]).returncode == 0
 
 
+def stand_ins(place, **programs):
+    """A folder of programs in Slurm's place, with these bodies of shell."""
+    os.mkdir(place)
+    for name, body in programs.items():
+        with open(os.path.join(place, name), "w") as file:
+            file.write("#!/bin/sh\n" + body)
+        os.chmod(os.path.join(place, name), 0o755)
+    return place
+
+
 def test_quoting(program, folder):
     """A program's path that a shell would obey is run as it is; no line of Slurm's takes what is not a word."""
     place = os.path.join(folder, "it's $(touch bad) `touch bad` \"; touch bad; é")
@@ -109,59 +119,56 @@ def test_quoting(program, folder):
         file.write("#!/bin/sh\necho \"ran $*\" >&2\n")
     os.chmod(program_path, 0o755)
     text = json.loads(dry(program, "--pool", "here", *SMALL, "--target-set", "program=" + program_path, "--json"))
-    stand_ins = os.path.join(folder, "bin")
-    os.mkdir(stand_ins)
-    with open(os.path.join(stand_ins, "srun"), "w") as file:
-        file.write("#!/bin/sh\nwhile case $1 in --*) ;; *) false ;; esac; do shift; done\nexec \"$@\"\n")
-    os.chmod(os.path.join(stand_ins, "srun"), 0o755)
+    programs = stand_ins(os.path.join(folder, "bin"), srun="while case $1 in --*) ;; *) false ;; esac; do shift; done\nexec \"$@\"\n")
     done = subprocess.run(["bash", "-c", text["files"]["job.sbatch"]], capture_output=True, text=True, timeout=30, cwd=folder,
-                          env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+                          env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
     assert done.returncode == 0 and done.stderr == "ran serve service.ini --status 7.status --address 7.address\n", done
     assert "bad" not in os.listdir(folder)
     for key, value in [("partition", "a b"), ("account", "a;b"), ("qos", "$(id)"), ("gres", "gpu\n#SBATCH --uid=0"), ("time", "-1"),
                        ("reservation", "'x'"), ("constraint", "a#b")]:
         text = dry(program, "--pool", "here", "--target-set", f"{key}={value}", code=1)
         assert f"[target slurm] {key}" in text and len(text.strip().splitlines()) == 1, text
+    assert "[target slurm] host" in dry(program, "--pool", "here", *SMALL, "--target-set", "host=" + "h" * 300, code=1)
+    assert "--signal=B:USR1@65535\n" in dry(program, "--pool", "here", *SMALL, "--set", "engine.drain_timeout=65475")
+    assert "drains at most 65475 s" in dry(program, "--pool", "here", *SMALL, "--set", "engine.drain_timeout=65476", code=1)
 
 
 def test_drains(program, folder):
-    """A signal to the script alone: the step is told to drain, and afterwards the job ends, or is put into the queue again."""
+    """A signal to the script alone: the step is told to drain, and afterwards the job ends, or is put into the queue again. What is said
+    again is not done twice."""
     text = json.loads(dry(program, "--pool", "here", *SMALL, "--json"))["files"]["job.sbatch"]
-    stand_ins = os.path.join(folder, "bin3")
-    os.mkdir(stand_ins)
-    for name, body in {"srun": "trap 'echo drained; exit 3' TERM\necho $$ >pid.partial\nmv pid.partial pid\n"
-                               "while :; do sleep 0.05; done\n",
-                       "scancel": "[ \"$*\" != '--quiet --signal=TERM 7' ] || kill -TERM $(cat pid)\n",
-                       "scontrol": "echo \"$*\"\n"}.items():
-        with open(os.path.join(stand_ins, name), "w") as file:
-            file.write("#!/bin/sh\n" + body)
-        os.chmod(os.path.join(stand_ins, name), 0o755)
-    for number, told in [(signal.SIGUSR1, "drained\nrequeue 7\n"), (signal.SIGUSR2, "drained\n")]:
+    programs = stand_ins(os.path.join(folder, "bin3"), srun="trap 'echo drained; exit 3' USR2\necho $$ >pid.partial\nmv pid.partial pid\n"
+                         "while :; do /bin/sleep 0.05; done\n", scancel="echo \"$*\" >>told\n", scontrol="echo \"$*\"\n",
+                         sleep="while kill -0 $(cat pid) 2>/dev/null; do /bin/sleep 0.05; done\n")
+    for numbers, told in [([signal.SIGUSR1], "drained\nrequeue 7\n"), ([signal.SIGUSR2], "drained\n"),
+                          ([signal.SIGUSR2, signal.SIGUSR1], "drained\nrequeue 7\n")]:
         place = tempfile.mkdtemp(dir=folder)
         with open(os.path.join(place, "7.failures"), "w") as file:
             file.write("4\n")
         job = subprocess.Popen(["bash", "-c", text], stdout=subprocess.PIPE, text=True, cwd=place,
-                               env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+                               env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
         wait_for(lambda: os.path.exists(os.path.join(place, "pid")))
-        job.send_signal(number)
-        assert job.communicate(timeout=30)[0] == told and job.returncode == 0
-        assert os.path.exists(os.path.join(place, "7.failures")) == (number == signal.SIGUSR2)
+        for number in numbers:
+            job.send_signal(number)
+            wait_for(lambda: os.path.exists(os.path.join(place, "told")))
+        with open(os.path.join(place, "pid")) as file:
+            os.kill(int(file.read()), signal.SIGUSR2)
+        assert job.communicate(timeout=60)[0] == told and job.returncode == 0
+        assert os.path.exists(os.path.join(place, "7.failures")) == (numbers == [signal.SIGUSR2])
+        with open(os.path.join(place, "told")) as file:
+            assert file.read() == "--quiet --signal=TERM 7\n"
 
 
 def test_gives_up(program, folder):
     """The script on its own, with stand-ins for Slurm's programs: five failures in a row are enough, and being ready ends a row."""
     text = json.loads(dry(program, "--pool", "here", *SMALL, "--json"))["files"]["job.sbatch"]
-    place, stand_ins = os.path.join(folder, "job"), os.path.join(folder, "bin2")
-    for path in (place, stand_ins):
-        os.mkdir(path)
-    for name, body in {"srun": "[ ! -e ready ] || touch 7.address\nexit 9\n", "scontrol": "echo \"$*\"\n"}.items():
-        with open(os.path.join(stand_ins, name), "w") as file:
-            file.write("#!/bin/sh\n" + body)
-        os.chmod(os.path.join(stand_ins, name), 0o755)
+    place = os.path.join(folder, "job")
+    os.mkdir(place)
+    programs = stand_ins(os.path.join(folder, "bin2"), srun="[ ! -e ready ] || touch 7.address\nexit 9\n", scontrol="echo \"$*\"\n")
 
     def run():
         return subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=30, cwd=place,
-                              env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+                              env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
     again = "job 7: exit code 9; it is put into the queue again\nrequeue 7\n"
     for _ in range(3):
         assert run().stdout == again
@@ -181,11 +188,11 @@ def test_gives_up(program, folder):
 
 def free_number():
     """Of a job whose port of the group is free."""
-    for number in range(os.getpid() % 20000, 20000):
+    for number in range(os.getpid() % 10000, 12000):  # below what the kernel gives to others
         with contextlib.suppress(OSError), socket.socket() as one:
             one.bind(("127.0.0.1", 20000 + number))
             return number
-    raise AssertionError("no free port from 20000 to 39999")
+    raise AssertionError("no free port below 32000")
 
 
 def test_two_nodes(folder, backend, families):
@@ -201,18 +208,15 @@ def test_two_nodes(folder, backend, families):
     program = Program(tempfile.mkdtemp(dir=folder), f"[pool two]\ndevice = X\nmemory = 4GiB\nnodes = 2\nbackend = {backend}\n")
     program.service("create", "chat", "--model", model, "--pool", "two", "--gpus", "2", "--set", "max_num_seqs=8", "--set",
                     "max_num_batched_tokens=64", "--set", "kv_cache_memory_bytes=4MiB", "--target-set", "host=127.0.0.1", "--output", place)
-    for name, body in {"srun": "while case $1 in --*) ;; *) false ;; esac; do shift; done\n"
-                               "export SLURM_NTASKS=2 SLURM_STEP_NODELIST=localhost SLURM_STEP_ID=0\n"
-                               "SLURM_PROCID=1 SLURM_LOCALID=1 \"$@\" & echo $! >>pids\n"
-                               "SLURM_PROCID=0 SLURM_LOCALID=0 \"$@\" & echo $! >>pids\nwait $!\n",
-                       "scancel": "kill -TERM $(cat pids) 2>/dev/null\n"}.items():
-        with open(os.path.join(stand_ins, name), "w") as file:
-            file.write("#!/bin/sh\n" + body)
-        os.chmod(os.path.join(stand_ins, name), 0o755)
+    programs = stand_ins(os.path.join(folder, "bin4"), srun="while case $1 in --*) ;; *) false ;; esac; do shift; done\n"
+                         "export SLURM_NTASKS=2 SLURM_STEP_NODELIST=localhost SLURM_STEP_ID=0\n"
+                         "SLURM_PROCID=1 SLURM_LOCALID=1 \"$@\" & echo $! >>pids\n"
+                         "SLURM_PROCID=0 SLURM_LOCALID=0 \"$@\" & echo $! >>pids\nwait $!\n",
+                         scancel="kill -TERM $(cat pids) 2>/dev/null\n")
     number = str(free_number())
     with open(os.path.join(place, "log"), "w+") as log:
         job = subprocess.Popen(["bash", "job.sbatch"], stdout=log, stderr=log, cwd=place,
-                               env={"PATH": stand_ins + ":/usr/bin:/bin", "SLURM_JOB_ID": number})
+                               env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": number})
         try:
             address = os.path.join(place, number + ".address")
             wait_for(lambda: os.path.exists(address) or job.poll() is not None)
@@ -330,7 +334,7 @@ def pid_of(cluster, service, job):
         return json.load(file)["pid"]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.time() + seconds
     while True:
         seen = condition()
