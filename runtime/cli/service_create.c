@@ -101,7 +101,8 @@ static int run_change(const command *command, const create_flags *f, const args 
     return code;
 }
 
-static int create_on_target(const create_flags *f, args *a)
+static int change_on_target(const create_flags *f, args *a,
+                            int (*change)(const target_flags *, args *, const target_create *))
 {
     const target_create what = {.service = &f->service,
                                 .no_wait = f->no_wait,
@@ -109,7 +110,7 @@ static int create_on_target(const create_flags *f, args *a)
                                 .replace = f->replace,
                                 .json = f->json,
                                 .output = f->output};
-    return service_target_create(&f->target, a, &what);
+    return change(&f->target, a, &what);
 }
 
 static int run_create(const command *command, int argc, char **argv)
@@ -141,7 +142,7 @@ static int run_create(const command *command, int argc, char **argv)
     } else if (service_target_check(command, &f.target) >= 0) {
         code = EXIT_USAGE;
     } else if (f.target.name) {
-        code = create_on_target(&f, &a);
+        code = change_on_target(&f, &a, service_target_create);
     } else {
         code = run_change(command, &f, &a, create);
     }
@@ -156,6 +157,7 @@ static int run_update(const command *command, int argc, char **argv)
         SERVICE_FLAGS(f.service),
         {"no-wait", NULL, FLAG_SWITCH, &f.no_wait, NULL, "do not wait until it is READY"},
         {"json", NULL, FLAG_SWITCH, &f.json, NULL, "print what it has become as JSON"},
+        TARGET_FLAGS(f.target),
         DAEMON_FLAGS(f.daemon),
     };
     args a;
@@ -163,7 +165,11 @@ static int run_update(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    code = run_change(command, &f, &a, update);
+    code = service_target_check(command, &f.target);
+    if (code < 0 && f.target.name)
+        code = change_on_target(&f, &a, service_target_update);
+    else if (code < 0)
+        code = run_change(command, &f, &a, update);
     args_finish(&a);
     return code;
 }

@@ -173,22 +173,34 @@ static void warn_open(const target_service *service)
                 service->name);
 }
 
+/* Whether what is there, as far as that can be known, needs a version of the registry. */
+static bool is_run(const settings *settings, const target *target, const char *name, const char *digest)
+{
+    json_t *service = NULL;
+    tn_error none = TN_ERROR_INIT;
+    tn_status status = target->show(settings, name, &service, &none);
+    const bool run = status == TN_OK ? strcmp(service_text(service, "digest"), digest) == 0 : status != TN_E_NOT_FOUND;
+
+    json_decref(service);
+    return run;
+}
+
 /* The registry keeps the model first: a job may start at once. */
 static tn_status submit(const settings *settings, const target *target, const target_service *service,
-                        const target_files *files, bool replace, tn_error *err)
+                        const target_files *files, target_submission how, tn_error *err)
 {
     tn_status status = target_keep_model(settings, target, service->name, service->digest, true, err);
 
     if (status != TN_OK)
         return status;
-    status = target->submit(settings, service, files, replace, err);
-    if (status != TN_OK && !replace && err->native_code != EEXIST) /* else there is one that may need the same */
+    status = target->submit(settings, service, files, how, err);
+    if (status != TN_OK && service->digest && !is_run(settings, target, service->name, service->digest))
         target_keep_model(settings, target, service->name, service->digest, false, NULL);
     return status;
 }
 
-tn_status service_target_submit(const settings *settings, const target *target, const service_spec *spec, bool replace,
-                                int *ret_code, tn_error *err)
+tn_status service_target_submit(const settings *settings, const target *target, const service_spec *spec,
+                                const char *asked, target_submission how, int *ret_code, tn_error *err)
 {
     target_prepared prepared;
     target_files files = {.count = 0};
@@ -198,10 +210,12 @@ tn_status service_target_submit(const settings *settings, const target *target, 
         report(err);
         *ret_code = misfit_code(status, &prepared);
     } else {
+        if (asked)
+            prepared.service.model = asked;
         warn_open(&prepared.service);
         status = target->render(settings, &prepared.service, &files, err);
         if (status == TN_OK)
-            status = submit(settings, target, &prepared.service, &files, replace, err);
+            status = submit(settings, target, &prepared.service, &files, how, err);
         if (status != TN_OK)
             *ret_code = report(err);
     }
@@ -236,7 +250,8 @@ static int create_on(const opened *o, const service_spec *spec, const target_cre
     int code = 0;
 
     if (!what->dry_run && !what->output) {
-        tn_status status = service_target_submit(o->settings, o->target, spec, what->replace, &code, &err);
+        tn_status status = service_target_submit(o->settings, o->target, spec, NULL,
+                                                 what->replace ? TARGET_REPLACE : TARGET_MAKE, &code, &err);
         return status == TN_OK ? finish(o, spec->name, what) : code;
     }
     tn_status status = target_prepare(o->settings, spec, &prepared, &err);
@@ -264,6 +279,86 @@ int service_target_create(const target_flags *flags, args *a, const target_creat
     if (status == TN_OK)
         status = make_spec(what->service, a->positional[0], sets, &spec, &err);
     int code = status == TN_OK ? create_on(&o, &spec, what) : report(&err);
+    settings_destroy(o.settings);
+    return code;
+}
+
+/* ---- update ---- */
+
+/* The version that runs, since a name or an alias may mean another one by now: "chat@sha256:...". A path means itself.
+ * Owned; NULL: out of memory. */
+static char *pinned_model(const json_t *service)
+{
+    const char *model = service_text(service, "model"), *digest = service_text(service, "digest");
+    char *pinned = NULL;
+
+    if (!*digest)
+        return strdup(model);
+    if (strncmp(model, SETTINGS_REGISTRY, strlen(SETTINGS_REGISTRY)) == 0)
+        model += strlen(SETTINGS_REGISTRY);
+    return asprintf(&pinned, "%.*s@sha256:%s", (int)strcspn(model, "@:"), model, digest) < 0 ? NULL : pinned;
+}
+
+static uint32_t count_of(const json_t *service, const char *key)
+{
+    return (uint32_t)json_integer_value(json_object_get(service, key));
+}
+
+/* What no flag says is as it is. sets: texts of the flags, else of the service. */
+static tn_status make_changed_spec(const service_flags *f, const json_t *service, const char *pinned,
+                                   const char *sets[STRINGS_MAX + 1], service_spec *ret_spec, tn_error *err)
+{
+    service_flags all = *f;
+    const json_t *settings = json_object_get(service, "settings");
+
+    all.model = f->model ? f->model : pinned;
+    all.pool = f->pool ? f->pool : service_text(service, "pool");
+    if (f->gpus == -1 && !f->pool) /* another pool has other devices */
+        all.gpus = count_of(service, "gpus");
+    if (f->min == -1)
+        all.min = count_of(service, "min");
+    if (f->max == -1)
+        all.max = count_of(service, "max");
+    tn_status status = make_spec(&all, service_text(service, "name"), sets, ret_spec, err);
+    if (status != TN_OK || f->sets.count)
+        return status;
+    for (size_t i = 0; i < json_array_size(settings) && i < STRINGS_MAX; i++) {
+        sets[i] = json_string_value(json_array_get(settings, i));
+        sets[i + 1] = NULL;
+    }
+    return TN_OK;
+}
+
+static int update_on(const opened *o, const service_flags *f, const json_t *service, const target_create *what)
+{
+    const char *sets[STRINGS_MAX + 1];
+    service_spec spec;
+    tn_error err = TN_ERROR_INIT;
+    int code = EXIT_FAILURE;
+    char *pinned = pinned_model(service);
+
+    tn_status status = pinned ? make_changed_spec(f, service, pinned, sets, &spec, &err)
+                              : tn_fail(&err, TN_E_MEMORY, "a service's model");
+    if (status != TN_OK)
+        report(&err);
+    else
+        status = service_target_submit(o->settings, o->target, &spec, f->model ? NULL : service_text(service, "model"),
+                                       TARGET_UPDATE, &code, &err);
+    free(pinned);
+    return status == TN_OK ? finish(o, service_text(service, "name"), what) : code;
+}
+
+int service_target_update(const target_flags *flags, args *a, const target_create *what)
+{
+    opened o;
+    json_t *service = NULL;
+    tn_error err = TN_ERROR_INIT;
+
+    tn_status status = open_target(flags, a, &o, &err);
+    if (status == TN_OK)
+        status = o.target->show(o.settings, a->positional[0], &service, &err);
+    int code = status == TN_OK ? update_on(&o, what->service, service, what) : report(&err);
+    json_decref(service);
     settings_destroy(o.settings);
     return code;
 }

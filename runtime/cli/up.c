@@ -195,7 +195,7 @@ static void change_on_target(const settings *settings, const target *target, con
     if (json_object_size(changes) == 0)
         return;
     if (!only_counts(changes))
-        service_target_submit(settings, target, spec, true, &o->code, &err);
+        service_target_submit(settings, target, spec, NULL, TARGET_REPLACE, &o->code, &err);
     else if (target->scale(settings, spec->name, spec->min_instances ? spec->min_instances : 1, spec->max_instances,
                            &err) != TN_OK)
         o->code = report(&err);
@@ -210,7 +210,7 @@ static void bring_about_on_target(const settings *settings, const target *target
     tn_status status = target->show(settings, spec->name, &service, &err);
     if (status == TN_E_NOT_FOUND) {
         o->change = "created";
-        service_target_submit(settings, target, spec, false, &o->code, &err);
+        service_target_submit(settings, target, spec, NULL, TARGET_MAKE, &o->code, &err);
     } else if (status != TN_OK) {
         o->code = report(&err);
     } else {

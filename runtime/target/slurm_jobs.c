@@ -2,7 +2,7 @@
  * line's end, last. Source: squeue(1) of 22.05. */
 #include "target/slurm_jobs.h"
 
-#include "target/target.h"
+#include "target/slurm_program.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +110,7 @@ tn_status slurm_jobs_ask(const char *names, slurm_jobs *ret_jobs, tn_error *err)
     const char *const words[] = {"squeue", "--noheader", "--me", "--states=all", "--format=" SLURM_JOBS_FORMAT,
                                  "--name", names,        NULL};
     char *text = NULL;
-    tn_status status = target_run(words, "Debian's slurm-client", &text, err);
+    tn_status status = slurm_run(words, &text, err);
 
     if (status == TN_OK)
         status = slurm_jobs_parse(text, ret_jobs, err);

@@ -30,6 +30,19 @@ tn_status slurm_place(const settings *settings, const char *name, char ret_folde
     return TN_OK;
 }
 
+bool slurm_place_is(const char *a, const char *b)
+{
+    for (;;) {
+        size_t x = strspn(a, "/"), y = strspn(b, "/");
+        a += x;
+        b += y;
+        if (!*a || !*b)
+            return *a == *b;
+        if ((x > 0) != (y > 0) || *a++ != *b++)
+            return false;
+    }
+}
+
 /* The user's private group has no other members. */
 static bool others_write(const struct stat *info)
 {

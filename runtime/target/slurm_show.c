@@ -23,7 +23,7 @@ static json_t *text_json(const char *text)
 
 static bool is_of(const slurm_job *job, const char *folder)
 {
-    return slurm_job_is_live(job) && strcmp(job->folder, folder) == 0;
+    return slurm_job_is_live(job) && slurm_place_is(job->folder, folder);
 }
 
 uint32_t slurm_show_count(const slurm_jobs *jobs, const char *folder, bool only_wanted)
@@ -149,6 +149,7 @@ static json_t *last_lines(const char *folder, const char *job)
 
 typedef struct counts {
     uint32_t live, ready, running, wanted;
+    uint32_t lasting; /* of those that live: those without a mark */
 } counts;
 
 static bool is_set(const json_t *record, const char *key)
@@ -166,7 +167,7 @@ static const char *state_of(const json_t *record, const counts *c)
         return "READY";
     if (c->ready)
         return "DEGRADED";
-    if (c->live)
+    if (c->lasting)
         return c->running ? "LOADING" : "PENDING";
     return "FAILED";
 }
@@ -183,7 +184,7 @@ static void describe_end(const char *folder, const slurm_jobs *jobs, char *ret_t
     }
     snprintf(ret_text, bytes, "Slurm knows its jobs no more");
     for (uint32_t i = 0; i < jobs->count; i++)
-        if (strcmp(jobs->at[i].folder, folder) == 0 && !slurm_job_is_live(&jobs->at[i]))
+        if (slurm_place_is(jobs->at[i].folder, folder) && !slurm_job_is_live(&jobs->at[i]))
             snprintf(ret_text, bytes, "job %s has ended: %s", jobs->at[i].id, jobs->at[i].state);
 }
 
@@ -199,9 +200,9 @@ static void set_message(json_t *service, const char *folder, const slurm_jobs *j
         snprintf(text, sizeof text, "%s is suspended; `tenon service resume` submits it again", name);
     else if (strcmp(state, "SUSPENDING") == 0 || strcmp(state, "DELETING") == 0)
         snprintf(text, sizeof text, "%u jobs of %s are left", c->live, name);
-    else if (c->live < c->wanted) {
+    else if (c->lasting < c->wanted) {
         describe_end(folder, jobs, end, sizeof end);
-        snprintf(text, sizeof text, "%u of %u jobs of %s are left: %s", c->live, c->wanted, name, end);
+        snprintf(text, sizeof text, "%u of %u jobs of %s are left: %s", c->lasting, c->wanted, name, end);
     } else
         snprintf(text, sizeof text, "%u of %u instances of %s are ready%s%s", c->ready, c->wanted, name,
                  *first ? ": " : "", first);
@@ -218,14 +219,16 @@ json_t *slurm_show_service(const json_t *record, const char *folder, const slurm
 
     for (uint32_t i = 0; i < jobs->count; i++) {
         const slurm_job *job = &jobs->at[i];
-        last = strcmp(job->folder, folder) == 0 ? job->id : last;
+        last = slurm_place_is(job->folder, folder) ? job->id : last;
         if (!is_of(job, folder))
             continue;
         const view v = view_of(folder, job);
+        const bool lasts = !slurm_file_exists(folder, job->id, "stop");
         c.live++;
-        c.running += strcmp(job->state, "RUNNING") == 0;
+        c.lasting += lasts;
+        c.running += lasts && strcmp(job->state, "RUNNING") == 0;
         c.ready += strcmp(v.state, "READY") == 0;
-        if (strcmp(v.state, "READY") != 0 && !*first)
+        if (lasts && strcmp(v.state, "READY") != 0 && !*first)
             snprintf(first, sizeof first, "%s", v.message);
         progress = v.progress >= 0 ? v.progress : progress;
         json_array_append_new(instances, instance_json(folder, job, &v));
@@ -237,6 +240,7 @@ json_t *slurm_show_service(const json_t *record, const char *folder, const slurm
         json_object_set_new(service, "last_log", last_lines(folder, last));
     json_object_del(service, "suspended");
     json_object_del(service, "deleting");
+    json_object_del(service, "before");
     set_message(service, folder, jobs, &c, first);
     return service;
 }

@@ -63,9 +63,19 @@ typedef struct target_files {
 tn_status target_files_add(target_files *files, const char *name, char *text, bool secret, tn_error *err);
 /* Each whole and synced, by whole_file; the directory is made. */
 tn_status target_files_write(const target_files *files, const char *directory, tn_error *err);
+/* Those of the names that are there, as they are: secret is what others may not read. names: NULL-terminated. */
+tn_status target_files_read(const char *directory, const char *const *names, target_files *ret_files, tn_error *err);
+bool target_files_have(const target_files *files, const char *name);
 void target_files_finish(target_files *files); /* zeroed is fine */
 
 /* ---- a target ---- */
+
+/* What becomes of a service of that name. */
+typedef enum target_submission {
+    TARGET_MAKE,    /* there must be none */
+    TARGET_REPLACE, /* it makes way; what runs there may end at once */
+    TARGET_UPDATE   /* it makes way as soon as the new instances are ready */
+} target_submission;
 
 /* Settings are those of the command: [target NAME] in it. A name is always a valid one. Where there is no such service:
  * TN_E_NOT_FOUND. Where a program of the cluster refuses or is missing, its own last words are in the message. */
@@ -77,10 +87,10 @@ typedef struct target {
      * nothing. TN_E_ARGUMENT: a text or a setting that cannot be told to the cluster. */
     tn_status (*render)(const settings *settings, const target_service *service, target_files *ret_files,
                         tn_error *err);
-    /* TN_E_ARGUMENT with err->native_code EEXIST: the name is taken. replace: what is there makes way for it. What has
-     * failed leaves nothing behind that runs. */
+    /* TN_E_ARGUMENT with err->native_code EEXIST: the name is taken. What has failed leaves nothing behind that runs, and
+     * what was there goes on. TARGET_UPDATE is complete when a show() has seen the new instances READY. */
     tn_status (*submit)(const settings *settings, const target_service *service, const target_files *files,
-                        bool replace, tn_error *err);
+                        target_submission how, tn_error *err);
     /* An array of what show() says, by name. */
     tn_status (*list)(const settings *settings, json_t **ret_services, tn_error *err);
     /* As services_show, as far as it is known (other members are null or 0), and "target". Of instances: "id", "state",

@@ -75,6 +75,8 @@ def apply(objects, rest, found):
         each["metadata"]["annotations"] = {**kept, **each["metadata"]["annotations"]}
         if key in objects and "replicas" not in each.get("spec", {}) and "replicas" in objects[key].get("spec", {}):
             each["spec"]["replicas"] = objects[key]["spec"]["replicas"]
+        if "status" in objects.get(key, {}):
+            each["status"] = objects[key]["status"]
         objects[key] = each
 
 

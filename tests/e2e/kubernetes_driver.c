@@ -127,7 +127,8 @@ static tn_status make(const char *verb, const char *name, const settings *settin
     if (status == TN_OK && strcmp(verb, "render") == 0)
         fputs(files.at[0].text, stdout);
     else if (status == TN_OK)
-        status = target_kubernetes.submit(settings, &service, &files, strcmp(verb, "replace") == 0, err);
+        status = target_kubernetes.submit(
+            settings, &service, &files, strcmp(verb, "replace") == 0 ? TARGET_REPLACE : TARGET_MAKE, err);
     target_files_finish(&files);
     engine_settings_finish(&list);
     return status;

@@ -393,6 +393,31 @@ def test_life(cluster):
     assert "no service" in cluster.drive("remove", "chat", code=1) and "no service" in cluster.drive("suspend", "-x", code=1)
 
 
+def test_delete(cluster):
+    """What pods need, and what tells of them, stays until the last of them has ended; until then nothing else is done with it."""
+    for case, kind, replicas, options in (("chat", "Deployment", ["chat"], None), ("large", "StatefulSet", ["large", "large-workers"], SECRET)):
+        cluster.drive("submit", case, options=options)
+        cluster.add_pod(case, case + "-0")
+        cluster.add_pod(case, case + "-evicted", phase="Failed", reason="Evicted")
+        made = set(cluster.objects())
+        cluster.drive("remove", case)
+        assert set(cluster.objects()) == made - {"HorizontalPodAutoscaler/chat"}
+        assert [cluster.objects()[f"{kind}/{name}"]["spec"]["replicas"] for name in replicas] == [0] * len(replicas)
+        assert cluster.show(case)["state"] == "DELETING" and json.loads(cluster.drive("list", "-"))[0]["state"] == "DELETING"
+        for verb in ("submit", "replace", "suspend", "resume", "scale"):
+            said = cluster.drive(verb, case, options=options, code=1, DRIVER_MIN="1", DRIVER_MAX="1")
+            assert "being deleted" in said and cluster.objects().keys() == made - {"HorizontalPodAutoscaler/chat"}, said
+        cluster.drive("remove", case)
+        cluster.change(lambda objects: objects.pop(f"Pod/{case}-0"))
+        assert cluster.show(case)["state"] == "DELETING"
+        assert set(cluster.objects()) == {f"Pod/{case}-evicted"} and "no service" in cluster.drive("show", case, code=1)
+        cluster.change(lambda objects: objects.clear())
+    cluster.drive("submit", "chat")
+    cluster.change(lambda objects: objects["Deployment/chat"]["metadata"].update(deletionTimestamp="2026-01-02T03:04:05Z"))
+    assert "being deleted" in cluster.drive("replace", "chat", code=1) and "being deleted" in cluster.drive("resume", "chat", code=1)
+    assert cluster.show("chat")["state"] == "DELETING" and "Service/chat" in cluster.objects(), "somebody else's doing"
+
+
 def test_ranks(cluster):
     cluster.drive("submit", "large", options=SECRET)
     cluster.add_pod("large", "large-0")
@@ -585,6 +610,7 @@ def test_program(cluster):
     assert int(limit.removesuffix("Mi")) << 20 > json.loads(planned.stdout)["needed"], "the pod may have what its engine will take"
     assert not cluster.objects() and not os.path.exists(os.path.join(cluster.folder, "calls")), "nothing was asked of a cluster"
     assert "wake_query" in tenon(*create, "--dry-run", "--target-set", "wake_query=up", code=1)
+    assert "there is no service" in tenon("update", "tiny", "--max", "2", "--target", "kubernetes", code=1)
     tenon(*create, "--no-wait")
     cluster.add_pod("tiny", "tiny-a")
     assert "READY" in tenon("status", "tiny", "--target", "kubernetes") and "tiny" in tenon("list", "--target", "kubernetes")
@@ -657,7 +683,7 @@ if __name__ == "__main__":
         begin = time.monotonic()
         test()
         print(f"{test.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
-    for test in (test_life, test_ranks, test_extras, test_troubles, test_strange_answers, test_logs, test_program):
+    for test in (test_life, test_delete, test_ranks, test_extras, test_troubles, test_strange_answers, test_logs, test_program, test_update):
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             test(Cluster(scratch))

@@ -198,9 +198,8 @@ def free_number():
 def test_two_nodes(folder, backend, families):
     """What is rendered for two nodes, run by a stand-in for srun on this one: the processes meet by the secret beside the script, rank 0
     alone says where it answers, and both end when the script is told so."""
-    place, model, stand_ins = (os.path.join(folder, name) for name in ("group", "model", "bin4"))
-    for path in (model, stand_ins):
-        os.mkdir(path)
+    place, model = (os.path.join(folder, name) for name in ("group", "model"))
+    os.mkdir(model)
     for name in ("config.json", "model.safetensors"):
         shutil.copy(os.path.join(families, "llama", name), model)
     with open(os.path.join(model, "tokenizer.json"), "w") as file:
@@ -309,6 +308,43 @@ def test_many_logs(folder):
     assert program.service("logs", "chat", "--instance", "1") == "job 1\n"
 
 
+def test_looks(folder):
+    """What squeue says, and what comes of it: jobs that have ended meanwhile, those that others are to take the place of, and words of Slurm's."""
+    place = os.path.join(folder, "looks", "chat")
+    os.makedirs(place)
+
+    def write(name, text):
+        with open(os.path.join(place, name), "w") as file:
+            file.write(text)
+
+    def jobs(*lines):
+        write("jobs", "".join(f"{line}|n1|N/A|None|{place}\n" for line in lines))
+
+    path = stand_ins(os.path.join(folder, "bin5"), squeue=f"cat '{place}/jobs'\n[ ! -e '{place}/later' ] || mv '{place}/later' '{place}/jobs'\n",
+                     scancel=f"echo \"$*\" >>'{place}/told'\ncat '{place}/words' >&2\nexit 1\n")
+    program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/looks\n", {"PATH": path + ":/usr/bin:/bin", "HOME": folder})
+    write("service.json", json.dumps({"name": "chat", "min": 1, "max": 1, "model": "m", "pool": "p"}))
+    write("words", "")
+    write("5.stop", "")
+    write("6.failed", "exit code 3, 5 times in a row\n")
+    jobs("5|RUNNING", "6|FAILED")
+    status = program.status()
+    assert status["state"] == "FAILED" and status["message"] == "0 of 1 jobs of chat are left: exit code 3, 5 times in a row", status
+    assert [one["state"] for one in status["instances"]] == ["DRAINING"] and "told" not in os.listdir(place), "what was there before goes on"
+
+    jobs("7|COMPLETING")
+    assert "SUSPENDING" in program.service("suspend", "chat", "--no-wait") and "told" not in os.listdir(place)
+    assert "7.stop" in os.listdir(place), "it does not come back"
+    jobs("8|RUNNING")
+    write("later", f"8|COMPLETING|n1|N/A|None|{place}\n")
+    program.service("suspend", "chat", "--no-wait")
+    with open(os.path.join(place, "told")) as file:
+        assert file.read() == "--quiet --batch --signal=USR2 --state=RUNNING 8\n"
+    jobs("9|RUNNING")
+    write("words", "scancel: error: Kill job error on job id 9: Access denied\n")
+    assert "Access denied" in program.service("suspend", "chat", "--no-wait", code=1)
+
+
 def test_no_slurm(folder):
     program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/none\n", {"PATH": folder, "HOME": folder})
     text = program.service("create", "chat", "--model", TINY, "--pool", "here", *SMALL, code=1)
@@ -318,8 +354,8 @@ def test_no_slurm(folder):
 
 # ---- on a cluster ----
 
-def ask(address, token=None, ids=False):
-    body = json.dumps({"model": "chat", "prompt": [3, 14, 15] if ids else "hello", "max_tokens": 4, "temperature": 0}).encode()
+def ask(address, token=None, ids=False, model="chat"):
+    body = json.dumps({"model": model, "prompt": [3, 14, 15] if ids else "hello", "max_tokens": 4, "temperature": 0}).encode()
     headers = {"Content-Type": "application/json", **({"Authorization": "Bearer " + token} if token else {})}
     with urllib.request.urlopen(urllib.request.Request(address + "/v1/completions", body, headers), timeout=30) as reply:
         return json.load(reply)["choices"][0]["text"]
@@ -371,6 +407,8 @@ def test_life(cluster, program, folder):
         "logs", "chat", "--instance", instance["id"])
     assert "already" in program.service("create", "chat", "--model", "tiny", "--pool", "here", *SMALL, code=1)
     assert instance["address"] in program.service("status", "chat")
+    elsewhere = json.loads(program.service("status", "chat", "--json", "--target-set", f"directory={cluster.share}//it's $HOME/"))
+    assert [one["id"] for one in elsewhere["instances"]] == [instance["id"]], "the same folder, by another spelling"
 
     program.service("scale", "chat", "--min", "2", "--max", "2")
     assert len({ask(address, token) for address in addresses(program.status())}) == 1 and len(addresses(program.status())) == 2
@@ -415,6 +453,52 @@ def test_failures(cluster, program, folder):
     assert "nvalid feature" in waiting or "not available" in waiting, waiting
 
 
+def contents(place):
+    names = ("job.sbatch", "service.ini", "service.json")
+    return [open(os.path.join(place, name)).read() for name in names if os.path.exists(os.path.join(place, name))]
+
+
+def test_update(cluster, program, folder):
+    """What is new runs before what was there ends; what is refused leaves what is there as it was; and the registry keeps what runs."""
+    place = os.path.join(cluster.share, "it's $HOME", "next")
+    with open(TINY, "rb") as one, open(os.path.join(folder, "padded.gguf"), "wb") as other:
+        other.write(one.read() + bytes(64))
+    for path in (TINY, os.path.join(folder, "padded.gguf")):
+        program("registry", "log", "two", path)
+    token = json.loads(program("token", "create", "next", "--scope", "infer", "--file", f"{folder}/tokens", "--json"))["token"]
+    program.service("create", "next", "--model", "two@v1", "--pool", "here", *SMALL)
+    first = program.status("next")
+
+    refusing = stand_ins(os.path.join(folder, "bin"), sbatch=f"[ ! -e '{folder}/one' ] || {{ echo 'sbatch: error: enough' >&2; exit 1; }}\n"
+                         f"touch '{folder}/one'\nexec {shutil.which('sbatch', path=cluster.environment['PATH'])} \"$@\"\n")
+    limited = Program(tempfile.mkdtemp(dir=folder), "", {**program.environment, "PATH": refusing + ":" + cluster.environment["PATH"]})
+    limited.ini, before = program.ini, contents(place)
+    assert "sbatch: error: enough" in limited.service("update", "next", "--model", "two@v2", "--min", "2", "--max", "2", code=1)
+    assert contents(place) == before and len(before) == 3
+    wait_for(lambda: cluster.jobs() == [first["instances"][0]["id"]])
+    program("registry", "rm", "two@v2")
+    program("registry", "log", "two", os.path.join(folder, "padded.gguf"), "--version", "v2")
+
+    program.service("update", "next", "--model", "two", "--no-wait")
+    old = first["instances"][0]
+    new, = set(cluster.jobs()) - {old["id"]}
+    wait_for(lambda: os.path.exists(os.path.join(place, new + ".address")))
+    assert ask(old["address"], token, model="next") and old["id"] in cluster.jobs(), "nobody has looked yet"
+    assert "two@v1 is in use by service next on slurm" in program("registry", "rm", "two@v1", code=1)
+    status = program.status("next")
+    assert status["state"] == "READY" and status["digest"] != first["digest"] and status["settings"] == first["settings"], status
+    wait_for(lambda: cluster.jobs() == [new])
+    program("registry", "rm", "two@v1")
+
+    assert "READY" in program.service("update", "next", "--set", "max_num_seqs=2", "--set", "max_model_len=256", "--set", "cpu.threads=2")
+    wait_for(lambda: len(cluster.jobs()) == 1)
+    last = program.status("next")
+    assert last["digest"] == status["digest"] and last["model"] == "two" and new not in cluster.jobs(), last
+    assert "engine.max_num_seqs=2" in last["settings"] and ask(addresses(last)[0], token, model="next")
+    assert program.service("delete", "next") == "next is gone\n"
+    program("registry", "rm", "two@v2")
+
+
 def test_up(cluster, program, folder):
     """The same from a file; a second time nothing is to do; what differs is changed."""
     file = Program(tempfile.mkdtemp(dir=folder),
@@ -446,11 +530,13 @@ def main(ruler, backend, families):
         test_no_slurm(folder)
         test_other_users(folder)
         test_many_logs(folder)
+        test_looks(folder)
     with tempfile.TemporaryDirectory() as folder, SlurmCluster() as cluster:
         program = Program(folder, f"[target slurm]\ndirectory = {cluster.share}/it's $HOME\n[auth]\ntoken_file = {folder}/tokens\n",
-                          cluster.environment)
+                          {**cluster.environment, "SBATCH_PARTITION": "nosuch", "SQUEUE_PARTITION": "nosuch", "SCANCEL_PARTITION": "nosuch"})
         test_life(cluster, program, folder)
         test_failures(cluster, program, folder)
+        test_update(cluster, program, folder)
         test_up(cluster, program, folder)
     print("target_slurm: ok")
 

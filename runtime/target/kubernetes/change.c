@@ -5,7 +5,6 @@
  */
 #include "target/kubernetes/change.h"
 
-#include "target/kubernetes/workload.h"
 #include "target/kubernetes/yaml_writer.h"
 
 #include <stdlib.h>
@@ -15,19 +14,6 @@
 
 enum { CHANGE_NAME_BYTES = KUBERNETES_NAME_MAX + sizeof "statefulset/-workers" };
 
-static const char *kind_of(const workload *w)
-{
-    return w->nodes > 1 ? "statefulset" : "deployment";
-}
-
-/* change: "KEY=VALUE", or "KEY-". */
-static tn_status annotate(const kubernetes_options *options, const char *kind, const char *name, const char *change,
-                          tn_error *err)
-{
-    const char *const words[] = {"annotate", kind, name, "--overwrite", change, NULL};
-    return kubectl_run(options, words, NULL, err);
-}
-
 static tn_status set_replicas(const kubernetes_options *options, const char *kind, const char *name, const char *suffix,
                               uint32_t count, tn_error *err)
 {
@@ -36,6 +22,19 @@ static tn_status set_replicas(const kubernetes_options *options, const char *kin
     snprintf(replicas, sizeof replicas, "--replicas=%u", (unsigned)count);
     const char *const words[] = {"scale", object, replicas, NULL};
     return kubectl_run(options, words, NULL, err);
+}
+
+/* *ret_workload: as of workload_open, but nothing to finish where it fails. */
+static tn_status open_to_change(const settings *settings, const char *name, kubernetes_options *ret_options,
+                                workload *ret_workload, tn_error *err)
+{
+    tn_status status = workload_open(settings, name, ret_options, ret_workload, err);
+    if (status != TN_OK)
+        return status;
+    status = workload_check_stays(ret_workload, name, err);
+    if (status != TN_OK)
+        workload_finish(ret_workload);
+    return status;
 }
 
 /* ---- scale ---- */
@@ -67,7 +66,7 @@ static tn_status remember(const kubernetes_options *options, const workload *w, 
     char *wish = json_dumps(w->wish, JSON_COMPACT | JSON_PRESERVE_ORDER), *change = NULL;
     if (wish && asprintf(&change, ANNOTATION_SERVICE "=%s", wish) < 0)
         change = NULL;
-    tn_status status = change ? annotate(options, kind_of(w), name, change, err)
+    tn_status status = change ? kubectl_annotate(options, workload_kind(w->nodes), name, change, err)
                               : tn_fail(err, TN_E_MEMORY, "what is wished of a service");
     free(change);
     free(wish);
@@ -82,7 +81,7 @@ static tn_status remember_extras(const kubernetes_options *options, const worklo
     char change[128];
     snprintf(change, sizeof change, ANNOTATION_EXTRAS "=%s", json_string_value(extras));
     json_decref(extras);
-    return annotate(options, kind_of(w), name, change, err);
+    return kubectl_annotate(options, workload_kind(w->nodes), name, change, err);
 }
 
 static tn_status scale(const kubernetes_options *options, const workload *w, const char *name, uint32_t min,
@@ -98,7 +97,7 @@ static tn_status scale(const kubernetes_options *options, const workload *w, con
     if (status == TN_OK && scaled)
         status = apply_scaler(options, scaler, err);
     if (status == TN_OK && keda && w->suspended) /* by which it rests, where it did by 0 replicas */
-        status = annotate(options, "scaledobjects.keda.sh", name, PAUSED "=0", err);
+        status = kubectl_annotate(options, "scaledobjects.keda.sh", name, PAUSED "=0", err);
     if (status == TN_OK && !scaled && !w->suspended)
         status = set_replicas(options, "deployment", name, "", min, err);
     if (status == TN_OK && keda != workload_has_keda(w))
@@ -118,9 +117,7 @@ tn_status kubernetes_scale(const settings *settings, const char *name, uint32_t 
     kubernetes_options options;
     workload w = {0};
 
-    tn_status status = kubernetes_options_read(settings, &options, err);
-    if (status == TN_OK)
-        status = workload_find(&options, name, &w, err);
+    tn_status status = open_to_change(settings, name, &options, &w, err);
     if (status != TN_OK)
         return status;
     min = wished(&w, "min", min);
@@ -141,25 +138,27 @@ tn_status kubernetes_scale(const settings *settings, const char *name, uint32_t 
 
 /* ---- suspend, resume ---- */
 
+tn_status workload_rest(const kubernetes_options *options, const workload *w, const char *name, tn_error *err)
+{
+    tn_status status = set_replicas(options, workload_kind(w->nodes), name, "", 0, err);
+    return status == TN_OK && w->nodes > 1 ? set_replicas(options, "statefulset", name, "-workers", 0, err) : status;
+}
+
 static tn_status stop(const kubernetes_options *options, const workload *w, const char *name, tn_error *err)
 {
-    if (workload_has_keda(w))
-        return annotate(options, "scaledobjects.keda.sh", name, PAUSED "=0", err);
-    tn_status status = set_replicas(options, kind_of(w), name, "", 0, err);
-    if (status == TN_OK && w->nodes > 1)
-        status = set_replicas(options, kind_of(w), name, "-workers", 0, err);
-    return status;
+    return workload_has_keda(w) ? kubectl_annotate(options, "scaledobjects.keda.sh", name, PAUSED "=0", err)
+                                : workload_rest(options, w, name, err);
 }
 
 static tn_status start(const kubernetes_options *options, const workload *w, const char *name, tn_error *err)
 {
     const uint32_t min = wished(w, "min", SERVICE_UNCHANGED);
     if (workload_has_keda(w))
-        return annotate(options, "scaledobjects.keda.sh", name, PAUSED "-", err);
+        return kubectl_annotate(options, "scaledobjects.keda.sh", name, PAUSED "-", err);
     if (w->nodes == 1)
-        return set_replicas(options, kind_of(w), name, "", min, err);
-    tn_status status = set_replicas(options, kind_of(w), name, "", 1, err);
-    return status == TN_OK ? set_replicas(options, kind_of(w), name, "-workers", w->nodes - 1, err) : status;
+        return set_replicas(options, workload_kind(w->nodes), name, "", min, err);
+    tn_status status = set_replicas(options, workload_kind(w->nodes), name, "", 1, err);
+    return status == TN_OK ? set_replicas(options, "statefulset", name, "-workers", w->nodes - 1, err) : status;
 }
 
 tn_status kubernetes_suspend(const settings *settings, const char *name, tn_error *err)
@@ -167,33 +166,30 @@ tn_status kubernetes_suspend(const settings *settings, const char *name, tn_erro
     kubernetes_options options;
     workload w = {0};
 
-    tn_status status = kubernetes_options_read(settings, &options, err);
+    tn_status status = open_to_change(settings, name, &options, &w, err);
     if (status == TN_OK)
-        status = workload_find(&options, name, &w, err);
-    if (status == TN_OK)
-        status = annotate(&options, kind_of(&w), name, ANNOTATION_SUSPENDED "=true", err);
+        status = kubectl_annotate(&options, workload_kind(w.nodes), name, ANNOTATION_SUSPENDED "=true", err);
     if (status == TN_OK)
         status = stop(&options, &w, name, err);
     workload_finish(&w);
     return status;
 }
 
-tn_status workload_resume(const kubernetes_options *options, const char *name, tn_error *err)
+tn_status workload_resume(const kubernetes_options *options, const workload *w, const char *name, tn_error *err)
 {
-    workload w = {0};
-
-    tn_status status = workload_find(options, name, &w, err);
-    if (status == TN_OK)
-        status = start(options, &w, name, err);
-    if (status == TN_OK)
-        status = annotate(options, kind_of(&w), name, ANNOTATION_SUSPENDED "-", err);
-    workload_finish(&w);
-    return status;
+    tn_status status = start(options, w, name, err);
+    return status == TN_OK ? kubectl_annotate(options, workload_kind(w->nodes), name, ANNOTATION_SUSPENDED "-", err)
+                           : status;
 }
 
 tn_status kubernetes_resume(const settings *settings, const char *name, tn_error *err)
 {
     kubernetes_options options;
-    tn_status status = kubernetes_options_read(settings, &options, err);
-    return status == TN_OK ? workload_resume(&options, name, err) : status;
+    workload w = {0};
+
+    tn_status status = open_to_change(settings, name, &options, &w, err);
+    if (status == TN_OK)
+        status = workload_resume(&options, &w, name, err);
+    workload_finish(&w);
+    return status;
 }

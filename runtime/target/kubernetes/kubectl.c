@@ -31,6 +31,22 @@ tn_status kubectl_run(const kubernetes_options *options, const char *const *word
     return status == TN_OK ? TN_OK : tn_fail(err, status, "%s", why.msg);
 }
 
+tn_status kubectl_annotate(const kubernetes_options *options, const char *kind, const char *name, const char *change,
+                           tn_error *err)
+{
+    const char *const words[] = {"annotate", kind, name, "--overwrite", change, NULL};
+    return kubectl_run(options, words, NULL, err);
+}
+
+tn_status kubectl_delete(const kubernetes_options *options, const char *kinds, const char *name, tn_error *err)
+{
+    char selector[KUBECTL_SELECTOR_BYTES];
+    kubectl_selector(name, selector);
+    const char *const words[] = {
+        "delete", kinds, "--selector", selector, "--ignore-not-found", "--wait=false", "--cascade=foreground", NULL};
+    return *kinds ? kubectl_run(options, words, NULL, err) : TN_OK;
+}
+
 static tn_status ask_json(const kubernetes_options *options, const char *const *words, json_t **ret_json, tn_error *err)
 {
     const char *all[KUBECTL_WORDS_MAX + 1];

@@ -8,6 +8,12 @@ enum { KUBECTL_WORDS_MAX = 24, KUBECTL_SELECTOR_BYTES = 192 };
 
 /* words: NULL-terminated, without kubectl, at most KUBECTL_WORDS_MAX. As target_run. */
 tn_status kubectl_run(const kubernetes_options *options, const char *const *words, char **ret_out, tn_error *err);
+/* change: "KEY=VALUE", or "KEY-". */
+tn_status kubectl_annotate(const kubernetes_options *options, const char *kind, const char *name, const char *change,
+                           tn_error *err);
+/* All of a service that is of these kinds, separated by commas; "": none. Waits for none to be gone; a workload is
+ * there until its pods have ended. */
+tn_status kubectl_delete(const kubernetes_options *options, const char *kinds, const char *name, tn_error *err);
 /* Applies objects (an array), and keeps no file. */
 tn_status kubectl_apply(const kubernetes_options *options, const target_files *files, tn_error *err);
 

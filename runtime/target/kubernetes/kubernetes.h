@@ -16,7 +16,7 @@ extern const target target_kubernetes;
 tn_status kubernetes_render(const settings *settings, const target_service *service, target_files *ret_files,
                             tn_error *err);
 tn_status kubernetes_submit(const settings *settings, const target_service *service, const target_files *files,
-                            bool replace, tn_error *err);
+                            target_submission how, tn_error *err);
 tn_status kubernetes_list(const settings *settings, json_t **ret_services, tn_error *err);
 tn_status kubernetes_show(const settings *settings, const char *name, json_t **ret_service, tn_error *err);
 tn_status kubernetes_logs(const settings *settings, const char *name, const char *instance, uint64_t since_ms,

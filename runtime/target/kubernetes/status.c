@@ -4,8 +4,8 @@
  * an image that is not to be had, a Secret that is not there, five ends in a row; it may still become READY.
  */
 #include "base/utf8.h"
-#include "target/kubernetes/kubectl.h"
-#include "target/kubernetes/workload.h"
+#include "target/kubernetes/lease.h"
+#include "target/kubernetes/remove.h"
 
 #include <string.h>
 #include <time.h>
@@ -186,7 +186,7 @@ static service_state judge(const service_view *view)
     const uint32_t wanted = wanted_pods(view);
     const json_t *late = condition(view->item, "Progressing", "False");
 
-    if (is_ending(view->item))
+    if (view->workload.deleting || view->workload.ending)
         return SERVICE_DELETING;
     if (view->workload.suspended || wanted == 0)
         return view->pods ? SERVICE_SUSPENDING : SERVICE_SUSPENDED;
@@ -265,10 +265,30 @@ tn_status kubernetes_list(const settings *settings, json_t **ret_services, tn_er
     return status;
 }
 
+static bool is_in(const json_t *service, service_state state)
+{
+    return strcmp(text_of(json_object_get(service, "state")), service_state_name(state)) == 0;
+}
+
+/* What waits for pods to have ended: that the last of them lets the service go, or the last of the old ones their
+ * version. */
+static tn_status complete(const settings *settings, const kubernetes_options *options, const char *name,
+                          const json_t *item, const json_t *service, tn_error *err)
+{
+    workload w = {0};
+    tn_status status = workload_read(item, &w, err);
+    if (status == TN_OK && w.deleting)
+        status = workload_forget(settings, options, &w, name, err);
+    else if (status == TN_OK && is_in(service, SERVICE_READY))
+        status = lease_release_before(settings, options, name, &w, err);
+    workload_finish(&w);
+    return status;
+}
+
 tn_status kubernetes_show(const settings *settings, const char *name, json_t **ret_service, tn_error *err)
 {
     kubernetes_options options;
-    json_t *items = NULL, *item;
+    json_t *items = NULL, *item, *service = NULL;
     size_t i;
     bool found = false;
 
@@ -282,9 +302,15 @@ tn_status kubernetes_show(const settings *settings, const char *name, json_t **r
         if (status != TN_OK || found || !workload_is(item))
             continue;
         found = true;
-        status = read_service(items, item, ret_service, err);
+        status = read_service(items, item, &service, err);
+        if (status == TN_OK)
+            status = complete(settings, &options, name, item, service, err);
     }
     json_decref(items);
+    if (status == TN_OK && found)
+        *ret_service = service;
+    else
+        json_decref(service);
     if (status == TN_OK && !found)
         return tn_fail(err, TN_E_NOT_FOUND, "kubernetes: there is no service \"%s\"", name);
     return status;

@@ -1,58 +1,11 @@
-/* submit.c: a service given to the cluster, and taken away again.
- */
+/* submit.c: a service given to the cluster. */
 #include "target/kubernetes/change.h"
-#include "target/kubernetes/workload.h"
+#include "target/kubernetes/lease.h"
+#include "target/kubernetes/remove.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define OWN_KINDS                                                                                       \
-    "deployments.apps,statefulsets.apps,horizontalpodautoscalers.autoscaling,services,networkpolicies." \
-    "networking.k8s.io,poddisruptionbudgets.policy,configmaps,serviceaccounts"
-
-/* ---- taken away ---- */
-
-/* kinds "": none. A workload is there until its pods have ended. */
-static tn_status delete_kinds(const kubernetes_options *options, const char *kinds, const char *name, tn_error *err)
-{
-    char selector[KUBECTL_SELECTOR_BYTES];
-    kubectl_selector(name, selector);
-    const char *const words[] = {
-        "delete", kinds, "--selector", selector, "--ignore-not-found", "--wait=false", "--cascade=foreground", NULL};
-    return *kinds ? kubectl_run(options, words, NULL, err) : TN_OK;
-}
-
-/* Where it was made on another machine, there may be no registry here, and nothing to let go. */
-static tn_status let_model_go(const settings *settings, const char *name, const workload *w, tn_error *err)
-{
-    const char *digest = json_string_value(json_object_get(w->wish, "digest"));
-    tn_error why = TN_ERROR_INIT;
-    tn_status status = target_keep_model(settings, &target_kubernetes, name, digest, false, &why);
-    return status == TN_OK || status == TN_E_NOT_FOUND ? TN_OK : tn_fail(err, status, "%s", why.msg);
-}
-
-/* Kinds of other people's are named only where there is an object of them: a cluster without them knows no such kind.
- */
-tn_status kubernetes_remove(const settings *settings, const char *name, tn_error *err)
-{
-    kubernetes_options options;
-    workload w = {0};
-
-    tn_status status = kubernetes_options_read(settings, &options, err);
-    if (status == TN_OK)
-        status = workload_find(&options, name, &w, err);
-    if (status == TN_OK)
-        status = delete_kinds(&options, w.extras, name, err);
-    if (status == TN_OK)
-        status = delete_kinds(&options, OWN_KINDS, name, err);
-    if (status == TN_OK)
-        status = let_model_go(settings, name, &w, err);
-    workload_finish(&w);
-    return status;
-}
-
-/* ---- given to the cluster ---- */
 
 /* What the service had before and has no more: another kind of workload, and what scaled it or looked at it. */
 static tn_status delete_leftovers(const kubernetes_options *options, const target_service *service, const workload *old,
@@ -62,13 +15,13 @@ static tn_status delete_leftovers(const kubernetes_options *options, const targe
                keda = scaled && options->scaler == SCALER_KEDA;
     tn_status status = TN_OK;
     if (!scaled || keda)
-        status = delete_kinds(options, "horizontalpodautoscalers.autoscaling", service->name, err);
+        status = kubectl_delete(options, "horizontalpodautoscalers.autoscaling", service->name, err);
     if (status == TN_OK && !keda && workload_has_keda(old))
-        status = delete_kinds(options, "scaledobjects.keda.sh", service->name, err);
+        status = kubectl_delete(options, "scaledobjects.keda.sh", service->name, err);
     if (status == TN_OK && options->monitor != MONITOR_PODMONITOR && strstr(old->extras, "podmonitors"))
-        status = delete_kinds(options, "podmonitors.monitoring.coreos.com", service->name, err);
+        status = kubectl_delete(options, "podmonitors.monitoring.coreos.com", service->name, err);
     if (status == TN_OK && (service->nodes > 1) != (old->nodes > 1))
-        status = delete_kinds(options, old->nodes > 1 ? "statefulsets.apps" : "deployments.apps", service->name, err);
+        status = kubectl_delete(options, old->nodes > 1 ? "statefulsets.apps" : "deployments.apps", service->name, err);
     return status;
 }
 
@@ -118,7 +71,7 @@ static tn_status check_others(const kubernetes_options *options, const target_se
 {
     json_t *extras = extras_of(options, service);
     const char *more = json_string_value(extras);
-    tn_status status = more ? check_name(options, OWN_KINDS, service->name, "", err)
+    tn_status status = more ? check_name(options, KUBERNETES_KINDS, service->name, "", err)
                             : tn_fail(err, TN_E_MEMORY, "the kinds of a service's objects");
     if (status == TN_OK && *more)
         status = check_name(options, more, service->name, "", err);
@@ -140,14 +93,26 @@ static tn_status make_workload(const kubernetes_options *options, const target_s
     if (status == TN_OK) {
         status = kubectl_apply(options, files, err);
         if (status != TN_OK && extras)
-            delete_kinds(options, json_string_value(extras), service->name, &ignored);
+            kubectl_delete(options, json_string_value(extras), service->name, &ignored);
         if (status != TN_OK)
-            delete_kinds(options, OWN_KINDS, service->name, &ignored);
+            kubectl_delete(options, KUBERNETES_KINDS, service->name, &ignored);
     }
     json_decref(extras);
     return status;
 }
 
+/* One that was suspended runs again. What it is now may be of another kind. */
+static tn_status resume_replaced(const kubernetes_options *options, const char *name, tn_error *err)
+{
+    workload now = {0};
+    tn_status status = workload_find(options, name, &now, err);
+    if (status == TN_OK)
+        status = workload_resume(options, &now, name, err);
+    workload_finish(&now);
+    return status;
+}
+
+/* Pods make way one by one, each when a new one is ready. */
 static tn_status replace_workload(const kubernetes_options *options, const target_service *service,
                                   const target_files *files, const workload *old, tn_error *err)
 {
@@ -155,37 +120,43 @@ static tn_status replace_workload(const kubernetes_options *options, const targe
     if (status == TN_OK)
         status = kubectl_apply(options, files, err);
     if (status == TN_OK)
+        status = lease_note_before(options, service, old, err);
+    if (status == TN_OK)
         status = delete_leftovers(options, service, old, err);
-    return status == TN_OK && old->suspended ? workload_resume(options, service->name, err) : status;
+    return status == TN_OK && old->suspended ? resume_replaced(options, service->name, err) : status;
+}
+
+static tn_status refuse_taken(const workload *old, const char *name, tn_error *err)
+{
+    if (err)
+        err->native_code = EEXIST;
+    return tn_fail(err, TN_E_ARGUMENT, "kubernetes: there is a service \"%s\" already%s", name,
+                   old->deleting || old->ending ? ", which is being deleted" : "; --replace updates it");
 }
 
 static tn_status submit(const kubernetes_options *options, const target_service *service, const target_files *files,
-                        bool replace, tn_error *err)
+                        target_submission how, tn_error *err)
 {
     tn_error absent = TN_ERROR_INIT;
     workload old = {0};
     tn_status status = workload_find(options, service->name, &old, &absent);
 
-    if (status == TN_OK && !replace) {
-        status = tn_fail(err, TN_E_ARGUMENT, "kubernetes: there is a service \"%s\" already; --replace updates it",
-                         service->name);
-        if (err)
-            err->native_code = EEXIST;
-    } else if (status == TN_OK) {
+    if (status == TN_OK && (how == TARGET_MAKE || old.deleting || old.ending))
+        status = refuse_taken(&old, service->name, err);
+    else if (status == TN_OK)
         status = replace_workload(options, service, files, &old, err);
-    } else if (status == TN_E_NOT_FOUND) {
+    else if (status == TN_E_NOT_FOUND)
         status = make_workload(options, service, files, err);
-    } else {
+    else
         status = tn_fail(err, status, "%s", absent.msg);
-    }
     workload_finish(&old);
     return status;
 }
 
 tn_status kubernetes_submit(const settings *settings, const target_service *service, const target_files *files,
-                            bool replace, tn_error *err)
+                            target_submission how, tn_error *err)
 {
     kubernetes_options options;
     tn_status status = kubernetes_options_read(settings, &options, err);
-    return status == TN_OK ? submit(&options, service, files, replace, err) : status;
+    return status == TN_OK ? submit(&options, service, files, how, err) : status;
 }

@@ -17,6 +17,11 @@ bool workload_is(const json_t *item)
     return annotation(item, ANNOTATION_SERVICE) != NULL;
 }
 
+const char *workload_kind(uint32_t nodes)
+{
+    return nodes > 1 ? "statefulset" : "deployment";
+}
+
 bool workload_has_keda(const workload *w)
 {
     return strstr(w->extras, "scaledobjects") != NULL;
@@ -26,6 +31,7 @@ void workload_finish(workload *w)
 {
     json_decref(w->wish);
     free(w->extras);
+    free(w->before);
     *w = (workload){0};
 }
 
@@ -35,18 +41,26 @@ static bool are_kinds(const char *text)
     return text[strspn(text, "abcdefghijklmnopqrstuvwxyz.,")] == '\0';
 }
 
+static bool is_ending(const json_t *item)
+{
+    return json_is_string(json_object_get(json_object_get(item, "metadata"), "deletionTimestamp"));
+}
+
 tn_status workload_read(const json_t *item, workload *ret_workload, tn_error *err)
 {
     const char *text = annotation(item, ANNOTATION_SERVICE), *extras = annotation(item, ANNOTATION_EXTRAS),
-               *nodes = annotation(item, ANNOTATION_NODES);
+               *nodes = annotation(item, ANNOTATION_NODES), *before = annotation(item, ANNOTATION_BEFORE);
     const unsigned long count = nodes ? strtoul(nodes, NULL, 10) : 1;
     workload w = {.wish = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL,
                   .extras = strdup(extras ? extras : ""),
                   .nodes = (uint32_t)count,
-                  .suspended = annotation(item, ANNOTATION_SUSPENDED) != NULL};
+                  .suspended = annotation(item, ANNOTATION_SUSPENDED) != NULL,
+                  .deleting = annotation(item, ANNOTATION_DELETING) != NULL,
+                  .ending = is_ending(item),
+                  .before = strdup(before ? before : "")};
 
     if (json_is_object(w.wish) && json_is_string(json_object_get(w.wish, "name")) && w.extras && are_kinds(w.extras) &&
-        count >= 1 && count <= NODES_MAX) {
+        w.before && count >= 1 && count <= NODES_MAX) {
         *ret_workload = w;
         return TN_OK;
     }
@@ -74,4 +88,17 @@ tn_status workload_find(const kubernetes_options *options, const char *name, wor
     }
     json_decref(items);
     return status == TN_E_NOT_FOUND ? tn_fail(err, status, "kubernetes: there is no service \"%s\"", name) : status;
+}
+
+tn_status workload_open(const settings *settings, const char *name, kubernetes_options *ret_options,
+                        workload *ret_workload, tn_error *err)
+{
+    tn_status status = kubernetes_options_read(settings, ret_options, err);
+    return status == TN_OK ? workload_find(ret_options, name, ret_workload, err) : status;
+}
+
+tn_status workload_check_stays(const workload *w, const char *name, tn_error *err)
+{
+    return w->deleting || w->ending ? tn_fail(err, TN_E_ARGUMENT, "kubernetes: service %s is being deleted", name)
+                                    : TN_OK;
 }
