@@ -195,7 +195,9 @@ const command command_service_update = {
     .help =
         "Gives what is to be another; --set takes the place of all settings. New instances are started beside the old\n"
         "ones, which finish what runs there: there must be memory for both (exit codes 2 and 3 as of create).\n"
-        "--model NAME:ALIAS follows an alias to where it points now.\n" DAEMON_ADDRESS_HELP,
+        "--model NAME:ALIAS follows an alias to where it points now.\n"
+        "With --target the cluster must have room for both, too: Kubernetes changes pod by pod; of Slurm jobs the old\n"
+        "ones end when this command, or a later `tenon service status`, has seen the new ones ready.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .run = run_update,

@@ -23,8 +23,8 @@
 tn_status slurm_place(const settings *settings, const char *name, char ret_folder[PATH_MAX], tn_error *err);
 /* Whether two such paths are the same one: "/a//b/" is "/a/b". Links are not followed. */
 bool slurm_place_is(const char *a, const char *b);
-/* Whether what lies in a service's folder is this user's doing alone, since its script runs as this user. One that is not
- * there is fine. TN_E_NOT_FOUND: it is another user's; TN_E_ARGUMENT: others could change it. */
+/* Whether what lies in a service's folder is this user's doing alone, since its script runs as this user. One that is
+ * not there is fine. TN_E_NOT_FOUND: it is another user's; TN_E_ARGUMENT: others could change it. */
 tn_status slurm_place_check(const char *folder, tn_error *err);
 /* TN_E_NOT_FOUND: there is no such service; TN_E_CORRUPT: the file is damaged. Owned. */
 tn_status slurm_record_read(const char *folder, const char *name, json_t **ret_record, tn_error *err);

@@ -1,6 +1,6 @@
 /* slurm_program.c: see slurm_program.h. Variables such as SBATCH_PARTITION go before what a script says, and with
- * SQUEUE_PARTITION jobs elsewhere are not listed. Those that say where the cluster is (SLURM_CONF, SLURM_CLUSTERS) stay.
- * Source: sbatch(1), squeue(1), scancel(1) of 22.05, "INPUT ENVIRONMENT VARIABLES".
+ * SQUEUE_PARTITION jobs elsewhere are not listed. Those that say where the cluster is (SLURM_CONF, SLURM_CLUSTERS)
+ * stay. Source: sbatch(1), squeue(1), scancel(1) of 22.05, "INPUT ENVIRONMENT VARIABLES".
  */
 #include "target/slurm_program.h"
 

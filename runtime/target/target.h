@@ -87,8 +87,8 @@ typedef struct target {
      * nothing. TN_E_ARGUMENT: a text or a setting that cannot be told to the cluster. */
     tn_status (*render)(const settings *settings, const target_service *service, target_files *ret_files,
                         tn_error *err);
-    /* TN_E_ARGUMENT with err->native_code EEXIST: the name is taken. What has failed leaves nothing behind that runs, and
-     * what was there goes on. TARGET_UPDATE is complete when a show() has seen the new instances READY. */
+    /* TN_E_ARGUMENT with err->native_code EEXIST: the name is taken. What has failed leaves nothing behind that runs,
+     * and what was there goes on. TARGET_UPDATE is complete when a show() has seen the new instances READY. */
     tn_status (*submit)(const settings *settings, const target_service *service, const target_files *files,
                         target_submission how, tn_error *err);
     /* An array of what show() says, by name. */

@@ -286,7 +286,8 @@ def clusters(folder):
     os.chmod(write(folder + "/kubectl", KUBECTL.format(asked=asked)), 0o755)
     environment = {**os.environ, "PATH": folder + ":" + os.environ["PATH"]}
     target = ["--target", "kubernetes", "--target-set", "namespace=nine"]
-    for words in [["list"], ["status", "chat"], ["logs", "chat"], ["suspend", "chat"], ["resume", "chat"], ["scale", "chat", "--min", "2"], ["delete", "chat"]]:
+    for words in [["list"], ["status", "chat"], ["logs", "chat"], ["suspend", "chat"], ["resume", "chat"], ["scale", "chat", "--min", "2"], ["update", "chat", "--min", "2"],
+                  ["delete", "chat"]]:
         write(asked, "")
         tenon("service", *words, *target, code=None, env=environment)
         assert "nine" in read(asked), words

@@ -29,9 +29,9 @@ enum { HTTP_PORT = 8000, GROUP_PORT = 29400, PRESTOP_SECONDS = 5, GROUP_JOIN_SEC
 #define ANNOTATION_NODES     "tenon/nodes" /* pods of an instance, where they are several */
 #define ANNOTATION_SUSPENDED "tenon/suspended" /* "true", or absent */
 #define ANNOTATION_DELETING  "tenon/deleting"  /* "true": all goes as soon as no pod runs; or absent */
-#define ANNOTATION_BEFORE                                                                                              \
-    "tenon/before-sha256" /* versions that the registry keeps until their pods have made way, with commas between them; \
-                             or absent */
+#define ANNOTATION_BEFORE                                                                                         \
+    "tenon/before-sha256" /* versions that the registry keeps until their pods have made way, with commas between \
+                             them; or absent */
 
 /* Where things are in the container. */
 #define SETTINGS_FOLDER "/etc/tenon"

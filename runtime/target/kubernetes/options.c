@@ -251,9 +251,10 @@ tn_status kubernetes_options_check_instances(const kubernetes_options *options, 
                        "kubernetes: nothing here wakes a service with --min 0: use --min 1, and to have none while "
                        "nobody asks, scaler=keda with prometheus_url and wake_query");
     if (options->scaler == SCALER_KEDA && kubernetes_is_scaled(options, min, max) && !options->space)
-        return tn_fail(err, TN_E_ARGUMENT,
-                       "kubernetes: scaler=keda asks Prometheus, which knows pods of the same name in other namespaces: "
-                       "set namespace");
+        return tn_fail(
+            err, TN_E_ARGUMENT,
+            "kubernetes: scaler=keda asks Prometheus, which knows pods of the same name in other namespaces: "
+            "set namespace");
     if (min < max && options->scaler == SCALER_NONE)
         return tn_fail(err, TN_E_ARGUMENT, "kubernetes: nothing scales from %u to %u with scaler=none: use hpa or keda",
                        min, max);

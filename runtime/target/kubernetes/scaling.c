@@ -41,8 +41,7 @@ static json_t *trigger(const kubernetes_options *options, json_t *query)
 static json_t *scaled_object(const kubernetes_options *options, const char *name, uint32_t min, uint32_t max)
 {
     json_t *object = kubernetes_object(options, name, "", "keda.sh/v1alpha1", "ScaledObject");
-    json_t *own =
-        json_sprintf("sum(" SERIES "{pod=~\"" POD_OF_NAME "\",namespace=\"%s\"})", name, options->space);
+    json_t *own = json_sprintf("sum(" SERIES "{pod=~\"" POD_OF_NAME "\",namespace=\"%s\"})", name, options->space);
     json_t *triggers = json_pack("[o]", trigger(options, own));
     if (options->wake_query)
         json_array_append_new(triggers, trigger(options, json_string(options->wake_query)));
