@@ -39,7 +39,7 @@ class Program:
                        "[pool here]\nhost_memory = true\n" + settings)
 
     def __call__(self, *arguments, code=0):
-        done = subprocess.run([os.environ["TENON"], *arguments, "--config", self.ini], capture_output=True, text=True, timeout=120,
+        done = subprocess.run([os.environ["TENON"], *arguments, "--config", self.ini], capture_output=True, text=True, timeout=240,
                               env=self.environment)
         assert done.returncode == code, (arguments, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         return done.stdout if code == 0 else done.stderr
@@ -143,18 +143,29 @@ def test_drains(program, folder):
     for numbers, told in [([signal.SIGUSR1], "drained\nrequeue 7\n"), ([signal.SIGUSR2], "drained\n"),
                           ([signal.SIGUSR2, signal.SIGUSR1], "drained\nrequeue 7\n")]:
         place = tempfile.mkdtemp(dir=folder)
+
+        def has(name, words=""):
+            path = os.path.join(place, name)
+            if not os.path.exists(path):
+                return False
+            with open(path) as file:
+                return words in file.read()
+
         with open(os.path.join(place, "7.failures"), "w") as file:
             file.write("4\n")
-        job = subprocess.Popen(["bash", "-c", text], stdout=subprocess.PIPE, text=True, cwd=place,
-                               env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
-        wait_for(lambda: os.path.exists(os.path.join(place, "pid")))
+        with open(os.path.join(place, "trace"), "w") as trace:
+            job = subprocess.Popen(["bash", "-xc", text], stdout=subprocess.PIPE, stderr=trace, text=True, cwd=place,
+                                   env={"PATH": programs + ":/usr/bin:/bin", "SLURM_JOB_ID": "7"})
+        wait_for(lambda: has("pid"))
         for number in numbers:
             job.send_signal(number)
-            wait_for(lambda: os.path.exists(os.path.join(place, "told")))
+            wait_for(lambda: has("told") and has("trace", "asked=again" if number == signal.SIGUSR1 else "asked=stop"))
         with open(os.path.join(place, "pid")) as file:
             os.kill(int(file.read()), signal.SIGUSR2)
         assert job.communicate(timeout=60)[0] == told and job.returncode == 0
-        assert os.path.exists(os.path.join(place, "7.failures")) == (numbers == [signal.SIGUSR2])
+        assert has("7.failures") == (numbers == [signal.SIGUSR2])
+        with open(os.path.join(place, "trace")) as file:
+            assert file.read().count("telling=yes") == 1
         with open(os.path.join(place, "told")) as file:
             assert file.read() == "--quiet --signal=TERM 7\n"
 
@@ -227,7 +238,7 @@ def test_two_nodes(folder, backend, families):
                 assert str(json.load(file)["pid"]) == pids.read().split()[1]
         finally:
             job.send_signal(signal.SIGUSR2)
-            job.wait(60)
+            job.wait(120)
         log.seek(0)
         told = log.read()
         assert job.returncode == 0 and "rank 1 of 2 has loaded" in told and "rank 0 has ended the group" in told, told
@@ -431,8 +442,8 @@ def requeue(cluster, program, job):
     """What is killed comes back, as the same job."""
     first = pid_of(cluster, "chat", job)
     os.kill(first, signal.SIGKILL)
-    program.service("status", "chat", "--wait", "DEGRADED", "--timeout", "30")
-    program.service("status", "chat", "--wait", "READY", "--timeout", "60")
+    program.service("status", "chat", "--wait", "DEGRADED", "--timeout", "120")
+    program.service("status", "chat", "--wait", "READY", "--timeout", "120")
     assert job in [one["id"] for one in program.status()["instances"]] and pid_of(cluster, "chat", job) != first
     assert "it is put into the queue again" in program.service("logs", "chat", "--instance", job)
 
@@ -444,7 +455,7 @@ def test_failures(cluster, program, folder):
     assert "lost" not in program.service("list") and not os.path.exists(os.path.join(cluster.share, "it's $HOME", "lost"))
     program.service("create", "ended", "--model", TINY, "--pool", "here", *SMALL)
     cluster.run("scancel", *cluster.jobs())
-    text = program.service("status", "ended", "--wait", "SUSPENDED", "--timeout", "30", code=1)
+    text = program.service("status", "ended", "--wait", "SUSPENDED", "--timeout", "120", code=1)
     assert re.search(r"ended has failed: 0 of 1 jobs of ended are left: job \d+ has ended: CANCELLED", text), text
     program.service("resume", "ended")
     assert program.service("delete", "ended") == "ended is gone\n"
@@ -479,13 +490,17 @@ def test_update(cluster, program, folder):
     program("registry", "rm", "two@v2")
     program("registry", "log", "two", os.path.join(folder, "padded.gguf"), "--version", "v2")
 
-    program.service("update", "next", "--model", "two", "--no-wait")
+    late = os.path.join(stand_ins(os.path.join(folder, "late"), tenon=f"while [ ! -e '{folder}/go' ]; do sleep 0.05; done\n"
+                                  f"exec {os.environ['TENON']} \"$@\"\n"), "tenon")
+    program.service("update", "next", "--model", "two", "--no-wait", "--target-set", "program=" + late)
+    assert program.status("next")["state"] in ("PENDING", "LOADING")
+    open(os.path.join(folder, "go"), "w").close()
     old = first["instances"][0]
     new, = set(cluster.jobs()) - {old["id"]}
     wait_for(lambda: os.path.exists(os.path.join(place, new + ".address")))
     assert ask(old["address"], token, model="next") and old["id"] in cluster.jobs(), "nobody has looked yet"
     assert "two@v1 is in use by service next on slurm" in program("registry", "rm", "two@v1", code=1)
-    status = program.status("next")
+    status = json.loads(program.service("status", "next", "--json", "--wait", "READY"))
     assert status["state"] == "READY" and status["digest"] != first["digest"] and status["settings"] == first["settings"], status
     wait_for(lambda: cluster.jobs() == [new])
     program("registry", "rm", "two@v1")
@@ -508,7 +523,7 @@ def test_up(cluster, program, folder):
     up = [os.environ["TENON"], "up", file.ini]
     for settings, told in [([], "b: created\n"), ([], "b: unchanged\n"), (["--set", "service b.max=2"], "b: updated (max 1 -> 2)\n"),
                            (["--set", "service b.max=2", "--set", "service b.max_num_seqs=2"], "b: updated (settings ")]:
-        done = subprocess.run(up + settings, capture_output=True, text=True, timeout=120, env=cluster.environment)
+        done = subprocess.run(up + settings, capture_output=True, text=True, timeout=240, env=cluster.environment)
         assert done.returncode == 0 and done.stdout.startswith(told), done
     assert "engine.max_num_seqs=2" in file.status("b")["settings"]
     assert file.service("delete", "b") == "b is gone\n"
