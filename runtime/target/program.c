@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PROGRAM_TIMEOUT_MS = 120 * 1000 };
+/* OUTPUT_BYTES_MAX: where child_run cuts. */
+enum { PROGRAM_TIMEOUT_MS = 120 * 1000, OUTPUT_BYTES_MAX = 1 << 20 };
 
 /* The last line that is not empty, without the program's own name in front. Cuts text. */
 static const char *last_words(char *text, const char *program)
@@ -43,6 +44,9 @@ tn_status target_run(const char *const *words, const char *package, char **ret_o
     else if (code > 0)
         status = tn_fail(err, TN_E_IO, "%s: %.440s", words[0],
                          *last_words(error, words[0]) ? last_words(error, words[0]) : "it failed without a word");
+    if (status == TN_OK && ret_out && strlen(out) >= OUTPUT_BYTES_MAX)
+        status =
+            tn_fail(err, TN_E_IO, "%s says more than the %d MiB that are read of it", words[0], OUTPUT_BYTES_MAX >> 20);
     if (status == TN_OK && ret_out) {
         *ret_out = out;
         out = NULL;

@@ -69,12 +69,16 @@ static tn_status submit_one(const char *folder, tn_error *err)
     return slurm_run(words, NULL, err);
 }
 
-static tn_status submit_many(const char *folder, uint32_t count, tn_error *err)
+/* *ret_taken: Slurm has taken one of them, or may have: it did not answer in time. */
+static tn_status submit_many(const char *folder, uint32_t count, bool *ret_taken, tn_error *err)
 {
     tn_status status = TN_OK;
 
-    for (uint32_t i = 0; status == TN_OK && i < count; i++)
+    *ret_taken = false;
+    for (uint32_t i = 0; status == TN_OK && i < count; i++) {
         status = submit_one(folder, err);
+        *ret_taken |= status == TN_OK || status == TN_E_AGAIN;
+    }
     return status;
 }
 
@@ -173,8 +177,9 @@ static tn_status bring_about(const deployed *d, tn_error *err)
 {
     uint32_t wanted = (uint32_t)json_integer_value(json_object_get(d->record, "min"));
     uint32_t there = slurm_show_count(&d->jobs, d->folder, true);
+    bool taken;
 
-    return there < wanted ? submit_many(d->folder, wanted - there, err) : stop_many(d, wanted, err);
+    return there < wanted ? submit_many(d->folder, wanted - there, &taken, err) : stop_many(d, wanted, err);
 }
 
 /* ---- show ---- */
@@ -436,16 +441,20 @@ static tn_status found_open(const settings *settings, const char *name, target_s
     return status == TN_OK ? target_files_read(f->folder, file_names, &f->files, err) : status;
 }
 
-/* Files that only the other has. */
-static void remove_others(const char *folder, const target_files *kept)
+static void remove_file(const char *folder, const char *name)
 {
     char path[PATH_MAX + 32];
 
-    for (const char *const *name = file_names; *name; name++) {
-        snprintf(path, sizeof path, "%s/%s", folder, *name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+}
+
+/* Files that only the other has. */
+static void remove_others(const char *folder, const target_files *kept)
+{
+    for (const char *const *name = file_names; *name; name++)
         if (!target_files_have(kept, *name))
-            unlink(path);
-    }
+            remove_file(folder, *name);
 }
 
 static bool has_job(const slurm_jobs *jobs, const char *id)
@@ -469,8 +478,9 @@ static void stop_new(const settings *settings, const char *name, const slurm_job
     deployed_finish(&now);
 }
 
-/* Of what could not be submitted nothing is to stay; what was to be replaced is to go on as it did. */
-static void take_back(const settings *settings, const char *name, const found *f)
+/* Of what could not be submitted nothing is to stay; what was to be replaced is to go on as it did. taken: see
+ * submit_many. */
+static void take_back(const settings *settings, const char *name, const found *f, bool taken)
 {
     tn_error none = TN_ERROR_INIT;
 
@@ -478,9 +488,13 @@ static void take_back(const settings *settings, const char *name, const found *f
         target_files_write(&f->files, f->folder, &none);
         slurm_record_write(f->folder, f->service.record, &none);
         remove_others(f->folder, &f->files);
-        stop_new(settings, name, &f->service.jobs);
-    } else if (remove_service(settings, name, &none) == TN_E_NOT_FOUND) { /* not even a record */
+        if (taken)
+            stop_new(settings, name, &f->service.jobs);
+    } else if (taken) {
+        remove_service(settings, name, &none);
+    } else {
         remove_others(f->folder, &f->files);
+        remove_file(f->folder, SLURM_RECORD);
         rmdir(f->folder);
     }
 }
@@ -518,14 +532,16 @@ static tn_status write_record(const target_service *service, const char *folder,
     return status;
 }
 
-static tn_status submit_new(const target_service *service, const target_files *files, const found *f, tn_error *err)
+static tn_status submit_new(const target_service *service, const target_files *files, const found *f, bool *ret_taken,
+                            tn_error *err)
 {
     tn_status status = target_files_write(files, f->folder, err);
+    *ret_taken = false;
     if (status == TN_OK)
         status = write_record(service, f->folder, f->service.record, err);
     if (status == TN_OK)
         slurm_files_remove(f->folder, "failed");
-    return status == TN_OK ? submit_many(f->folder, service->min, err) : status;
+    return status == TN_OK ? submit_many(f->folder, service->min, ret_taken, err) : status;
 }
 
 /* New jobs first: if Slurm refuses them, those that run go on. */
@@ -533,12 +549,13 @@ static tn_status submit(const settings *settings, const target_service *service,
                         target_submission how, tn_error *err)
 {
     found f;
+    bool taken;
 
     tn_status status = found_open(settings, service->name, how, &f, err);
     if (status == TN_OK) {
-        status = submit_new(service, files, &f, err);
+        status = submit_new(service, files, &f, &taken, err);
         if (status != TN_OK)
-            take_back(settings, service->name, &f);
+            take_back(settings, service->name, &f, taken);
     }
     if (status == TN_OK)
         remove_others(f.folder, files);

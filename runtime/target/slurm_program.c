@@ -39,6 +39,13 @@ static tn_status unset_options(tn_error *err)
 
 tn_status slurm_run(const char *const *words, char **ret_out, tn_error *err)
 {
+    tn_error why = TN_ERROR_INIT;
     tn_status status = unset_options(err);
-    return status == TN_OK ? target_run(words, "Debian's slurm-client", ret_out, err) : status;
+
+    if (status != TN_OK)
+        return status;
+    status = target_run(words, "Debian's slurm-client", ret_out, &why);
+    if (status == TN_E_NOT_FOUND) /* which is said of services alone */
+        status = TN_E_IO;
+    return status == TN_OK ? TN_OK : tn_fail(err, status, "%s", why.msg);
 }

@@ -551,6 +551,14 @@ def test_strange_answers(cluster):
     assert count > 30
 
 
+def test_much(cluster):
+    """An answer that is cut is not taken for a wrong one, nor for a whole one."""
+    cluster.drive("submit", "tiny")
+    for number in range(12):
+        cluster.add_pod("tiny", f"tiny-{number}", message="x" * 100000)
+    assert "kubectl says more than the 1 MiB" in cluster.drive("list", "-", code=1) and "says more than" in cluster.drive("show", "tiny", code=1)
+
+
 def test_logs(cluster):
     cluster.drive("submit", "tiny")
     cluster.add_pod("tiny", "tiny-a")
@@ -683,7 +691,7 @@ if __name__ == "__main__":
         begin = time.monotonic()
         test()
         print(f"{test.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
-    for test in (test_life, test_delete, test_ranks, test_extras, test_troubles, test_strange_answers, test_logs, test_program, test_update):
+    for test in (test_life, test_delete, test_ranks, test_extras, test_troubles, test_strange_answers, test_much, test_logs, test_program, test_update):
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             test(Cluster(scratch))

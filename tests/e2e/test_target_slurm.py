@@ -354,13 +354,15 @@ def test_looks(folder):
     jobs("9|RUNNING")
     write("words", "scancel: error: Kill job error on job id 9: Access denied\n")
     assert "Access denied" in program.service("suspend", "chat", "--no-wait", code=1)
+    program.environment["PATH"] = folder
+    assert "squeue is not on the PATH" in program.service("list", code=1), "not that there is no service"
 
 
 def test_no_slurm(folder):
     program = Program(tempfile.mkdtemp(dir=folder), f"[target slurm]\ndirectory = {folder}/none\n", {"PATH": folder, "HOME": folder})
     text = program.service("create", "chat", "--model", TINY, "--pool", "here", *SMALL, code=1)
     assert "sbatch is not on the PATH" in text and "slurm-client" in text, text
-    assert program.service("list").count("\n") == 1
+    assert program.service("list").count("\n") == 1 and os.listdir(os.path.join(folder, "none")) == []
 
 
 # ---- on a cluster ----
