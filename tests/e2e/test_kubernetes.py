@@ -676,6 +676,7 @@ def test_update(cluster):
     assert said["digest"] != first["digest"] and said["settings"] == ["engine.max_num_seqs=2"] and said["state"] == "LOADING", said
     assert is_kept("v1") and is_kept("v2"), "pods of both are there"
     cluster.set_status("Deployment", "chat", replicas=1, updatedReplicas=1)
+    assert "READY" in service("status", "chat", FAKE_REFUSAL="annotate"), "who may only look"
     assert "READY" in service("status", "chat") and not is_kept("v1") and is_kept("v2")
     assert "tenon/before-sha256" not in cluster.objects()["Deployment/chat"]["metadata"]["annotations"]
 

@@ -271,16 +271,17 @@ static bool is_in(const json_t *service, service_state state)
 }
 
 /* What waits for pods to have ended: that the last of them lets the service go, or the last of the old ones their
- * version. */
+ * version; who may not let that go sees the service all the same. */
 static tn_status complete(const settings *settings, const kubernetes_options *options, const char *name,
                           const json_t *item, const json_t *service, tn_error *err)
 {
     workload w = {0};
+    tn_error none = TN_ERROR_INIT;
     tn_status status = workload_read(item, &w, err);
     if (status == TN_OK && w.deleting)
         status = workload_forget(settings, options, &w, name, err);
     else if (status == TN_OK && is_in(service, SERVICE_READY))
-        status = lease_release_before(settings, options, name, &w, err);
+        lease_release_before(settings, options, name, &w, &none);
     workload_finish(&w);
     return status;
 }
