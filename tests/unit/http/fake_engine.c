@@ -586,15 +586,30 @@ void fake_engine_finish(tn_engine *engine)
 
 bool fake_engine_settle(tn_engine *engine)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < FAKE_WAIT_STEPS; i++) {
         pthread_mutex_lock(&engine->lock);
         uint32_t running = engine->running;
         pthread_mutex_unlock(&engine->lock);
         if (running == 0)
             return true;
-        usleep(10000);
+        usleep(FAKE_STEP_US);
     }
     return false;
+}
+
+uint32_t fake_engine_submitted(tn_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    uint32_t submitted = engine->submitted;
+    pthread_mutex_unlock(&engine->lock);
+    return submitted;
+}
+
+bool fake_engine_takes(tn_engine *engine, uint32_t count)
+{
+    for (int i = 0; i < FAKE_WAIT_STEPS && fake_engine_submitted(engine) < count; i++)
+        usleep(FAKE_STEP_US);
+    return fake_engine_submitted(engine) >= count;
 }
 
 uint32_t fake_engine_cancelled(tn_engine *engine)

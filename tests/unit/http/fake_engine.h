@@ -2,7 +2,7 @@
  *
  * Its tokenizer has one token per byte, plus <s> (256, beginning), </s> (257, ends generation) and <x> (258, special).
  * Every request answers with `reply`, byte by byte, from a thread of its own, as whole UTF-8 like the real engine.
- * Knobs may be set before a request is sent.
+ * Knobs may be set before a request is sent, and `endless` at any time.
  */
 #ifndef TESTS_FAKE_ENGINE_H
 #define TESTS_FAKE_ENGINE_H
@@ -10,6 +10,7 @@
 #include "tenon/frontend.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum { FAKE_BOS = 256, FAKE_EOS = 257, FAKE_SPECIAL = 258, FAKE_VOCAB = 260, FAKE_CONTEXT = 256 };
@@ -27,7 +28,7 @@ struct tn_engine {
     tn_engine_info info;
     const char *reply;
     uint32_t delay_us;       /* before each token */
-    bool endless;            /* repeats the reply up to max_new */
+    atomic_bool endless;     /* repeats the reply up to max_new */
     tn_status submit_status; /* what submit answers, TN_OK to accept */
     tn_status refuse_status; /* DONE before ACCEPTED, as a gateway refuses; TN_OK: none */
     tn_status done_status;   /* how a request ends */
@@ -45,8 +46,14 @@ struct tn_engine {
 extern const tn_sampling_defaults fake_author; /* what an author may wish: nothing in it is neutral */
 void fake_engine_init(tn_engine *engine);
 void fake_engine_finish(tn_engine *engine); /* after its client is closed */
-/* Waits up to five seconds until no request runs; false if some still do. */
+/* The longest that a test waits for what must come, in steps of 10 ms: a minute. */
+enum { FAKE_WAIT_STEPS = 6000, FAKE_STEP_US = 10000 };
+/* Waits until no request runs; false if some still do. */
 bool fake_engine_settle(tn_engine *engine);
+/* Waits until `count` requests have been submitted in all; false if there are fewer. */
+bool fake_engine_takes(tn_engine *engine, uint32_t count);
+/* submitted, read under lock. */
+uint32_t fake_engine_submitted(tn_engine *engine);
 /* cancelled, read under lock. */
 uint32_t fake_engine_cancelled(tn_engine *engine);
 

@@ -10,7 +10,7 @@
 typedef struct fake_models {
     tn_engine *engine[2];
     atomic_bool listed[2];
-    atomic_int retained[2];
+    atomic_uint retained[2];
     atomic_ullong generation;
 } fake_models;
 

@@ -14,7 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { RECEIVE_TIMEOUT_S = 20, ANSWER_BYTES_MAX = 64 << 20 };
+enum { RECEIVE_TIMEOUT_S = 60, ANSWER_BYTES_MAX = 64 << 20 };
 
 static const char *const *current_settings;
 
@@ -141,8 +141,8 @@ int http_fixture_setup_with(void **state, const char *const *settings)
 
 bool http_becomes(atomic_uint *value, uint32_t wanted)
 {
-    for (int i = 0; i < 3000 && atomic_load(value) != wanted; i++)
-        usleep(10000);
+    for (int i = 0; i < FAKE_WAIT_STEPS && atomic_load(value) != wanted; i++)
+        usleep(FAKE_STEP_US);
     return atomic_load(value) == wanted;
 }
 

@@ -31,7 +31,7 @@ int http_fixture_setup(void **state);
 int http_fixture_setup_with(void **state, const char *const *settings);
 int http_fixture_teardown(void **state);
 
-/* Waits for a counter, half a minute at most. */
+/* Waits for a counter, a minute at most. */
 bool http_becomes(atomic_uint *value, uint32_t wanted);
 
 typedef struct http_answer {

@@ -174,10 +174,11 @@ static void test_drain_lets_running_requests_finish(void **state)
     tn_error err = TN_ERROR_INIT;
     (void)state;
     assert_int_equal(http_fixture_start(&fixture, NULL, &err), TN_OK);
-    fixture.engine.delay_us = 200000;
+    fixture.engine.endless = true; /* until it has been seen to run */
+    fixture.engine.delay_us = 100000;
     asker who = {.fixture = &fixture, .body = "{" HI ",\"stream\":true}", .rounds = 1};
     pthread_create(&who.thread, NULL, ask_rounds, &who);
-    usleep(300000);
+    assert_true(fake_engine_takes(&fixture.engine, 1));
     assert_int_equal(http_frontend_table.drain(fixture.front, 50, &err), TN_E_AGAIN);
     assert_non_null(strstr(err.msg, "1 requests still run"));
 
@@ -193,7 +194,8 @@ static void test_drain_lets_running_requests_finish(void **state)
     assert_int_equal(answer.status, 200);
     http_answer_finish(&answer);
 
-    assert_int_equal(http_frontend_table.drain(fixture.front, 10000, &err), TN_OK);
+    fixture.engine.endless = false;
+    assert_int_equal(http_frontend_table.drain(fixture.front, 60000, &err), TN_OK);
     pthread_join(who.thread, NULL);
     assert_int_equal(who.failures, 0);
     http_answer_finish(&who.answer);
@@ -213,7 +215,7 @@ static void test_stop_ends_what_still_runs(void **state)
         askers[i] = (asker){.fixture = &fixture, .body = bodies[i % 3], .rounds = 1};
         pthread_create(&askers[i].thread, NULL, ask_rounds, &askers[i]);
     }
-    usleep(400000);
+    assert_true(fake_engine_takes(&fixture.engine, 6));
     http_fixture_stop(&fixture);
     for (int i = 0; i < 6; i++) {
         pthread_join(askers[i].thread, NULL);

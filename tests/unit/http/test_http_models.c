@@ -120,9 +120,7 @@ static void test_a_model_that_goes_is_let_go(void **state)
     fake_models_list(&fixture->models, 1, false);
     /* The one that is left needs no name now. */
     expect_reply(fixture, "{" HI "}", "Hello", "tiny");
-    for (int i = 0; i < 500 && atomic_load(&fixture->models.retained[1]) > 0; i++)
-        usleep(10000);
-    assert_int_equal(atomic_load(&fixture->models.retained[1]), 0);
+    assert_true(http_becomes(&fixture->models.retained[1], 0));
     expect_refusal(fixture, CHAT, "{\"model\":\"other\"," HI "}", 404, "'other' does not exist");
     fake_models_list(&fixture->models, 1, true);
     expect_reply(fixture, "{\"model\":\"other\"," HI "}", "Second", "other");
@@ -133,6 +131,7 @@ static void test_a_model_in_use_is_kept_until_its_requests_are_over(void **state
     http_fixture *fixture = *state;
     char head[256];
     const char *body = "{\"model\":\"other\"," HI "}";
+    uint32_t submitted = fake_engine_submitted(&fixture->second);
     fixture->second.delay_us = 100000;
     int fd = http_connect(fixture);
     int n =
@@ -141,7 +140,7 @@ static void test_a_model_in_use_is_kept_until_its_requests_are_over(void **state
                  strlen(body));
     http_send(fd, head, (size_t)n);
     http_send(fd, body, strlen(body));
-    usleep(200000);
+    assert_true(fake_engine_takes(&fixture->second, submitted + 1));
     fake_models_list(&fixture->models, 1, false);
     expect_reply(fixture, "{" HI "}", "Hello", "tiny");
     http_answer answer = http_receive(fd);
@@ -150,9 +149,7 @@ static void test_a_model_in_use_is_kept_until_its_requests_are_over(void **state
     http_answer_finish(&answer);
     close(fd);
     fixture->second.delay_us = 0;
-    for (int i = 0; i < 500 && atomic_load(&fixture->models.retained[1]) > 0; i++)
-        usleep(10000);
-    assert_int_equal(atomic_load(&fixture->models.retained[1]), 0);
+    assert_true(http_becomes(&fixture->models.retained[1], 0));
     fake_models_list(&fixture->models, 1, true);
 }
 
