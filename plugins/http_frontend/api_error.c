@@ -8,6 +8,7 @@ static tn_status fill(api_error *error, uint32_t http_status, const char *code, 
 {
     error->http_status = http_status;
     error->retry_after = 0;
+    error->closes = false;
     error->code = code;
     snprintf(error->param, sizeof error->param, "%s", param ? param : "");
     vsnprintf(error->message, sizeof error->message, format, args);

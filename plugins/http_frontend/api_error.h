@@ -9,6 +9,7 @@ typedef struct api_error {
     uint32_t http_status;
     uint32_t retry_after; /* seconds, sent as a header when not 0 */
     const char *code;     /* static; NULL gives null */
+    bool closes;          /* the connection, with the answer */
     char param[64];       /* the field at fault; "" gives null */
     char message[600];
 } api_error;

@@ -15,6 +15,7 @@
 #include "model.h"
 #include "poller.h"
 #include "reply.h"
+#include "request_head.h"
 #include "route.h"
 #include "status_pages.h"
 #include "tokenize.h"
@@ -68,9 +69,6 @@ static tn_status check_length(struct MHD_Connection *connection, uint64_t bytes_
 {
     const char *length = header(connection, "Content-Length");
 
-    if (length && header(connection, "Transfer-Encoding"))
-        return api_fail(error, 400, "ambiguous_length", NULL,
-                        "Content-Length and Transfer-Encoding contradict each other");
     if (length) {
         errno = 0;
         unsigned long long bytes = strtoull(length, NULL, 10);
@@ -160,10 +158,13 @@ static tn_status check_head(tn_front *front, struct MHD_Connection *connection, 
                             const http_route **ret_route, tn_identity *ret_caller, api_error *error)
 {
     const http_route *route = route_find(url);
-
     const http_peer *peer = peer_of(connection);
-    tn_status status = auth_check(front, method, url, route && route->open, header(connection, "Authorization"),
-                                  peer && peer->local_user, ret_caller, error);
+
+    tn_status status = request_head_check(connection, error);
+    if (status != TN_OK)
+        return status;
+    status = auth_check(front, method, url, route && route->open, header(connection, "Authorization"),
+                        peer && peer->local_user, ret_caller, error);
     if (status == TN_OK)
         status = check_served(front, route, url, error);
     if (status == TN_OK && route_is_passed_on(route))

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "model.h"
 #include "poller.h"
+#include "request_head.h"
 
 #include <errno.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static tn_status start_daemon(tn_front *front, http_door *door, tn_error *err)
 {
     const http_options *options = &front->options;
     unsigned int flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    struct MHD_OptionItem items[8] = {
+    struct MHD_OptionItem items[9] = {
         {MHD_OPTION_LISTEN_SOCKET, door->listener.fd, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)options->max_header_bytes, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, options->max_connections, NULL},
@@ -155,7 +156,7 @@ static tn_status start_daemon(tn_front *front, http_door *door, tn_error *err)
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, options->tls_cert};
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, options->tls_key};
     }
-    struct MHD_OptionItem list[9] = {0};
+    struct MHD_OptionItem list[10] = {0};
     memcpy(list, items, count * sizeof *items);
     list[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
 
@@ -164,7 +165,8 @@ static tn_status start_daemon(tn_front *front, http_door *door, tn_error *err)
     door->daemon = MHD_start_daemon(flags, 0, NULL, NULL, exchange_on_request, front, /* */
                                     MHD_OPTION_EXTERNAL_LOGGER, take_words, front, MHD_OPTION_NOTIFY_COMPLETED,
                                     exchange_on_completed, front, MHD_OPTION_NOTIFY_CONNECTION, exchange_on_connection,
-                                    front, MHD_OPTION_ARRAY, list, MHD_OPTION_END);
+                                    front, MHD_OPTION_UNESCAPE_CALLBACK, request_head_unescape, front, MHD_OPTION_ARRAY,
+                                    list, MHD_OPTION_END);
     atomic_store(&front->starting, false);
     if (door->daemon)
         return TN_OK;

@@ -59,6 +59,8 @@ enum MHD_Result reply_error(const tn_front *front, struct MHD_Connection *connec
         snprintf(seconds, sizeof seconds, "%u", error->retry_after);
         MHD_add_response_header(response, "Retry-After", seconds);
     }
+    if (error->closes && !atomic_load(&front->draining)) /* which says so already */
+        MHD_add_response_header(response, "Connection", "close");
     if (error->http_status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (error->http_status == 405 && route)
