@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 enum { SPARE_DESCRIPTORS = 256, CALLS_MAX = 65536 };
+/* GnuTLS's words. The two oldest versions are deprecated (RFC 8996), and yet in what it calls normal. */
+static char tls_priorities[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
 
 /* libmicrohttpd's words: why it did not start, or, later, noise about clients. */
 static void take_words(void *cls, const char *format, va_list args) TN_PRINTF(2, 0);
@@ -155,6 +157,7 @@ static tn_status start_daemon(tn_front *front, http_door *door, tn_error *err)
         flags |= MHD_USE_TLS;
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, options->tls_cert};
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, options->tls_key};
+        items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities};
     }
     struct MHD_OptionItem list[10] = {0};
     memcpy(list, items, count * sizeof *items);

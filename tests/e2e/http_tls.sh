@@ -1,6 +1,7 @@
 #!/bin/sh
 # http_tls.sh SERVER: serves the HTTP front end over TLS with a fresh certificate and asks it with curl: a chat, a stream, a
-# body beyond the limit sent from a pipe, and plain HTTP to the TLS port. Skipped (77) without openssl or curl.
+# body beyond the limit sent from a pipe, and plain HTTP to the TLS port; the deprecated versions of TLS are not spoken. Skipped (77)
+# without openssl or curl.
 set -eu
 server=$1
 command -v openssl >/dev/null && command -v curl >/dev/null || exit 77
@@ -17,13 +18,13 @@ tries=0
 while ! grep -q . "$dir/address"; do
     sleep 0.1
     tries=$((tries + 1))
-    [ $tries -lt 100 ] || { echo "the server did not start"; exit 1; }
+    [ $tries -lt 600 ] || { echo "the server did not start"; exit 1; }
 done
 address=$(cat "$dir/address")
 case $address in https://*) ;; *) echo "address '$address' is not https"; exit 1 ;; esac
 
 ask() {
-    curl -sS --max-time 20 --cacert "$dir/cert.pem" -H 'Content-Type: application/json' "$@"
+    curl -sS --max-time 60 --cacert "$dir/cert.pem" -H 'Content-Type: application/json' "$@"
 }
 body='{"messages":[{"role":"user","content":"Hi"}]'
 ask "$address/v1/chat/completions" -d "$body}" | grep -q '"content":"Hello"'
@@ -37,6 +38,13 @@ if curl -sS --max-time 20 "http://${address#https://}/health" >/dev/null 2>&1; t
     echo "plain HTTP was answered on the TLS port"
     exit 1
 fi
+# RFC 8996. The client's own security level is lowered, lest it be what refuses.
+for version in tls1 tls1_1 tls1_2 tls1_3; do
+    spoken=$(openssl s_client -connect "${address#https://}" -$version -cipher 'ALL:@SECLEVEL=0' </dev/null 2>/dev/null |
+        grep -c '^New, TLS' || true)
+    case $version in tls1 | tls1_1) wanted=0 ;; *) wanted=1 ;; esac
+    [ "$spoken" = $wanted ] || { echo "$version: spoken $spoken times, not $wanted"; exit 1; }
+done
 ask "$address/health" | grep -q alive
 exec 3>&-
 wait $pid
