@@ -139,11 +139,11 @@ static tn_status make_model(tn_front *front, tn_engine *engine, http_model **ret
     if (!other) {
         model->user_count = 1;
         model->id = ++front->next_model_id;
-        model->next = front->models_open;
-        front->models_open = model;
-        status = poller_watch_model(front, model, err);
-        if (status != TN_OK)
-            front->models_open = model->next;
+        status = poller_watch_model(front, model, err); /* its events are taken once the lock is released */
+        if (status == TN_OK) {
+            model->next = front->models_open;
+            front->models_open = model;
+        }
     }
     front_unlock(front);
     if (other || status != TN_OK)
@@ -225,7 +225,10 @@ void models_sweep(tn_front *front)
     uint64_t generation = front->models_api->generation(front->models);
     if (generation != front->models_generation) {
         front->models_generation = generation;
-        for (http_model *model = front->models_open; model; model = model->next) { /* only we take any out */
+        front_lock(front);
+        http_model *first = front->models_open; /* those that come later are put before it; only we take any out */
+        front_unlock(front);
+        for (http_model *model = first; model; model = model->next) {
             bool gone = !is_listed(front, model->engine);
             front_lock(front);
             model->gone = gone;
