@@ -31,6 +31,7 @@ typedef struct call_params {
 
     /* Input of one route or the other; NULL if absent. */
     json_t *prompt, *messages, *tools, *template_kwargs;
+    bool hide_tools; /* tool_choice "none" */
     const char *reasoning_effort;
 } call_params;
 

@@ -15,8 +15,8 @@ static tn_status read_logprobs(const field_rule *field, json_t *value, void *int
 
 static tn_status read_tool_choice(const field_rule *field, json_t *value, void *into, api_error *error)
 {
-    (void)into;
     const char *choice = json_string_value(value);
+    ((call_params *)into)->hide_tools = choice && strcmp(choice, "none") == 0;
     if (choice && (strcmp(choice, "auto") == 0 || strcmp(choice, "none") == 0))
         return TN_OK;
     return api_fail(error, 400, "unsupported_field", field->name,

@@ -134,7 +134,7 @@ static char *render_arguments(const call_params *params)
         failed = json_object_update(extra, params->template_kwargs);
     if (!failed && params->reasoning_effort)
         failed = json_object_set_new(extra, "reasoning_effort", json_string(params->reasoning_effort));
-    if (!failed && params->tools && json_array_size(params->tools) > 0)
+    if (!failed && params->tools && !params->hide_tools && json_array_size(params->tools) > 0)
         failed = json_object_set(root, "tools", params->tools);
     if (!failed && json_object_size(extra) > 0)
         failed = json_object_set(root, "chat_template_kwargs", extra);

@@ -251,6 +251,19 @@ static void test_tools_and_template_arguments_reach_the_template(void **state)
     http_answer_finish(&answer);
 }
 
+static void test_tools_that_may_not_be_called_are_not_shown(void **state)
+{
+    http_fixture *fixture = *state;
+    http_answer answer =
+        ask(state, "\"tool_choice\":\"none\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]");
+    json_t *given = json_loads(fixture->engine.rendered, 0, NULL);
+    assert_int_equal(answer.status, 200);
+    assert_non_null(http_at(given, "messages.0"));
+    assert_null(http_at(given, "tools"));
+    json_decref(given);
+    http_answer_finish(&answer);
+}
+
 static void test_tool_call_arguments_reach_the_template_as_objects(void **state)
 {
     http_fixture *fixture = *state;
@@ -368,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_an_authors_wishes_hold_for_what_is_left_out),
         cmocka_unit_test(test_harmless_fields_are_accepted),
         cmocka_unit_test(test_tools_and_template_arguments_reach_the_template),
+        cmocka_unit_test(test_tools_that_may_not_be_called_are_not_shown),
         cmocka_unit_test(test_tool_call_arguments_reach_the_template_as_objects),
         cmocka_unit_test(test_text_parts_become_one_string),
         cmocka_unit_test(test_a_request_id_names_the_answer),
