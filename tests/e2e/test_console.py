@@ -16,7 +16,7 @@ VIEWS = {"services": "#/services", "service": "#/services/chat", "service-new": 
          "service-edit": "#/services/chat/edit", "models": "#/models", "model": "#/models/sharded/v1", "model-new": "#/models/new", "plan": "#/plan?model=tiny&pool=here",
          "plan-misfit": "#/plan?model=tiny&pool=here&concurrency=60000&roi=on", "metrics": "#/metrics?service=chat", "logs": "#/logs?service=chat",
          "playground": "#/playground?service=chat", "nothing": "#/nothing"}
-SHOWN = {"services": "READY", "service": "is ready after", "service-new": "Create", "service-edit": "Update", "models": "sharded", "model": "config.json", "model-new": "Add",
+SHOWN = {"services": "READY", "service": "is ready after", "service-new": "Replace a service", "service-edit": "Suspend after", "models": "sharded", "model": "config.json", "model-new": "Add",
          "plan": "It fits", "plan-misfit": "It does not fit", "metrics": "Tokens generated", "logs": "is ready after", "playground": "finish:", "nothing": "no view"}
 
 # For every text that is seen: its contrast with what lies behind it (WCAG 2.2, 1.4.3).
@@ -91,8 +91,11 @@ def check_models(browser, base):
     browser.press("button", "Add")
     browser.sees("allow_pull lets it")
     browser.press("label", "The server's disk")
-    for name, value in [("path", "/nowhere/at/all"), ("comment", COMMENT), ("alias", "prod"), ("tags", "team=search"), ("metrics", "acc=0.5")]:
+    for name, value in [("path", "/nowhere/at/all"), ("comment", COMMENT), ("alias", "prod"), ("tags", "team=search"), ("metrics", "acc=")]:
         browser.type(f"[name={name}]", value)
+    browser.press("button", "Add")
+    browser.sees("'acc=': a metric is a number")
+    browser.type("[name=metrics]", "acc=0.5")
     browser.press("button", "Add")
     browser.sees("/nowhere/at/all")
     browser.type("[name=path]", os.path.realpath(DIRECTORY))
@@ -108,6 +111,30 @@ def check_models(browser, base):
     browser.wait(lambda: "sharded:prod" not in browser.text(), "alias that is gone")
     browser.press("button", "Verify every byte")
     browser.sees("Every byte is as it was added", "#told")
+    browser.wait(lambda: browser.script("return document.activeElement.textContent") == "Verify every byte", "focus where it was")
+    check_user_who_goes_on(browser)
+
+
+def check_user_who_goes_on(browser):
+    """What takes its time does not lead away from where the user is by then."""
+    browser.press("a", "Models")
+    browser.press("a", "Add a model")
+    browser.type("[name=name]", "sharded")
+    browser.type("[name=path]", os.path.realpath(DIRECTORY))
+    browser.script("""
+        const genuine = window.fetch;
+        window.fetch = async (...asked) => {
+            const answer = await genuine(...asked);
+            if (asked[1]?.method === "POST") { window.fetch = genuine; await new Promise(go => { window.go = go; }); }
+            return answer;
+        };""")
+    browser.press("button", "Add")
+    browser.wait(lambda: browser.script("return Boolean(window.go)"), "answer that is held back")
+    browser.press("a", "Logs")
+    browser.sees("No service, and so no log")
+    browser.script("window.go()")
+    browser.sees("sharded@v2 is added", "#told")
+    assert browser.script("return location.hash") == "#/logs"
 
 
 def check_plan(browser, base):
@@ -117,8 +144,10 @@ def check_plan(browser, base):
     browser.type("[name=max_model_len]", "512")
     browser.type("[name=concurrency]", "60000")
     browser.sees("It does not fit")
-    fix = browser.wait(lambda: browser.script("return [...document.querySelectorAll('.fixes button')].find(b => b.textContent.startsWith('--concurrency'))"), "fix")
-    browser.click(fix[ELEMENT])
+    labels = browser.script("return [...document.querySelectorAll('.plan-bar')].map(bar => bar.getAttribute('aria-label'))")
+    assert labels and not any("–" in label for label in labels), labels
+    browser.wait(lambda: press_fix(browser, "--concurrency"), "fix")
+    assert browser.script("return document.activeElement.name") == "concurrency"
     browser.sees("It fits")
     browser.type("[name=concurrency]", "4")
     slider = browser.all(".scale input[type=range]")[0]
@@ -134,6 +163,14 @@ def check_plan(browser, base):
     browser.find("[name=name]")
     values = browser.script("return [...document.querySelectorAll('.rows input')].map(i => i.value)")
     assert values[:4] == ["max_model_len", "768", "max_num_seqs", "4"], values
+
+
+def press_fix(browser, flag):
+    """Plans follow one another while a number is typed, each with buttons of its own."""
+    fix = browser.script("return [...document.querySelectorAll('.fixes button')].find(b => b.textContent.startsWith(arguments[0]))", flag)
+    if fix:
+        browser.click(fix[ELEMENT])
+    return fix
 
 
 def check_create(browser, base):
@@ -167,6 +204,9 @@ def check_create(browser, base):
 def check_chat(browser, daemon):
     browser.press("a", "Playground")
     browser.type("[placeholder=None]", "Be brief.")
+    browser.script("let now = 0; performance.now = () => now += 5;") # or tokens that come at once would have no rate
+    warmth = browser.script("return document.getElementById([...document.querySelectorAll('label')].find(l => l.textContent === 'Temperature').htmlFor)")[ELEMENT]
+    browser.send("POST", f"/element/{warmth}/value", {"text": ".5"}) # a number to HTML, none to JSON
     seed = browser.labelled("label", "Seed")
     number = browser.script("return document.getElementById(arguments[0].htmlFor)", {ELEMENT: seed})[ELEMENT]
     browser.send("POST", f"/element/{number}/value", {"text": "9007199254740993"})
@@ -187,8 +227,11 @@ def check_chat(browser, daemon):
     browser.press("button", "Send")
     browser.wait(lambda: browser.script("return Boolean(window.go)"), "answer that begins")
     browser.press("button", "Stop")
+    browser.script("arguments[0].focus()", {ELEMENT: tokens})
     browser.script("window.go()")
     browser.sees("stopped")
+    browser.wait(lambda: browser.all(".composer [type=submit]:enabled"), "end of the answer")
+    assert browser.script("return document.activeElement === arguments[0]", {ELEMENT: tokens}), "the focus is where the user has gone"
     browser.wait(lambda: 'num_requests_running{model_name="chat"} 0' in daemon.request("GET", "/metrics")[1], "end of the request")
     browser.script("location.reload()")
     browser.sees("Nothing said yet")
@@ -211,15 +254,34 @@ def check_metrics(browser, base):
 def check_logs(browser, base):
     browser.press("a", "Logs")
     browser.sees("is ready after")
-    whole = len(browser.all(".log > div"))
-    browser.type("[type=search]", "READY AFTER")
-    browser.wait(lambda: len(browser.all(".log > div")) == 1, "filtered log")
+    said = lambda: browser.script("return document.querySelector('main [role=status]').textContent")
+    assert said() == "", "lines that come are not said to a screen reader"
     browser.press("button", "Pause")
     browser.sees("paused")
+    whole = len(browser.all(".log > div")) # none comes any more
+    browser.wait(lambda: said() == f"{whole} of {whole} lines, paused", "word of the pause")
+    browser.type("[type=search]", "READY AFTER")
+    browser.wait(lambda: len(browser.all(".log > div")) == 1, "filtered log")
+    assert said() == f"1 of {whole} lines, paused"
     browser.type("[type=search]", " ")
     browser.script("const f = document.querySelector('[type=search]'); f.value = ''; f.dispatchEvent(new Event('input'))")
     browser.wait(lambda: len(browser.all(".log > div")) == whole, "whole log")
+    # The server is away for two tries: that is said once, and for as long as it is so.
+    browser.script("""
+        const genuine = window.fetch, place = document.querySelector(".strip").nextElementSibling;
+        window.tries = 0; window.alerts = 0; window.go = false;
+        new MutationObserver(list => { window.alerts += list.flatMap(change => [...change.addedNodes]).length; }).observe(place, {childList: true, subtree: true});
+        window.fetch = (...asked) => {
+            if (window.go) { window.fetch = genuine; return genuine(...asked); }
+            window.tries += 1;
+            return Promise.reject(new TypeError("away"));
+        };""")
     browser.press("button", "Resume")
+    browser.wait(lambda: browser.script("return window.tries") >= 2, "second try")
+    browser.sees("does not answer", "[role=alert]")
+    assert browser.script("return window.alerts") == 1
+    browser.script("window.go = true")
+    browser.wait(lambda: not browser.all("[role=alert]"), "end of the alert")
     browser.wait(lambda: "paused" not in browser.text("main"), "log that goes on")
 
 
@@ -286,14 +348,40 @@ def check_names(browser, view):
     assert not faults, (view, faults)
 
 
+def open_view(browser, base, view):
+    """Waits until the view before it is gone, in which the same words may stand."""
+    browser.script("document.querySelector('main').append(Object.assign(document.createElement('i'), {id: 'before'}))")
+    browser.go(base + VIEWS[view])
+    browser.wait(lambda: not browser.all("#before"), "new view")
+    browser.sees(SHOWN[view])
+
+
+def check_bar(browser, base):
+    """What gets the focus from below is not behind the bar (WCAG 2.2, 2.4.11)."""
+    for width in (1280, 360):
+        browser.chrome("Emulation.setDeviceMetricsOverride", width=width, height=420, deviceScaleFactor=1, mobile=False)
+        open_view(browser, base, "service-new")
+        hidden = browser.script("""
+            const bar = document.querySelector(".bar").getBoundingClientRect().bottom, hidden = [];
+            const used = [...document.querySelectorAll("main :is(a, button, input, select)")].filter(e => e.checkVisibility());
+            scrollTo(0, document.documentElement.scrollHeight);
+            for (const e of used.reverse()) {
+                e.focus();
+                if (e.getBoundingClientRect().top < bar) hidden.push(e.outerHTML);
+            }
+            return hidden;""")
+        assert not hidden, (width, hidden)
+        open_view(browser, base, "nothing")
+    browser.chrome("Emulation.clearDeviceMetricsOverride")
+
+
 def check_looks(browser, base, folder):
     """Every view in both schemes and on a narrow screen."""
     for scheme, width, suffix in [("light", 1280, ""), ("dark", 1280, ""), ("light", 360, "-narrow")]:
         browser.chrome("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}])
         browser.chrome("Emulation.setDeviceMetricsOverride", width=width, height=860, deviceScaleFactor=1, mobile=False)
-        for view, address in VIEWS.items():
-            browser.go(base + address)
-            browser.sees(SHOWN[view])
+        for view in VIEWS:
+            open_view(browser, base, view)
             if not suffix:
                 seen, poor = browser.script(CONTRAST)
                 assert seen > 10 and not poor, (view, scheme, poor)
@@ -352,6 +440,7 @@ if __name__ == "__main__":
             check_metrics(page, root)
             check_logs(page, root)
             check_theme(page)
+            check_bar(page, root)
             check_looks(page, root, pictures)
             check_keyboard(page, root)
             check_logs_of_browser(page, root)

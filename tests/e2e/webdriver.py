@@ -4,14 +4,15 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 
-from server import free_port
-
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+SECONDS = 60 # the longest wait for what must come
 KEYS = {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c", "space": " ", "right": "\ue014"}
 
 
@@ -29,24 +30,32 @@ class Browser:
 
     def __init__(self, width=1280, height=860):
         self.folder = tempfile.mkdtemp(prefix="tenon-browser-")
-        self.port = free_port()
-        self.process = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        env=dict(os.environ, HOME=self.folder, TMPDIR=self.folder))
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        self.session = ""
+        self.words, self.session, self.connection = os.path.join(self.folder, "words"), "", None
+        with open(self.words, "w") as words:
+            self.process = subprocess.Popen(["chromedriver", "--port=0"], stdout=words, stderr=subprocess.STDOUT, start_new_session=True,
+                                            env=dict(os.environ, HOME=self.folder, TMPDIR=self.folder))
+        try:
+            self.open(width, height)
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, width, height):
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.wait(self.own_port, "chromedriver"), timeout=2 * SECONDS)
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
                      "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
                      f"--user-data-dir={self.folder}/profile", f"--window-size={width},{height}"]
         capabilities = {"browserName": "chrome", "goog:chromeOptions": {"binary": shutil.which("chromium"), "args": arguments},
                         "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-        self.wait(self.is_up, "chromedriver")
         self.session = "/session/" + self.send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
 
-    def is_up(self):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.send("GET", "/status")["ready"]
-        self.connection.close()
-        return False
+    def own_port(self):
+        """The one that it has chosen and listens on, so that nobody else can take it meanwhile."""
+        with open(self.words) as words:
+            told = words.read()
+        assert self.process.poll() is None, f"chromedriver has ended: {told}"
+        started = re.search(r"successfully on port (\d+)", told)
+        return int(started[1]) if started else None
 
     def send(self, method, path, body=None):
         data = json.dumps(body if body is not None else {}).encode() if method == "POST" else None
@@ -57,15 +66,17 @@ class Browser:
             raise Refused(f"{value['error']}: {value['message'][:400]}")
         return value
 
-    def wait(self, condition, what, seconds=30):
-        """The first true value of `condition`."""
-        end = time.monotonic() + seconds
+    def wait(self, condition, what, seconds=SECONDS):
+        """The first true value of `condition`, which may be refused until then: what it speaks of may be made anew meanwhile."""
+        end, refused = time.monotonic() + seconds, ""
         while True:
-            with contextlib.suppress(Refused):
+            try:
                 value = condition()
                 if value:
                     return value
-            assert time.monotonic() < end, f"there was no {what} within {seconds} s"
+            except Refused as reason:
+                refused = f": {reason}"
+            assert time.monotonic() < end, f"there was no {what} within {seconds} s{refused}"
             time.sleep(0.02)
 
     def go(self, url):
@@ -95,7 +106,7 @@ class Browser:
         self.send("POST", f"/element/{element}/click")
 
     def press(self, tag, words):
-        self.click(self.labelled(tag, words))
+        self.wait(lambda: self.click(self.labelled(tag, words)) or True, f"press of {tag} '{words}'")
 
     def type(self, selector, text):
         """Instead of what the field holds."""
@@ -111,7 +122,7 @@ class Browser:
     def text(self, selector="main"):
         return self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
-    def sees(self, words, selector="main", seconds=30):
+    def sees(self, words, selector="main", seconds=SECONDS):
         try:
             self.wait(lambda: words in self.text(selector), words, seconds)
         except AssertionError:
@@ -130,11 +141,14 @@ class Browser:
         return self.send("POST", "/se/log", {"type": kind})
 
     def close(self):
-        with contextlib.suppress(Refused, OSError, http.client.HTTPException):
-            self.send("DELETE", "")
-        self.connection.close()
-        self.process.terminate()
-        self.process.wait(20)
+        if self.session:
+            with contextlib.suppress(Refused, OSError, http.client.HTTPException):
+                self.send("DELETE", "")
+        if self.connection:
+            self.connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL) # a browser that hangs outlives its driver
+        self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):

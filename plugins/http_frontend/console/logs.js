@@ -1,7 +1,8 @@
 /* logs.js: what engines write, as they write it. Lines are kept up to a limit, so that a page left open stays small; what the filter hides
  * is kept, too. */
 import {admin, lines, path, request} from "./api.js";
-import {button, check, el, failure, field, heading, options} from "./element.js";
+import {button, check, el, failure, field, heading, morph, options} from "./element.js";
+import {Bell} from "./poll.js";
 
 const KEPT = 5000, RETRY_MS = 2000;
 /* "TIME INSTANCE LINE" */
@@ -75,20 +76,14 @@ function save(name, texts) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function pause(ms, signal) {
-    return new Promise(resolve => {
-        const timer = setTimeout(resolve, ms);
-        signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, {once: true});
-    });
-}
-
 export async function openLogs(main, {query}, signal) {
     main.append(heading("Logs"));
     const {services} = await admin("GET", "/services", {signal});
     if (services.length === 0)
         return main.append(el("p", {class: "empty"}, "No service, and so no log."));
     const name = query.get("service") ?? services[0].name, service = services.find(s => s.name === name);
-    const log = new Log(), state = el("p", {class: "muted", role: "status"}), problem = el("div");
+    const log = new Log(), state = el("p", {class: "muted"}), problem = el("div");
+    const said = el("p", {class: "unseen", role: "status"}); /* what was done, and not every line that comes */
     const choose = el("select", {value: name}, options([...new Set([...services.map(s => s.name), name])]));
     const instance = el("select", {value: query.get("instance") ?? ""}, options([["", "All"], ...(service?.instances ?? []).map(i => [i.id, `${i.id} (${i.state})`])]));
     const since = el("select", {value: query.get("since") ?? ""}, options([["", "All that is kept"], ["900", "15 minutes"], ["3600", "1 hour"], ["86400", "1 day"]]));
@@ -96,11 +91,12 @@ export async function openLogs(main, {query}, signal) {
     const follow = button("Pause", {class: "plain"}), wrap = el("input", {type: "checkbox", checked: true});
     main.append(
         el("form", {class: "panel strip", "aria-label": "Which lines"}, field("Service", choose), field("Instance", instance), field("Since", since), field("Filter", filter), check("Wrap", wrap),
-            el("div", {class: "actions"}, follow, button("Clear", {class: "plain", on: {click: () => log.clear()}}),
+            el("div", {class: "actions"}, follow, button("Clear", {class: "plain", on: {click: () => { log.clear(); say(); }}}),
                 button("Download", {class: "plain", on: {click: () => save(name, log.kept.filter(text => log.matches(text)))}}))),
-        problem, log.list, state);
+        problem, log.list, state, said);
 
     log.drawn = () => { state.textContent = `${log.list.childElementCount} of ${log.kept.length} lines${log.kept.length === KEPT ? ", the oldest are let go" : ""}${paused ? ", paused" : ""}`; };
+    const say = () => { said.textContent = state.textContent; };
     let paused = false, running = new AbortController(), newest = "";
     const reopen = () => {
         const next = new URLSearchParams({service: choose.value});
@@ -112,7 +108,7 @@ export async function openLogs(main, {query}, signal) {
     };
     for (const control of [choose, instance, since])
         control.addEventListener("change", reopen);
-    filter.addEventListener("input", () => { log.filter = filter.value.toLowerCase(); log.redraw(); });
+    filter.addEventListener("input", () => { log.filter = filter.value.toLowerCase(); log.redraw(); say(); });
     filter.form.addEventListener("submit", event => event.preventDefault());
     wrap.addEventListener("change", () => log.list.classList.toggle("long", !wrap.checked));
     follow.addEventListener("click", () => {
@@ -120,6 +116,7 @@ export async function openLogs(main, {query}, signal) {
         follow.textContent = paused ? "Resume" : "Pause";
         running.abort();
         log.drawn();
+        say();
         if (!paused)
             run();
     });
@@ -135,7 +132,9 @@ export async function openLogs(main, {query}, signal) {
         else if (since.value)
             ask.set("since", String(Math.floor(Date.now() / 1000 - Number(since.value))));
         const before = newest, seen = new Set(log.kept.filter(text => text.startsWith(newest)));
-        for await (const texts of lines(await request("GET", `admin/v1${path("services", name)}/logs?${ask}`, {signal: mine}))) {
+        const response = await request("GET", `admin/v1${path("services", name)}/logs?${ask}`, {signal: mine});
+        problem.replaceChildren();
+        for await (const texts of lines(response)) {
             log.add(before ? texts.filter(text => !seen.has(text)) : texts);
             newest = texts.filter(Boolean).at(-1)?.split(" ", 1)[0] ?? newest;
         }
@@ -146,15 +145,14 @@ export async function openLogs(main, {query}, signal) {
         while (!mine.signal.aborted) {
             try {
                 await read(mine.signal);
-                problem.replaceChildren();
             } catch (error) {
                 if (mine.signal.aborted)
                     return;
-                problem.replaceChildren(failure(error));
+                morph(problem, el("div", null, failure(error))); /* the same again is not said again */
                 if (error.status === 404)
                     return;
             }
-            await pause(RETRY_MS, mine.signal);
+            await new Bell().pause(RETRY_MS, mine.signal);
         }
     }
     log.drawn();

@@ -9,7 +9,7 @@ function readPairs(text, asNumber) {
         if (at < 1)
             throw new Error(`'${line}' is no KEY=VALUE`);
         const value = line.slice(at + 1).trim();
-        if (asNumber && !Number.isFinite(Number(value)))
+        if (asNumber && (value === "" || !Number.isFinite(Number(value))))
             throw new Error(`'${line}': a metric is a number`);
         return [line.slice(0, at).trim(), asNumber ? Number(value) : value];
     }));
@@ -36,7 +36,7 @@ function readBody(form) {
     return body;
 }
 
-export function openModelForm(main) {
+export function openModelForm(main, signal) {
     const text = (name, more) => el("input", {type: "text", name, spellcheck: "false", autocomplete: "off", ...more});
     const area = (name, placeholder) => el("textarea", {name, rows: "3", placeholder, spellcheck: "false"});
     const disk = el("div", {class: "fields"}, field("Path", text("path", {required: true, placeholder: "/data/models/llama"}), "Absolute, on the server: a GGUF file, or a directory as downloaded from a hub.", "broad"));
@@ -71,8 +71,11 @@ export function openModelForm(main) {
         try {
             const body = readBody(form), added = await admin("POST", "/models", {body});
             tell(`${body.name}@${added.version} is added.`, "good");
-            location.hash = `#/models/${encodeURIComponent(body.name)}/${encodeURIComponent(added.version)}`;
+            if (!signal.aborted) /* else the user has gone on meanwhile */
+                location.hash = `#/models/${encodeURIComponent(body.name)}/${encodeURIComponent(added.version)}`;
         } catch (error) {
+            if (signal.aborted)
+                return tell(error.message, "bad");
             problem.replaceChildren(failure(error));
             (error.param && form.elements[error.param])?.focus?.();
         } finally {

@@ -6,7 +6,7 @@ import {openModelForm} from "./model_form.js";
 
 export function openModels(main, {parts}, signal) {
     if (parts[0] === "new" && parts.length === 1)
-        return openModelForm(main);
+        return openModelForm(main, signal);
     return parts[0] ? openVersion(main, parts[0], parts[1], signal) : openList(main, signal);
 }
 
@@ -75,16 +75,17 @@ async function verify(model, version, deep) {
     throw new Error(`Damaged: ${damage.map(item => typeof item === "string" ? item : Object.values(item).join(" ")).join("; ")}`);
 }
 
-async function remove(model, version, bytesHeld) {
+async function remove(model, version, bytesHeld, signal) {
     const answer = await askDialog({title: `Remove ${model}@${version}?`, text: `${bytes(bytesHeld)}, as far as no other version has them, go from the disk for good.`, action: "Remove", danger: true});
     if (!answer)
         return null;
     await admin("DELETE", path("models", model, "versions", version));
-    location.hash = "#/models";
+    if (!signal.aborted)
+        location.hash = "#/models";
     return `${model}@${version} is removed.`;
 }
 
-function versionPage(model, shown, isDefault, usedBy, act) {
+function versionPage(model, shown, isDefault, usedBy, act, signal) {
     const {version, manifest} = shown, made = manifest?.model ?? {}, query = encodeURIComponent(`${model}@${version}`);
     const press = (text, does, attributes) => button(text, {class: "plain", ...attributes, on: {click: event => act(event.currentTarget, does)}});
     const dtypes = Object.entries(made.dtypes ?? {}).map(([name, n]) => `${name} ${bytes(n)}`).join(", ");
@@ -95,7 +96,7 @@ function versionPage(model, shown, isDefault, usedBy, act) {
                 press("Verify", () => verify(model, version, false)), press("Verify every byte", () => verify(model, version, true)),
                 press("Set an alias…", () => setAlias(model, version)),
                 isDefault ? null : press("Make default", async () => { await admin("PUT", path("models", model) + "/default", {body: {version}}); return `${model} is ${version} now.`; }),
-                press("Remove…", () => remove(model, version, shown.bytes), {class: "danger"}))),
+                press("Remove…", () => remove(model, version, shown.bytes, signal), {class: "danger"}))),
         section("Facts", facts([["Size", bytes(shown.bytes)], ["Digest", el("code", {class: "break"}, shown.digest), "broad"], ["Created", moment(shown.created)], ["Task", shown.task],
             ["Comment", shown.comment], ["Architecture", made.architecture], ["Container", made.container], ["Tensors", made.tensors ? `${count(made.tensors)}, ${bytes(made.tensor_bytes)}` : null],
             ["Types", dtypes], ["Licence", made.license], ["Source", manifest?.source?.path ?? manifest?.source?.repository ?? manifest?.source?.kind, "broad"],
@@ -116,7 +117,14 @@ async function openVersion(main, model, version, signal) {
     async function load() {
         const [told, {services}] = await Promise.all([admin("GET", path("models", model), {signal}), admin("GET", "/services", {signal})]);
         const wanted = version ?? told.default, shown = await admin("GET", path("models", model, "versions", wanted), {signal});
-        body.replaceChildren(...versionPage(model, shown, told.default === wanted, users(services, shown), act).filter(Boolean));
+        body.replaceChildren(...versionPage(model, shown, told.default === wanted, users(services, shown), act, signal).filter(Boolean));
+    }
+
+    /* A button that was disabled, or made anew, has lost the focus. */
+    function focusAgain(pressed) {
+        const nameOf = control => control.getAttribute("aria-label") ?? control.textContent;
+        if (!signal.aborted && document.activeElement === document.body)
+            ([...body.querySelectorAll("button")].find(other => nameOf(other) === nameOf(pressed)) ?? main.querySelector("h1")).focus({preventScroll: true});
     }
 
     /* A press that takes its time cannot be pressed twice; what it says in the end is told. */
@@ -133,6 +141,7 @@ async function openVersion(main, model, version, signal) {
             problem.replaceChildren(failure(error));
         } finally {
             pressed.disabled = false;
+            focusAgain(pressed);
         }
     }
     await load();

@@ -178,6 +178,7 @@ export async function openPlan(main, {query}, signal) {
             form.elements[name].value = value;
         context.follow();
         concurrency.follow();
+        form.elements[Object.keys(set)[0]].focus({preventScroll: true}); /* the button goes with the old plan */
         ask();
     }
 
@@ -201,6 +202,7 @@ export async function openPlan(main, {query}, signal) {
         clearTimeout(timer);
         asked.abort();
         asked = new AbortController();
+        result.removeAttribute("aria-busy");
         if (!value.model)
             return result.replaceChildren(el("p", {class: "empty"}, "Choose a model: add one first where the registry has none."));
         const shared = new URLSearchParams(value);

@@ -13,7 +13,7 @@ function barParts(plan) {
     return sum <= plan.needed * 1.001 ? all : all.filter(part => !ON_HOST.includes(part.key));
 }
 
-function bar(plan, parts) {
+function bar(plan, parts, label) {
     const whole = Math.max(plan.device_total ?? 0, plan.needed, plan.budget ?? 0) || 1, share = n => `${(100 * n / whole).toFixed(3)}%`;
     let at = 0;
     const pieces = parts.map(part => {
@@ -21,8 +21,7 @@ function bar(plan, parts) {
         at += part.bytes;
         return piece;
     });
-    return svg("svg", {class: "plan-bar", width: "100%", height: "36", role: "img",
-        "aria-label": `${bytes(plan.needed)} needed, the budget is ${bytes(plan.budget)} of ${bytes(plan.device_total)}; the table below has the parts`},
+    return svg("svg", {class: "plan-bar", width: "100%", height: "36", role: "img", "aria-label": label},
     svg("rect", {class: "track", width: "100%", height: "28"}), pieces,
     plan.budget ? svg("rect", {class: "budget", x: share(plan.budget), width: "2", y: "0", height: "36"}) : null);
 }
@@ -30,7 +29,7 @@ function bar(plan, parts) {
 /* The parts of a plan that is a fraction of its device are too thin to see: a second bar shows them alone. */
 function zoom(plan, parts) {
     const sum = parts.reduce((total, part) => total + part.bytes, 0);
-    return plan.device_total && sum < plan.device_total / 4 ? [el("p", {class: "hint"}, "The same, enlarged"), bar({needed: sum}, parts)] : null;
+    return plan.device_total && sum < plan.device_total / 4 ? [el("p", {class: "hint"}, "The same, enlarged"), bar({needed: sum}, parts, "The same parts, enlarged")] : null;
 }
 
 export function planPicture(plan) {
@@ -41,7 +40,7 @@ export function planPicture(plan) {
         bytes(plan.bytes[key]), percent(plan.bytes[key] / plan.needed)]}));
     return el("div", {class: "plan"},
         el("p", null, el("strong", null, ranks > 1 ? `Each of ${ranks} ranks` : "One rank"), `: ${bytes(plan.needed)} needed, the budget is ${bytes(plan.budget)} of ${bytes(plan.device_total)}`),
-        bar(plan, parts), zoom(plan, parts),
+        bar(plan, parts, `${bytes(plan.needed)} needed, the budget is ${bytes(plan.budget)} of ${bytes(plan.device_total)}; the table below has the parts`), zoom(plan, parts),
         el("div", {class: "columns"},
             table("Memory of a rank", [{title: "Part"}, {title: "Bytes", class: "number"}, {title: "Share", class: "number"}], rows),
             facts([["Strategy", plan.strategy], ["Ranks", count(ranks)], ["Tokens of a sequence", count(plan.max_model_len)],

@@ -55,10 +55,14 @@ function bubble(message) {
         el("p", {class: "role"}, message.role === "user" ? "You" : "Model"), text, note)};
 }
 
-/* As text, since a seed may have more digits than a number of JavaScript's; the fields let only numbers through. */
+/* A number field lets ".5" and "007" through, which JSON does not; a seed may have more digits than a number of JavaScript's. */
+function asJson(number) {
+    return /^-?\d+$/.test(number) ? String(BigInt(number)) : String(Number(number));
+}
+
 function bodyOf(model, system, settings, messages, more) {
     const body = {model, messages: [...system.trim() ? [{role: "system", content: system}] : [], ...messages.map(({role, content}) => ({role, content}))], ...more};
-    const numbers = Object.entries(settings).filter(([, value]) => value !== "").map(([name, value]) => `,${JSON.stringify(name)}:${value}`);
+    const numbers = Object.entries(settings).filter(([, value]) => value !== "").map(([name, value]) => `,${JSON.stringify(name)}:${asJson(value)}`);
     return JSON.stringify(body).slice(0, -1) + numbers.join("") + "}";
 }
 
@@ -176,10 +180,12 @@ export async function openPlayground(main, {query}, signal) {
                 show();
             }
         } finally {
+            const here = document.activeElement === document.body || form.contains(document.activeElement);
             running = null;
             stop.hidden = true;
             send.disabled = false;
-            text.focus();
+            if (here) /* and not where the user has gone meanwhile */
+                text.focus();
         }
     }
 

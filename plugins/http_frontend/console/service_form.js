@@ -108,7 +108,8 @@ export async function openServiceForm(main, name, query, signal) {
                 await admin("POST", "/services", {body: {...body, name: value.name.trim(), replace: replace.checked}});
             if (!dryRun) {
                 tell(`${name ?? value.name.trim()} is on its way.`);
-                location.hash = path("services", name ?? value.name.trim());
+                if (!signal.aborted)
+                    location.hash = path("services", name ?? value.name.trim());
             }
         } catch (error) {
             showRefusal(result, form, error);
