@@ -117,11 +117,12 @@ static tn_status read_allowed(const field_rule *field, json_t *value, void *into
     return status;
 }
 
-/* "123" to 123; false for anything but plain digits of a token id. */
+/* "123" to 123; false for anything but plain digits of a token id, in the one spelling: "7" and "07" would be two
+ * biases of one token. */
 static bool parse_token(const call_params *params, const char *text, int32_t *ret_id)
 {
     size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 9 || text[digits] != '\0')
+    if (digits == 0 || digits > 9 || text[digits] != '\0' || (digits > 1 && text[0] == '0'))
         return false;
     long id = strtol(text, NULL, 10);
     if (!is_token(params, id))

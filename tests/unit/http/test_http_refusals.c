@@ -46,6 +46,7 @@ static void test_values_out_of_range_name_their_field(void **state)
         {CHAT, "{" HI ",\"logit_bias\":{\"260\":1}}", "logit_bias", "0 to 259"},
         {CHAT, "{" HI ",\"logit_bias\":{\"-1\":1}}", "logit_bias", "0 to 259"},
         {CHAT, "{" HI ",\"logit_bias\":{\"5x\":1}}", "logit_bias", "0 to 259"},
+        {CHAT, "{" HI ",\"logit_bias\":{\"5\":100,\"05\":100}}", "logit_bias", "'05'"},
         {CHAT, "{" HI ",\"logit_bias\":{\"5\":101}}", "logit_bias", "-100 to 100"},
         {CHAT, "{" HI ",\"logit_bias\":{\"1\":1,\"2\":1,\"3\":1,\"4\":1,\"5\":1,\"6\":1,\"7\":1,\"8\":1,\"9\":1}}",
          "logit_bias", "at most 8"},
