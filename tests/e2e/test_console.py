@@ -65,6 +65,8 @@ def give_token(browser, token):
 def check_tokens(browser, base, tokens):
     """Asked for; a wrong one is asked for again; one without the scope is told; it lies in the tab's storage alone."""
     browser.go(base[:-1])
+    give_token(browser, "a token…")
+    assert browser.script("return document.querySelector('dialog[open] input').validity.patternMismatch")
     give_token(browser, "tenon-" + "0" * 64)
     browser.sees("unknown, revoked or expired", "dialog")
     browser.keys("escape")
@@ -325,6 +327,8 @@ def check_keyboard(browser, base):
     browser.keys("enter")
     browser.find("dialog[open]")
     assert browser.script("return document.querySelector('dialog').contains(document.activeElement)")
+    assert "logs go with them" in browser.script(
+        "return document.getElementById(document.querySelector('dialog').getAttribute('aria-describedby'))?.textContent ?? ''")
     browser.keys("enter")
     browser.sees("No service yet")
     assert "chat is gone" in browser.text("#told")

@@ -31,7 +31,8 @@ export function forgetToken() {
 }
 
 async function ask(reason) {
-    const input = el("input", {type: "password", name: "token", required: true, autocomplete: "off", spellcheck: "false"});
+    const input = el("input", {type: "password", name: "token", required: true, autocomplete: "off", spellcheck: "false",
+        pattern: "\\s*[!-~]+\\s*", title: "Letters, digits and signs, without blanks: nothing else can be sent in a header"});
     const answer = await askDialog({
         title: "Token",
         text: reason,

@@ -128,12 +128,12 @@ export function askDialog({title, text, fields = [], action, danger = false, can
     const id = freshId("dialog");
     const form = el("form", {method: "dialog"},
         el("h2", {id}, title),
-        text ? el("p", null, text) : null,
+        text ? el("p", {id: id + "-text"}, text) : null,
         fields,
         el("div", {class: "actions"},
             button(cancel, {class: "plain", on: {click: () => dialog.close()}}),
             el("button", {type: "submit", class: danger ? "danger" : "primary"}, action)));
-    const dialog = el("dialog", {"aria-labelledby": id}, form);
+    const dialog = el("dialog", {"aria-labelledby": id, "aria-describedby": text ? id + "-text" : null}, form);
     document.body.append(dialog);
     return new Promise(resolve => {
         let answer = null;
