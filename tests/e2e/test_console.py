@@ -117,24 +117,41 @@ def check_models(browser, base):
     check_user_who_goes_on(browser)
 
 
-def check_user_who_goes_on(browser):
-    """What takes its time does not lead away from where the user is by then."""
-    browser.press("a", "Models")
-    browser.press("a", "Add a model")
-    browser.type("[name=name]", "sharded")
-    browser.type("[name=path]", os.path.realpath(DIRECTORY))
+def hold_answer(browser, answer):
+    """The next POST is answered when the test lets it: by `answer`, an expression."""
     browser.script("""
         const genuine = window.fetch;
+        window.go = null;
         window.fetch = async (...asked) => {
             const answer = await genuine(...asked);
-            if (asked[1]?.method === "POST") { window.fetch = genuine; await new Promise(go => { window.go = go; }); }
-            return answer;
-        };""")
-    browser.press("button", "Add")
+            if (asked[1]?.method !== "POST") return answer;
+            window.fetch = genuine;
+            await new Promise(go => { window.go = go; });
+            return ANSWER;
+        };""".replace("ANSWER", answer))
+
+
+def go_on(browser):
+    """To another view, before the answer comes."""
     browser.wait(lambda: browser.script("return Boolean(window.go)"), "answer that is held back")
     browser.press("a", "Logs")
     browser.sees("No service, and so no log")
     browser.script("window.go()")
+
+
+def check_user_who_goes_on(browser):
+    """What takes its time does not lead away from where the user is by then, and is told there."""
+    hold_answer(browser, "Response.json({error: {message: 'The disk is gone.'}}, {status: 500})")
+    browser.press("button", "Verify")
+    go_on(browser)
+    browser.sees("The disk is gone.", "#told")
+    browser.press("a", "Models")
+    browser.press("a", "Add a model")
+    browser.type("[name=name]", "sharded")
+    browser.type("[name=path]", os.path.realpath(DIRECTORY))
+    hold_answer(browser, "answer")
+    browser.press("button", "Add")
+    go_on(browser)
     browser.sees("sharded@v2 is added", "#told")
     assert browser.script("return location.hash") == "#/logs"
 

@@ -138,7 +138,10 @@ async function openVersion(main, model, version, signal) {
             if (said && location.hash.startsWith("#/models/"))
                 await load();
         } catch (error) {
-            problem.replaceChildren(failure(error));
+            if (!signal.aborted)
+                problem.replaceChildren(failure(error));
+            else if (error.name !== "AbortError") /* the user has gone on, and is told there */
+                tell(error.message, "bad");
         } finally {
             pressed.disabled = false;
             focusAgain(pressed);
