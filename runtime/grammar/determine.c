@@ -20,12 +20,12 @@ typedef struct key_table {
     uint32_t *slot; /* [slot_count] a power of two; key + 1 */
 } key_table;
 
-enum { POOL_MAX = 1 << 23, SLOTS = 1 << 17 };
+enum { POOL_MAX = 1 << 23, SLOTS_MIN = 1 << 8 };
 
 static void key_table_init(key_table *table, nfa *nfa)
 {
-    *table = (key_table){.nfa = nfa, .slot_count = SLOTS};
-    table->slot = calloc(SLOTS, sizeof *table->slot);
+    *table = (key_table){.nfa = nfa, .slot_count = SLOTS_MIN};
+    table->slot = calloc(SLOTS_MIN, sizeof *table->slot);
     if (!table->slot)
         nfa_fail(nfa, TN_E_MEMORY, "out of memory for a grammar");
 }
@@ -45,18 +45,44 @@ static uint64_t hash_key(const uint32_t *number, uint32_t count)
     return hash ^ hash >> 29;
 }
 
+/* Where a key is, or belongs. */
+static uint32_t *slot_of(const key_table *table, const uint32_t *number, uint32_t count)
+{
+    uint32_t slot = (uint32_t)hash_key(number, count) & (table->slot_count - 1);
+    for (; table->slot[slot] != 0; slot = (slot + 1) & (table->slot_count - 1)) {
+        const state_key *key = &table->key[table->slot[slot] - 1];
+        if (key->count == count && memcmp(table->pool + key->at, number, count * sizeof *number) == 0)
+            break;
+    }
+    return &table->slot[slot];
+}
+
+/* Twice the slots, of which at most half are taken. False: the builder is broken. */
+static bool grow_slots(key_table *table)
+{
+    uint32_t *slots = calloc((size_t)table->slot_count * 2, sizeof *slots);
+
+    if (!slots) {
+        nfa_fail(table->nfa, TN_E_MEMORY, "out of memory for a grammar");
+        return false;
+    }
+    free(table->slot);
+    table->slot = slots;
+    table->slot_count *= 2;
+    for (uint32_t i = 0; i < table->count; i++)
+        *slot_of(table, table->pool + table->key[i].at, table->key[i].count) = i + 1;
+    return true;
+}
+
 /* The number of a key; a new one gets the next. */
 static uint32_t key_table_find(key_table *table, const uint32_t *number, uint32_t count)
 {
     nfa *nfa = table->nfa;
     if (!nfa_spend(nfa, count + 1))
         return NO_STATE;
-    uint32_t slot = (uint32_t)hash_key(number, count) & (table->slot_count - 1);
-    for (; table->slot[slot] != 0; slot = (slot + 1) & (table->slot_count - 1)) {
-        const state_key *key = &table->key[table->slot[slot] - 1];
-        if (key->count == count && memcmp(table->pool + key->at, number, count * sizeof *number) == 0)
-            return table->slot[slot] - 1;
-    }
+    uint32_t *slot = slot_of(table, number, count);
+    if (*slot != 0)
+        return *slot - 1;
     if (!nfa_grow(nfa, (void **)&table->key, table->count, &table->key_capacity, sizeof *table->key, GRAMMAR_STATES_MAX,
                   "states"))
         return NO_STATE;
@@ -67,8 +93,10 @@ static uint32_t key_table_find(key_table *table, const uint32_t *number, uint32_
             return NO_STATE;
         table->pool[table->pool_count++] = number[i];
     }
-    table->slot[slot] = table->count + 1;
-    return table->count++;
+    *slot = ++table->count;
+    if (2 * table->count > table->slot_count && !grow_slots(table))
+        return NO_STATE;
+    return table->count - 1;
 }
 
 /* ---- states as they are written ---- */
@@ -115,9 +143,9 @@ typedef struct subsets {
     uint32_t end;
     uint32_t stamp;
     uint32_t *mark; /* [node_count] equal to stamp: in the set under way */
-    uint32_t *set;  /* [node_count] the set under way, and behind its count the nodes to look at */
+    uint32_t *set;  /* [node_count] the set under way, and behind its count the nodes to look at; not cleared */
     uint32_t set_count;
-    const nfa_edge **edge; /* [edge_count] of one state, over bytes, then calls */
+    const nfa_edge **edge; /* [edge_count] of one state, over bytes, then calls; not cleared */
 } subsets;
 
 static int compare_numbers(const void *a, const void *b)
@@ -237,10 +265,10 @@ void dfa_build(nfa *nfa, uint32_t start, uint32_t end, dfa *ret_dfa)
     subsets subsets = {.nfa = nfa, .end = end};
     dfa dfa = {0};
 
-    if (nfa->status == TN_OK) {
+    if (nfa_spend(nfa, nfa->node_count / 16 + 256)) { /* clearing the marks, and the least of slots */
         subsets.mark = calloc(nfa->node_count, sizeof *subsets.mark);
-        subsets.set = calloc(nfa->node_count, sizeof *subsets.set);
-        subsets.edge = calloc(nfa->edge_count, sizeof *subsets.edge);
+        subsets.set = malloc(nfa->node_count * sizeof *subsets.set);
+        subsets.edge = malloc(nfa->edge_count * sizeof *subsets.edge);
         if (!subsets.mark || !subsets.set || !subsets.edge)
             nfa_fail(nfa, TN_E_MEMORY, "out of memory for a grammar");
     }

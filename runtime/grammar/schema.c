@@ -80,6 +80,7 @@ static void add_branches(schema_compiler *c, uint32_t from, const schema_branche
 {
     for (uint32_t i = 0; i < branches->count && c->nfa->status == TN_OK; i++) {
         const schema_branch *branch = &branches->branch[i];
+        nfa_spend(c->nfa, 16 * branch->list.count); /* a dozen keywords are looked for in each member */
         if (schema_constants(c, from, branch, to))
             continue;
         schema_scalars(c, from, branch, to);

@@ -69,8 +69,9 @@ typedef struct schema_compiler {
 /* Breaks the builder with a message about a schema: its JSON pointer, then the sentence. */
 void schema_fail(schema_compiler *c, const json_t *schema, const char *keyword, const char *format, ...)
     TN_PRINTF(4, 5);
-/* Where a schema stands in the root, "#/properties/a". */
-void schema_pointer(const schema_compiler *c, const json_t *schema, char pointer[SCHEMA_POINTER_BYTES]);
+/* If what was just added for a keyword is what broke the builder ("json_schema: ..."; limits are the whole schema's):
+ * says in its message where that stands. Only then, since it looks through the root. */
+void schema_locate(const schema_compiler *c, const json_t *schema, const char *keyword);
 /* Refuses keywords that are unknown or unsupported, and values of the wrong kind. */
 void schema_check(schema_compiler *c, const json_t *schema);
 uint32_t schema_types(schema_compiler *c, const json_t *schema);

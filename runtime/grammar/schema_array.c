@@ -43,6 +43,7 @@ static void measure(schema_compiler *c, array *array)
 static uint32_t add_item(schema_compiler *c, uint32_t from, const schema_list *list, uint32_t place)
 {
     schema_list rules = {0};
+    nfa_spend(c->nfa, 8 * list->count);
     for (uint32_t i = 0; i < list->count; i++) {
         const json_t *first = first_items(list->member[i]);
         const json_t *rule =

@@ -65,6 +65,8 @@ static const json_t *resolve(schema_compiler *c, const json_t *schema)
     for (at++; *at == '/' && found;) {
         char key[256];
         size_t n = strcspn(++at, "/");
+        if (!nfa_spend(c->nfa, n + 8))
+            return NULL;
         if (!unescape(at, n, key, sizeof key)) {
             schema_fail(c, schema, "$ref", "'%.64s' is no JSON pointer", reference);
             return NULL;
@@ -194,6 +196,7 @@ static bool are_disjoint(schema_compiler *c, const json_t *a, const json_t *b, c
         return false;
     json_object_foreach(json_object_get(a, "properties"), name, property)
     {
+        nfa_spend(c->nfa, 8);
         const json_t *other = json_object_get(json_object_get(b, "properties"), name);
         if (other && is_required(c, a, name, tag) && is_required(c, b, name, tag) &&
             are_disjoint(c, property, other, NULL, depth - 1))
@@ -325,6 +328,7 @@ static void take_branch(schema_compiler *c, const path *path, schema_branches *b
     schema_branch *branch = &branches->branch[branches->count];
 
     *branch = (schema_branch){.types = TYPE_ALL};
+    nfa_spend(c->nfa, 16 * path->count);
     for (uint32_t i = 0; i < path->count; i++) {
         const json_t *schema = path->step[i].schema;
         if (!json_is_object(schema))
@@ -337,15 +341,19 @@ static void take_branch(schema_compiler *c, const path *path, schema_branches *b
 
 schema_branches *schema_expand(schema_compiler *c, const schema_list *list)
 {
-    paths *paths = c->nfa->status == TN_OK ? calloc(1, sizeof *paths) : NULL;
-    schema_branches *branches = paths ? calloc(1, sizeof *branches) : NULL;
+    /* Not cleared: they have room for the worst, and mostly one path is used. */
+    paths *paths = c->nfa->status == TN_OK ? malloc(sizeof *paths) : NULL;
+    schema_branches *branches = paths ? malloc(sizeof *branches) : NULL;
 
     if (!branches) {
         nfa_fail(c->nfa, TN_E_MEMORY, "out of memory for a schema");
         free(paths);
         return NULL;
     }
+    branches->count = 0;
     paths->count = 1;
+    paths->path[0].count = paths->path[0].next = 0;
+    nfa_spend(c->nfa, 64);
     for (uint32_t i = 0; i < list->count; i++)
         add_step(c, &paths->path[0], list->member[i], NO_PARENT);
     for (uint32_t i = 0; i < paths->count && c->nfa->status == TN_OK; i++) {

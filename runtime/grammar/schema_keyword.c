@@ -140,7 +140,8 @@ static bool find(const json_t *at, const json_t *wanted, char *pointer, size_t n
     return false;
 }
 
-void schema_pointer(const schema_compiler *c, const json_t *schema, char pointer[SCHEMA_POINTER_BYTES])
+/* Where a schema stands in the root, "#/properties/a". */
+static void find_pointer(const schema_compiler *c, const json_t *schema, char pointer[SCHEMA_POINTER_BYTES])
 {
     snprintf(pointer, SCHEMA_POINTER_BYTES, "#");
     find(c->root, schema, pointer, 1, 256);
@@ -156,9 +157,22 @@ void schema_fail(schema_compiler *c, const json_t *schema, const char *keyword, 
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    schema_pointer(c, schema, pointer);
+    find_pointer(c, schema, pointer);
     nfa_fail(c->nfa, TN_E_ARGUMENT, "json_schema: %s%s%.64s: %s", pointer, keyword ? "/" : "", keyword ? keyword : "",
              sentence);
+}
+
+void schema_locate(const schema_compiler *c, const json_t *schema, const char *keyword)
+{
+    static const char begin[] = "json_schema: ";
+    tn_error *err = c->nfa->err;
+    char pointer[SCHEMA_POINTER_BYTES], sentence[sizeof err->msg];
+
+    if (c->nfa->status != TN_E_ARGUMENT || !err || strncmp(err->msg, begin, strlen(begin)) != 0)
+        return;
+    snprintf(sentence, sizeof sentence, "%s", err->msg + strlen(begin));
+    find_pointer(c, schema, pointer);
+    snprintf(err->msg, sizeof err->msg, "%s%s/%s: %.256s", begin, pointer, keyword, sentence);
 }
 
 /* ---- what ---- */
@@ -257,11 +271,13 @@ void schema_check(schema_compiler *c, const json_t *schema)
     const char *name;
     json_t *value;
 
-    /* A keyword is looked for in a list, and its value may be one: some tens of steps. */
-    if (!nfa_spend(c->nfa, 16 * json_object_size(schema)))
+    /* A keyword is looked for in a list, and its value may be one. */
+    if (!nfa_spend(c->nfa, 64 * json_object_size(schema)))
         return;
     json_object_foreach((json_t *)schema, name, value)
     {
+        if (!nfa_spend(c->nfa, json_array_size(value) + json_object_size(value)))
+            return;
         const keyword *known = find_keyword(name);
         if (!known && strncmp(name, "x-", 2) == 0)
             continue;

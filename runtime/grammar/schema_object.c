@@ -22,13 +22,14 @@ typedef struct object {
 
 static void add_property(schema_compiler *c, object *object, const char *name, bool required)
 {
+    if (!nfa_spend(c->nfa, object->count + 1u))
+        return;
     for (uint32_t i = 0; i < object->count; i++)
         if (strcmp(object->property[i].name, name) == 0) {
             object->property[i].required |= required;
             return;
         }
-    if (!nfa_spend(c->nfa, object->count + 1u) ||
-        !nfa_grow(c->nfa, (void **)&object->property, object->count, &object->capacity, sizeof *object->property,
+    if (!nfa_grow(c->nfa, (void **)&object->property, object->count, &object->capacity, sizeof *object->property,
                   GRAMMAR_STATES_MAX, "properties"))
         return;
     object->property[object->count++] = (property){name, required};
@@ -58,6 +59,7 @@ static void collect(schema_compiler *c, object *object)
 static void rules_of(schema_compiler *c, const schema_list *list, const char *name, schema_list *ret_rules)
 {
     *ret_rules = (schema_list){0};
+    nfa_spend(c->nfa, 8 * list->count);
     for (uint32_t i = 0; i < list->count; i++) {
         const json_t *named = name ? json_object_get(json_object_get(list->member[i], "properties"), name) : NULL;
         const json_t *rule = named ? named : json_object_get(list->member[i], "additionalProperties");

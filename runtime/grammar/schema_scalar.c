@@ -55,13 +55,13 @@ static const char *format_regex(schema_compiler *c, const json_t *schema)
 /* ---- strings ---- */
 
 /* Narrows *sum, which has states after the first time, to the strings of an expression. */
-static void narrow(schema_compiler *c, dfa *sum, const char *regex, size_t n, bool search, const char *what)
+static void narrow(schema_compiler *c, dfa *sum, const char *regex, size_t n, bool search)
 {
     nfa *nfa = c->nfa;
     dfa one, both;
     uint32_t start = nfa_node(nfa), at = nfa_text(nfa, start, "\"", 1);
 
-    at = regex_add(nfa, TEXT_JSON, at, regex, n, search, what);
+    at = regex_add(nfa, TEXT_JSON, at, regex, n, search, "json_schema");
     dfa_build(nfa, start, nfa_text(nfa, at, "\"", 1), &one);
     if (sum->state_count == 0 || nfa->status != TN_OK) {
         dfa_finish(sum);
@@ -77,16 +77,14 @@ static void narrow(schema_compiler *c, dfa *sum, const char *regex, size_t n, bo
 static void narrow_member(schema_compiler *c, dfa *sum, const json_t *schema)
 {
     const json_t *pattern = json_object_get(schema, "pattern");
-    char pointer[SCHEMA_POINTER_BYTES], what[SCHEMA_POINTER_BYTES + 32];
 
-    if (pattern) {
-        schema_pointer(c, schema, pointer);
-        snprintf(what, sizeof what, "json_schema: %s/pattern", pointer);
-        narrow(c, sum, json_string_value(pattern), json_string_length(pattern), true, what);
+    if (pattern && c->nfa->status == TN_OK) {
+        narrow(c, sum, json_string_value(pattern), json_string_length(pattern), true);
+        schema_locate(c, schema, "pattern");
     }
     if (json_object_get(schema, "format")) {
         const char *regex = format_regex(c, schema);
-        narrow(c, sum, regex, strlen(regex), false, "format");
+        narrow(c, sum, regex, strlen(regex), false);
     }
 }
 

@@ -421,6 +421,8 @@ static void test_refusals_name_keyword_and_place(void **state)
         {"{\"type\":\"string\",\"pattern\":\"(?=a)\"}", "look-around"},
         {"{\"type\":\"string\",\"pattern\":\"a{9999}\"}", "longer than 4096"},
         {"{\"type\":\"string\",\"pattern\":\"(a\"}", "not closed"},
+        {"{\"items\":{\"properties\":{\"a\":{\"pattern\":\"(a\"}}}}",
+         "json_schema: #/items/properties/a/pattern: at byte 2 of the expression: "},
         {"{\"type\":\"string\",\"pattern\":\"(((a{99}){99}){99}){99}\"}", "too large"},
         {"{\"type\":\"string\",\"maxLength\":1000000}", "too large"},
         {"{\"type\":\"array\",\"minItems\":5000}", "above 1024 items"},
@@ -474,9 +476,92 @@ static char *write_halves(void)
     return text;
 }
 
-static void test_comparisons_are_steps(void **state)
+/* One array after the other, each of 1024 places for what $defs/x is, which is worked out once for each place. */
+static void write_places(char *at, int arrays, const char *reference)
 {
-    char *const hostile[] = {write_twins(), write_halves()};
+    at += sprintf(at, "\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < arrays; i++)
+        at +=
+            sprintf(at, "%s\"%d\":{\"type\":\"array\",\"minItems\":1024,\"maxItems\":1024,\"items\":{\"$ref\":\"%s\"}}",
+                    i == 0 ? "" : ",", i, reference);
+    sprintf(at, "}}");
+}
+
+/* A list of names that is checked in every place. */
+static char *write_names(void)
+{
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"$defs\":{\"x\":{\"type\":\"null\",\"required\":[\"\"");
+    for (int i = 1; i < 15000; i++)
+        at += sprintf(at, ",\"\"");
+    at += sprintf(at, "]}},");
+    write_places(at, 40, "#/$defs/x");
+    return text;
+}
+
+/* A reference through more than a thousand objects that is followed in every place. */
+static char *write_path(void)
+{
+    enum { LEVELS = 1900 };
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text, reference[2 * LEVELS + 16], *end = reference;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"$defs\":");
+    end += sprintf(end, "#/$defs");
+    for (int i = 0; i < LEVELS; i++) {
+        at += sprintf(at, "{\"x\":");
+        end += sprintf(end, "/x");
+    }
+    at += sprintf(at, "{\"type\":\"null\"}");
+    for (int i = 0; i < LEVELS; i++)
+        *at++ = '}';
+    *at++ = ',';
+    write_places(at, 8, reference);
+    return text;
+}
+
+/* A property that is required 5,000 times, behind 29 others, in 250 rules. */
+static char *write_required(void)
+{
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"$defs\":{\"x\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    for (int i = 0; i < 30; i++)
+        at += sprintf(at, "%s\"%02d\":{\"type\":\"null\"}", i == 0 ? "" : ",", i);
+    at += sprintf(at, "},\"required\":[\"29\"");
+    for (int i = 1; i < 5000; i++)
+        at += sprintf(at, ",\"29\"");
+    at += sprintf(at, "]}},\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    for (int i = 0; i < 250; i++)
+        at += sprintf(at, "%s\"%d\":{\"allOf\":[{\"$ref\":\"#/$defs/x\"}]}", i == 0 ? "" : ",", i);
+    at += sprintf(at, "},\"required\":[\"0\"");
+    for (int i = 1; i < 250; i++)
+        at += sprintf(at, ",\"%d\"", i);
+    sprintf(at, "]}");
+    return text;
+}
+
+/* An expression at the end of a long file, compiled for every place. */
+static char *write_patterns(void)
+{
+    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "{\"$defs\":{\"junk\":{\"examples\":[0");
+    for (int i = 1; i < 20000; i++)
+        at += sprintf(at, ",0");
+    at += sprintf(at, "]},\"x\":{\"type\":\"string\",\"pattern\":\"a\"}},");
+    write_places(at, 16, "#/$defs/x");
+    return text;
+}
+
+static void test_whatever_is_looked_at_is_a_step(void **state)
+{
+    char *const hostile[] = {write_twins(), write_halves(),   write_names(),
+                             write_path(),  write_required(), write_patterns()};
 
     (void)state;
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
@@ -538,7 +623,7 @@ int main(void)
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
         cmocka_unit_test(test_refusals_name_keyword_and_place),
-        cmocka_unit_test(test_comparisons_are_steps),
+        cmocka_unit_test(test_whatever_is_looked_at_is_a_step),
         cmocka_unit_test(test_ways_to_read_are_bounded),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
