@@ -16,14 +16,14 @@ static bool same_list(const matcher *m, uint32_t a, uint32_t b)
     return true;
 }
 
+/* A thread beyond the last is left out: its way to read the text is given up, and what the others allow is a document
+ * still. The first way through always stays, so there is one to the end. */
 static void add_thread(const matcher *m, matcher_set *set, uint32_t node, uint32_t cell)
 {
     for (uint32_t i = 0; i < set->count; i++)
         if (set->thread[i].node == node && same_list(m, set->thread[i].cell, cell))
             return;
-    if (set->count == GRAMMAR_THREADS_MAX)
-        set->overflowed = true;
-    else
+    if (set->count < GRAMMAR_THREADS_MAX)
         set->thread[set->count++] = (matcher_thread){node, cell};
 }
 

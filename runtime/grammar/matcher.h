@@ -34,7 +34,7 @@ typedef struct matcher_thread {
 
 typedef struct matcher_set {
     uint32_t count, cell_end; /* cells in use up to here */
-    bool accepts, overflowed;
+    bool accepts, overflowed; /* overflowed: out of cells */
     matcher_thread thread[GRAMMAR_THREADS_MAX];
 } matcher_set;
 

@@ -573,23 +573,62 @@ static void test_whatever_is_looked_at_is_a_step(void **state)
     }
 }
 
-/* Seventeen objects, each with an object first: which of them it is shows in no byte before. */
-static void test_ways_to_read_are_bounded(void **state)
+/* Objects, each with an object first: which of them it is shows in no byte before. */
+static void write_lookalikes(char *at, int count)
 {
-    char schema[8192], *at = schema;
-    tn_error err = TN_ERROR_INIT;
-    grammar *grammar;
-
-    (void)state;
     at += sprintf(at, "{\"anyOf\":[");
-    for (int i = 0; i <= GRAMMAR_THREADS_MAX; i++)
+    for (int i = 0; i < count; i++)
         at += sprintf(at,
                       "%s{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\",\"title\":\"%d\"}},"
                       "\"required\":[\"a\"],\"additionalProperties\":false}",
                       i == 0 ? "" : ",", i);
     sprintf(at, "]}");
+}
+
+static void test_ways_to_read_are_bounded(void **state)
+{
+    char schema[8192];
+    tn_error err = TN_ERROR_INIT;
+    grammar *grammar;
+
+    (void)state;
+    write_lookalikes(schema, GRAMMAR_THREADS_MAX + 1);
     assert_int_equal(compile(schema, &grammar, &err), TN_E_ARGUMENT);
     assert_non_null(strstr(err.msg, "17 kinds of object or array may begin in one place"));
+    write_lookalikes(schema, GRAMMAR_THREADS_MAX); /* and a blank may come in that place, too */
+    assert_takes(schema, LIST("{\"a\":{}}", "{\"a\": {\"b\":1}}"), LIST("{\"a\":1}", "{}"));
+}
+
+/* Two kinds of object, either of which may be in either: twice as many ways to read with each level. */
+static void test_surplus_ways_to_read_are_left_out(void **state)
+{
+    static const char schema[] =
+        "{\"$ref\":\"#/$defs/a\",\"$defs\":{"
+        "\"a\":{\"anyOf\":["
+        "{\"type\":\"object\",\"properties\":{\"in\":{\"$ref\":\"#/$defs/a\"}},\"additionalProperties\":false},"
+        "{\"type\":\"object\",\"properties\":{\"in\":{\"$ref\":\"#/$defs/b\"}},\"additionalProperties\":false}]},"
+        "\"b\":{\"anyOf\":["
+        "{\"type\":\"object\",\"properties\":{\"in\":{\"$ref\":\"#/$defs/a\"}},\"additionalProperties\":false},"
+        "{\"type\":\"object\",\"properties\":{\"in\":{\"$ref\":\"#/$defs/b\"}},\"additionalProperties\":false}]}}}";
+    static const char nest[] =
+        "{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{\"in\":{}}}}}}}}}}}";
+    token_trie *trie = make_trie();
+    uint32_t mask[WORDS];
+    grammar_state at;
+    grammar *grammar;
+
+    (void)state;
+    assert_int_equal(compile(schema, &grammar, NULL), TN_OK);
+    matcher_start(walker, grammar, &at);
+    for (size_t i = 0; nest[i]; i++) {
+        matcher_mask(walker, grammar, &at, trie, mask, WORDS);
+        assert_mask(grammar, &at, mask);
+        if (!matcher_advance(walker, grammar, &at, nest + i, 1))
+            fail_msg("%s is refused", nest + i);
+    }
+    assert_true(at.accepts);
+    grammar_release(grammar);
+    token_trie_destroy(trie);
 }
 
 static int set_up(void **state)
@@ -625,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_refusals_name_keyword_and_place),
         cmocka_unit_test(test_whatever_is_looked_at_is_a_step),
         cmocka_unit_test(test_ways_to_read_are_bounded),
+        cmocka_unit_test(test_surplus_ways_to_read_are_left_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
