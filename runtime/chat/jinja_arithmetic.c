@@ -53,6 +53,12 @@ static jinja_int floor_divide(jinja_int left, jinja_int right)
     return left % right != 0 && (left < 0) != (right < 0) ? quotient - 1 : quotient;
 }
 
+static jinja_int floor_remainder(jinja_int left, jinja_int right)
+{
+    jinja_int remainder = left % right;
+    return remainder != 0 && (remainder < 0) != (right < 0) ? remainder + right : remainder;
+}
+
 static jinja_value integer_power(jinja_state *state, jinja_int base, jinja_int exponent)
 {
     if (exponent < 0) {
@@ -86,7 +92,7 @@ static jinja_value integer_arithmetic(jinja_state *state, char op, jinja_int lef
     case 'f':
         return jinja_integer(floor_divide(left, right));
     case '%':
-        return jinja_integer(left - floor_divide(left, right) * right);
+        return jinja_integer(floor_remainder(left, right));
     default:
         return integer_power(state, left, right);
     }

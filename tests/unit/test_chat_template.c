@@ -159,6 +159,7 @@ static void test_numbers_follow_python(void **state)
     expect_text("{{ 5e-324 }} {{ 1e22 }} {{ 123456789012345680.0 }} {{ -0.0 }}",
                 "5e-324 1e+22 1.2345678901234568e+17 -0.0");
     expect_text("{{ 2 ** 126 }}", "85070591730234615865843651857942052864");
+    expect_text("{{ 170141183460469231731687303715884105727 % -2 }}", "-1"); /* the quotient times -2 has 128 bits */
     expect_failure("{{ 1 / 0 }}", "division by zero");
     expect_text("{{ 0.5 | round }} {{ 2.675 | round(2) }} {{ 1e22 | int }}", "0.0 2.67 10000000000000000000000");
 }
