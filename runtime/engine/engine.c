@@ -421,12 +421,7 @@ static tn_status check_open(const tn_engine *engine, tn_error *err)
 
 void engine_pass_on(tn_engine *engine, request *request)
 {
-    request->submitted_next = NULL;
-    if (engine->submitted)
-        engine->submitted_tail->submitted_next = request;
-    else
-        engine->submitted = request;
-    engine->submitted_tail = request;
+    request_queue_add(&engine->submitted, request);
     engine->woken = true;
     pthread_cond_signal(&engine->wake);
 }

@@ -121,12 +121,11 @@ static void *run(void *argument)
 
     pthread_mutex_lock(&engine->mutex);
     for (;;) {
-        while (!desk->first && !desk->stopping)
+        while (!desk->queue.first && !desk->stopping)
             pthread_cond_wait(&desk->wake, &engine->mutex);
-        request *request = desk->first;
+        request *request = request_queue_take(&desk->queue);
         if (!request)
             break;
-        desk->first = request->submitted_next;
         pthread_mutex_unlock(&engine->mutex);
         if (!atomic_load(&request->cancelled))
             compile(desk, request);
@@ -139,12 +138,7 @@ static void *run(void *argument)
 
 void grammar_desk_add(grammar_desk *desk, request *request)
 {
-    request->submitted_next = NULL;
-    if (desk->first)
-        desk->last->submitted_next = request;
-    else
-        desk->first = request;
-    desk->last = request;
+    request_queue_add(&desk->queue, request);
     pthread_cond_signal(&desk->wake);
 }
 

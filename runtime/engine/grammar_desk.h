@@ -9,12 +9,10 @@
 #define ENGINE_GRAMMAR_DESK_H
 
 #include "engine/mask_cache.h"
+#include "engine/request.h"
 #include "grammar/matcher.h"
 
 #include <pthread.h>
-
-struct request;
-struct sequence;
 
 enum { GRAMMARS_KEPT_MAX = 32, GRAMMARS_KEPT_BYTES_MAX = 32 << 20 };
 enum {
@@ -40,10 +38,10 @@ typedef struct grammar_tools {
 typedef struct grammar_desk {
     tn_engine *engine;
     pthread_t thread;
-    pthread_cond_t wake;          /* the thread waits for requests; with the engine's mutex */
-    struct request *first, *last; /* engine's mutex; to be compiled */
-    bool stopping;                /* engine's mutex */
-    pthread_mutex_t mutex;        /* guards what is kept */
+    pthread_cond_t wake;   /* the thread waits for requests; with the engine's mutex */
+    request_queue queue;   /* engine's mutex; to be compiled */
+    bool stopping;         /* engine's mutex */
+    pthread_mutex_t mutex; /* guards what is kept */
     kept_grammar kept[GRAMMARS_KEPT_MAX];
     uint32_t kept_count;
     uint64_t kept_bytes, uses;
@@ -54,17 +52,17 @@ typedef struct grammar_desk {
 tn_status grammar_desk_open(grammar_desk *desk, tn_engine *engine, tn_error *err);
 void grammar_desk_close(grammar_desk *desk); /* no request is left. [ctl] */
 /* Gives a request its grammar if that is kept. No lock held. [any] */
-void grammar_desk_recall(grammar_desk *desk, struct request *request);
+void grammar_desk_recall(grammar_desk *desk, request *request);
 /* Queues a request to be compiled and passed on. Under the engine's mutex. [any] */
-void grammar_desk_add(grammar_desk *desk, struct request *request);
+void grammar_desk_add(grammar_desk *desk, request *request);
 
 /* The rest is the loop's, for sequences of requests with a grammar. */
-void grammar_desk_begin(grammar_desk *desk, struct sequence *sequence);
+void grammar_desk_begin(grammar_desk *desk, sequence *sequence);
 /* Writes the mask of the next token: what the grammar allows, and where the text is whole the tokens that end it. */
-void grammar_desk_mask(grammar_desk *desk, const struct sequence *sequence, uint32_t *mask);
+void grammar_desk_mask(grammar_desk *desk, const sequence *sequence, uint32_t *mask);
 /* Goes on by a token's bytes; false: they were not allowed. */
-bool grammar_desk_take(grammar_desk *desk, struct sequence *sequence, const char *bytes, uint32_t n);
+bool grammar_desk_take(grammar_desk *desk, sequence *sequence, const char *bytes, uint32_t n);
 /* True if the text is whole and nothing can follow. */
-bool grammar_desk_is_over(const struct sequence *sequence);
+bool grammar_desk_is_over(const sequence *sequence);
 
 #endif

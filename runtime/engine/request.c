@@ -439,6 +439,21 @@ void request_destroy(request *request)
     free(request);
 }
 
+void request_queue_add(request_queue *queue, request *request)
+{
+    request->submitted_next = NULL;
+    *(queue->first ? &queue->last->submitted_next : &queue->first) = request;
+    queue->last = request;
+}
+
+request *request_queue_take(request_queue *queue)
+{
+    request *oldest = queue->first;
+    if (oldest)
+        queue->first = oldest->submitted_next;
+    return oldest;
+}
+
 uint64_t request_bytes_max(const engine_config *config, uint32_t vocab, uint32_t piece_bytes)
 {
     carve memory = {0};

@@ -67,7 +67,7 @@ typedef struct request {
 
     atomic_bool cancelled;                     /* set by the client, read by the loop */
     struct request *client_prev, *client_next; /* the client's live requests, under its mutex */
-    struct request *submitted_next;            /* under the engine's mutex until the loop takes it */
+    struct request *submitted_next;            /* of its queue, under the engine's mutex until the loop takes it */
 
     /* Loop thread only. */
     struct request *live_prev, *live_next;
@@ -79,6 +79,14 @@ typedef struct request {
     event_node accepted_event, done_event;
     char error[sizeof(((tn_error *)0)->msg)]; /* text of the DONE event */
 } request;
+
+/* Requests in the order in which they came, each in one queue at most. Zeroed is empty; under the engine's mutex. */
+typedef struct request_queue {
+    request *first, *last;
+} request_queue;
+
+void request_queue_add(request_queue *queue, request *request);
+request *request_queue_take(request_queue *queue); /* the oldest; NULL: none */
 
 /* Checks `asked` (the message names the field) and copies it; the seed is 0 unless given. [any] */
 tn_status request_create(const request_limits *limits, const tn_request *asked, request **ret_request, tn_error *err);

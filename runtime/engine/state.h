@@ -44,15 +44,15 @@ struct tn_engine {
 
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;                 /* the loop waits for woken */
-    pthread_cond_t drained;              /* outstanding became 0 */
-    bool woken, stopping;                /* mutex */
-    request *submitted, *submitted_tail; /* mutex */
-    grammar_desk desk;                   /* requests whose grammar is compiled first */
-    uint32_t outstanding;                /* mutex; requests between submit and DONE */
-    uint32_t client_count;               /* mutex */
-    tn_status failure;                   /* mutex; not TN_OK: the engine has failed, for this reason: */
-    char reason[256];                    /* mutex */
+    pthread_cond_t wake;     /* the loop waits for woken */
+    pthread_cond_t drained;  /* outstanding became 0 */
+    bool woken, stopping;    /* mutex */
+    request_queue submitted; /* mutex */
+    grammar_desk desk;       /* requests whose grammar is compiled first */
+    uint32_t outstanding;    /* mutex; requests between submit and DONE */
+    uint32_t client_count;   /* mutex */
+    tn_status failure;       /* mutex; not TN_OK: the engine has failed, for this reason: */
+    char reason[256];        /* mutex */
     atomic_bool failed, draining;
     atomic_bool cancel_pending;  /* some request's cancelled was set; the loop looks for it */
     atomic_uint waiting_count;   /* requests not accepted yet; submit adds, the loop subtracts */

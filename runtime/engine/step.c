@@ -514,9 +514,9 @@ static bool collect(tn_engine *engine, bool idle)
     pthread_mutex_lock(&engine->mutex);
     if (idle)
         park(engine);
-    request *at = engine->submitted;
+    request *at = engine->submitted.first;
     bool stopping = engine->stopping;
-    engine->submitted = engine->submitted_tail = NULL;
+    engine->submitted = (request_queue){0};
     engine->woken = false;
     pthread_mutex_unlock(&engine->mutex);
 
