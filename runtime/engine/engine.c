@@ -82,7 +82,9 @@ uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab, uint64_t
     sketch->limits.end_token_count = PLANNED_END_TOKENS;
     sketch->depth = STEPS_IN_FLIGHT_MAX;
     engine_layout(sketch, &memory);
-    *ret_requests = request_bytes_limit(&sketch->config, vocab, PLANNED_PIECE_BYTES);
+    uint64_t requests = request_bytes_limit(&sketch->config, vocab, PLANNED_PIECE_BYTES);
+    if (!size_add(requests, grammar_desk_tools_bytes(vocab), ret_requests))
+        *ret_requests = UINT64_MAX;
     free(sketch);
     if (memory.overflow || !size_add(memory.used, sizeof(tn_engine), &sum))
         return UINT64_MAX;

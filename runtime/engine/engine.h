@@ -32,7 +32,7 @@ typedef struct engine_config {
 } engine_config;
 
 /* Bytes the engine itself allocates at its start for this config, a line of the plan. *ret_requests: what submitted
- * requests may take beyond that, together and at most. */
+ * requests may take beyond that, together and at most, and what it takes to mask the tokens of those with grammars. */
 uint64_t engine_host_bytes(const engine_config *config, uint32_t vocab, uint64_t *ret_requests);
 
 /* model: sealed, with KV reserved. Everything borrowed until engine_destroy, config copied. [ctl] */

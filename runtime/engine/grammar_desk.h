@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-enum { GRAMMARS_KEPT_MAX = 32, GRAMMARS_KEPT_BYTES_MAX = 32 << 20 };
+enum { GRAMMARS_KEPT_MAX = 32, GRAMMARS_BYTES_MAX = 32 << 20 /* of all there are, kept or in use */ };
 enum {
     GRAMMAR_DESK_KINDS = 1u << TN_GRAMMAR_JSON_SCHEMA | 1u << TN_GRAMMAR_JSON_SCHEMA_STRICT |
                          1u << TN_GRAMMAR_JSON_OBJECT | 1u << TN_GRAMMAR_REGEX | 1u << TN_GRAMMAR_CHOICE
@@ -44,10 +44,13 @@ typedef struct grammar_desk {
     pthread_mutex_t mutex; /* guards what is kept */
     kept_grammar kept[GRAMMARS_KEPT_MAX];
     uint32_t kept_count;
-    uint64_t kept_bytes, uses;
+    uint64_t uses;
+    atomic_ullong bytes;  /* of all grammars; the desk's thread adds, whoever lets go of one last subtracts */
     grammar_tools *tools; /* made by the desk's thread before the first request with a grammar is passed on */
 } grammar_desk;
 
+/* What the tools take for a vocabulary of so many tokens: a part of the plan. */
+uint64_t grammar_desk_tools_bytes(uint32_t vocab);
 /* The engine's loop runs already. [ctl] */
 tn_status grammar_desk_open(grammar_desk *desk, tn_engine *engine, tn_error *err);
 void grammar_desk_close(grammar_desk *desk); /* no request is left. [ctl] */

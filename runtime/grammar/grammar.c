@@ -24,6 +24,16 @@ typedef struct linker {
     grammar *grammar;
 } linker;
 
+bool grammar_charge(grammar *grammar, atomic_ullong *account, uint64_t limit)
+{
+    if (atomic_fetch_add(account, grammar->bytes) + grammar->bytes > limit) {
+        atomic_fetch_sub(account, grammar->bytes);
+        return false;
+    }
+    grammar->account = account;
+    return true;
+}
+
 void grammar_retain(grammar *grammar)
 {
     atomic_fetch_add(&grammar->users, 1);
@@ -33,6 +43,8 @@ void grammar_release(grammar *grammar)
 {
     if (!grammar || atomic_fetch_sub(&grammar->users, 1) > 1)
         return;
+    if (grammar->account)
+        atomic_fetch_sub(grammar->account, grammar->bytes);
     free(grammar->node);
     free(grammar->edge);
     free(grammar->call);
@@ -310,6 +322,27 @@ static void compile_kind(linker *l, uint32_t kind, const char *text, size_t n)
     }
 }
 
+static void *trim_array(nfa *nfa, void *array, uint32_t count, size_t size)
+{
+    void *exact = count > 0 ? realloc(array, count * size) : array;
+    if (exact || count == 0)
+        return exact;
+    nfa_fail(nfa, TN_E_MEMORY, "out of memory for a grammar");
+    return array;
+}
+
+/* Gives back what the arrays have grown beyond need. */
+static void trim(const linker *l)
+{
+    grammar *g = l->grammar;
+
+    g->node = trim_array(l->nfa, g->node, g->node_count, sizeof *g->node);
+    g->edge = trim_array(l->nfa, g->edge, g->edge_count, sizeof *g->edge);
+    g->call = trim_array(l->nfa, g->call, g->call_count, sizeof *g->call);
+    g->bytes =
+        sizeof *g + g->node_count * sizeof *g->node + g->edge_count * sizeof *g->edge + g->call_count * sizeof *g->call;
+}
+
 tn_status grammar_compile(uint32_t kind, const char *text, uint64_t bytes, grammar **ret_grammar, tn_error *err)
 {
     static atomic_ullong next_id = 1;
@@ -328,16 +361,15 @@ tn_status grammar_compile(uint32_t kind, const char *text, uint64_t bytes, gramm
         compile_kind(&l, kind, text, (size_t)bytes);
     if (nfa.status == TN_OK)
         join(&l);
+    if (nfa.status == TN_OK)
+        trim(&l);
     free(l.start);
     nfa_finish(&nfa);
     if (nfa.status != TN_OK) {
         grammar_release(l.grammar);
         return nfa.status;
     }
-    grammar *g = l.grammar;
-    g->id = atomic_fetch_add(&next_id, 1);
-    g->bytes = sizeof *g + l.node_capacity * sizeof *g->node + l.edge_capacity * sizeof *g->edge +
-               l.call_capacity * sizeof *g->call;
-    *ret_grammar = g;
+    l.grammar->id = atomic_fetch_add(&next_id, 1);
+    *ret_grammar = l.grammar;
     return TN_OK;
 }

@@ -37,8 +37,9 @@ typedef struct grammar_node {
 
 typedef struct grammar {
     atomic_uint users;
-    uint64_t id;    /* tells it from every other, past ones too */
-    uint64_t bytes; /* it takes */
+    uint64_t id;            /* tells it from every other, past ones too */
+    uint64_t bytes;         /* it takes */
+    atomic_ullong *account; /* what all grammars take together; the last user's release subtracts. NULL: none */
     uint32_t start, node_count, edge_count, call_count;
     grammar_node *node;
     grammar_edge *edge;
@@ -48,6 +49,8 @@ typedef struct grammar {
 /* kind: TN_GRAMMAR_*. Starts with one user. TN_E_ARGUMENT: the message names what is wrong, as a sentence for whoever
  * wrote the schema. [any] */
 tn_status grammar_compile(uint32_t kind, const char *text, uint64_t bytes, grammar **ret_grammar, tn_error *err);
+/* Enters a grammar's bytes into an account that outlives it; false if it would exceed limit. */
+bool grammar_charge(grammar *grammar, atomic_ullong *account, uint64_t limit);
 void grammar_retain(grammar *grammar);
 void grammar_release(grammar *grammar); /* NULL is fine; the last user frees it. [any but the loop] */
 

@@ -146,8 +146,64 @@ static void test_clients_with_grammars(void **state)
     bench_stop(&bench);
 }
 
+enum { LARGE_BYTES = 60000 }; /* a text as a grammar takes 24 bytes for each of its own */
+
+/* Submits a request for a long text, another one for each number. */
+static void submit_large(tn_client *client, uint32_t number, uint64_t *ret_id)
+{
+    static char text[LARGE_BYTES + 1];
+    int32_t prompt[8];
+    tn_error error = TN_ERROR_INIT;
+
+    memset(text, 'a', LARGE_BYTES);
+    snprintf(text + LARGE_BYTES - 8, 9, "%06u\"]", number);
+    memcpy(text, "[\"", 2);
+    make_prompt(prompt, 8, number);
+    tn_request request = make_request(prompt, 8, 2);
+    request.grammar_kind = TN_GRAMMAR_CHOICE;
+    request.grammar = text;
+    request.grammar_bytes = LARGE_BYTES;
+    if (engine_table.submit(client, &request, ret_id, &error) != TN_OK)
+        fail_msg("submit: %s", error.msg);
+}
+
+static void test_grammars_in_use_are_bounded(void **state)
+{
+    enum { REQUESTS = GRAMMARS_BYTES_MAX / (20 * LARGE_BYTES) };
+    bench bench = bench_defaults();
+    tn_client *holder;
+    answer *refused = answer_create(), *taken = answer_create();
+    uint64_t id;
+
+    (void)state;
+    bench.config.max_waiting = 256; /* which grants memory to so many requests */
+    bench_start(&bench);
+    assert_int_equal(engine_table.client_open(bench.engine, 8, &holder, NULL), TN_OK);
+    for (uint32_t i = 0; i < REQUESTS; i++) /* none is polled, so all are there until the client leaves */
+        submit_large(holder, i, &id);
+    submit_large(bench.client, REQUESTS, &refused->id);
+    while (!refused->done) /* behind all others */
+        take_events(bench.client, refused);
+    assert_int_equal(refused->status, TN_E_AGAIN);
+    assert_non_null(strstr(refused->error, "take all of the 32 MiB"));
+    assert_true(atomic_load(&bench.engine->desk.bytes) <= GRAMMARS_BYTES_MAX);
+
+    engine_table.client_close(holder);
+    submit_large(bench.client, REQUESTS, &taken->id);
+    while (!taken->done)
+        take_events(bench.client, taken);
+    assert_int_equal(taken->status, TN_OK);
+    assert_int_equal(taken->choice[0].finish, TN_FINISH_LENGTH);
+    free(refused);
+    free(taken);
+    bench_stop(&bench);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_clients_with_grammars)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clients_with_grammars),
+        cmocka_unit_test(test_grammars_in_use_are_bounded),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,8 @@ typedef struct tn_request {
     const char *cache_salt; /* separates prefix-cache entries; NULL: shared */
     uint64_t user;          /* comes back in every event */
     /* The answer is whole when it obeys the grammar, and ends where nothing more may follow, min_new or not; a limit or
-     * a stop rule may end it before. What is wrong with a grammar comes with DONE: TN_E_ARGUMENT and a sentence. */
+     * a stop rule may end it before. What is wrong with a grammar comes with DONE: TN_E_ARGUMENT and a sentence;
+     * TN_E_AGAIN: the grammars of other requests take all memory that there is for them, try later. */
     const char *grammar;    /* UTF-8; NULL: none is needed */
     uint32_t grammar_kind;  /* TN_GRAMMAR_* */
     uint32_t grammar_bytes; /* 0..limits.max_grammar_bytes */
