@@ -198,6 +198,14 @@ static void check_calls(const linker *l)
                      g->node[i].call_count, GRAMMAR_THREADS_MAX);
 }
 
+/* An answer ends with the token behind which nothing may follow: one without any could not end. */
+static void check_start(const linker *l)
+{
+    const grammar_node *start = &l->grammar->node[l->grammar->start];
+    if (start->edge_count == 0 && start->call_count == 0)
+        nfa_fail(l->nfa, TN_E_ARGUMENT, "the grammar allows no text but the empty one");
+}
+
 static void join(linker *l)
 {
     grammar *g = l->grammar;
@@ -214,6 +222,7 @@ static void join(linker *l)
     if (l->nfa->status != TN_OK)
         return;
     prune(g);
+    check_start(l);
     check_calls(l);
     find_runs(g);
 }

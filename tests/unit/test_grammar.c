@@ -399,6 +399,19 @@ static void test_choices_and_expressions(void **state)
     grammar_release(grammar);
 }
 
+static void test_a_grammar_of_the_empty_text_alone_is_refused(void **state)
+{
+    static const char *const regex[] = {"", "a{0}", "^$", "(?:)|()"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof regex / sizeof *regex; i++) {
+        tn_error err = TN_ERROR_INIT;
+        grammar *grammar;
+        assert_int_equal(grammar_compile(TN_GRAMMAR_REGEX, regex[i], strlen(regex[i]), &grammar, &err), TN_E_ARGUMENT);
+        assert_string_equal(err.msg, "the grammar allows no text but the empty one");
+    }
+}
+
 static void test_refusals_name_keyword_and_place(void **state)
 {
     static const struct {
@@ -661,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_formats_of_tools),
         cmocka_unit_test(test_strict_closes_objects),
         cmocka_unit_test(test_choices_and_expressions),
+        cmocka_unit_test(test_a_grammar_of_the_empty_text_alone_is_refused),
         cmocka_unit_test(test_refusals_name_keyword_and_place),
         cmocka_unit_test(test_whatever_is_looked_at_is_a_step),
         cmocka_unit_test(test_ways_to_read_are_bounded),
