@@ -322,7 +322,6 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
     tn_status status = TN_OK;
 
     sequence->pending -= item->samples;
-    settle_pages(engine, sequence, item->start + item->count);
     bool valid = tell_scores(item, result);
     if (!valid || (item->samples && (token < 0 || (uint32_t)token >= engine->limits.vocab))) {
         char message[128];
@@ -335,6 +334,7 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
         abandon_request(engine, request, TN_FINISH_ERROR, TN_E_INTERNAL, message);
         return TN_OK;
     }
+    settle_pages(engine, sequence, item->start + item->count); /* not what came with such a row: others would read it */
     if (item->samples && !request->forked && request->choice_count > 1)
         status = scheduler_fork(engine, sequence, err);
     if (item->samples) {

@@ -425,6 +425,28 @@ static void test_nan_logits_fail_only_that_request(void **state)
     bench_stop(&bench);
 }
 
+/* What spoils a row may lie in the pages, too. */
+static void test_pages_of_a_spoilt_row_are_not_remembered(void **state)
+{
+    (void)state;
+    bench bench = bench_defaults();
+    int32_t prompt[32];
+    bench_start(&bench);
+    make_prompt(prompt, 32, 1);
+    prompt[31] = 290;
+    tn_request request = make_request(prompt, 32, 5);
+    atomic_store(&bench.model->nan_token, 290);
+    answer *spoilt = bench_run(&bench, &request);
+    assert_int_equal(spoilt->status, TN_E_INTERNAL);
+    atomic_store(&bench.model->nan_token, -1);
+    answer *again = bench_run(&bench, &request);
+    assert_int_equal(again->cached_tokens, 0);
+    assert_expected(&bench, &request, again);
+    free(spoilt);
+    free(again);
+    bench_stop(&bench);
+}
+
 static tn_health health_of(const bench *bench)
 {
     tn_health health = {.struct_size = sizeof health};
@@ -767,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_a_request_larger_than_the_pool_is_refused_with_numbers),
         cmocka_unit_test(test_what_the_backend_cannot_do_is_refused),
         cmocka_unit_test(test_nan_logits_fail_only_that_request),
+        cmocka_unit_test(test_pages_of_a_spoilt_row_are_not_remembered),
         cmocka_unit_test(test_a_lost_device_ends_everything_and_says_so),
         cmocka_unit_test(test_a_stuck_step_shows_in_health_within_two_seconds),
         cmocka_unit_test(test_an_idle_engine_is_ready_and_takes_no_cpu),
