@@ -4,7 +4,7 @@ A prompt that is a JSON object is an order, anything else is answered with "re: 
   {"status": 503, "times": 2, "retry_after": 1, "error": {...}}   that status the first `times` times (default: always), then an answer
   {"body": "text"}        these bytes as the body of a 200        {"hang": true}      no answer until the client hangs up
   {"wait": 0.2}           an answer after so many seconds         {"cut": true}       half an answer, then the connection is closed
-  {"gate": true}          an answer once `gate` is set
+  {"gate": true}          an answer once `gate` is set           {"after": 40}       an answer once so many requests have come
 `key` in an order tells it from others. What clients did is in `requests`, `bodies`, `in_flight_max`, `hang_ups`."""
 import collections
 import http.server
@@ -126,6 +126,8 @@ class Fake:
             time.sleep(order["wait"])
         if "gate" in order:
             self.gate.wait(60)
+        if "after" in order:
+            self.wait_for_requests(order["after"])
         if "status" in order and count <= order.get("times", 1 << 30):
             error = order.get("error", {})
             headers = {"Retry-After": order["retry_after"]} if "retry_after" in order else {}
@@ -140,6 +142,11 @@ class Fake:
         if "hang" in order:
             return self.hang(handler)
         return self.say(handler, body, "re: " + prompt)
+
+    def wait_for_requests(self, count, seconds=60):
+        end = time.time() + seconds
+        while self.requests < count and time.time() < end:
+            time.sleep(0.01)
 
     def hang(self, handler):
         end = time.time() + 60
