@@ -30,7 +30,7 @@ PG_FUNCTION_INFO_V1(llm_map);
 static void fail(const char *message) pg_attribute_noreturn();
 static void fail(const char *message)
 {
-    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("llm_map: %s", message)));
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("llm_map: %s", session_told(message))));
 }
 
 static Portal open_query(const char *query)
@@ -99,7 +99,7 @@ static void put_row(map_run *run, const char *key, client_answer *answer)
     bool nulls[COLUMNS] = {false};
     MemoryContext before = MemoryContextSwitchTo(run->row_context);
 
-    client_answer_forbid_zero(answer);
+    client_answer_forbid_zero(answer, false);
     nulls[0] = !key;
     if (key)
         values[0] = CStringGetTextDatum(key);

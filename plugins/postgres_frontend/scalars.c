@@ -42,7 +42,7 @@ PG_FUNCTION_INFO_V1(llm_tokens);
 static void fail(const scalar_call *call, const char *message) pg_attribute_noreturn();
 static void fail(const scalar_call *call, const char *message)
 {
-    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("%s: %s", call->name, message)));
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("%s: %s", call->name, session_told(message))));
 }
 
 static text_span span_of(const text *value)
@@ -160,7 +160,7 @@ static void ask(scalar_call *call)
         client_answer_name_missing(&call->answer, "embeddings");
     if (call->answer.kind == ANSWER_SYSTEMIC)
         fail(call, call->answer.message);
-    client_answer_forbid_zero(&call->answer);
+    client_answer_forbid_zero(&call->answer, call->kind == ASK_CHAT);
     if (call->answer.kind == ANSWER_ROW)
         set_fault(call);
     else

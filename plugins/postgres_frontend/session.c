@@ -1,6 +1,8 @@
 /* session.c: see session.h. */
 #include "session.h"
 
+#include "base/utf8.h"
+
 #include <mb/pg_wchar.h>
 #include <miscadmin.h>
 #include <storage/latch.h>
@@ -46,6 +48,14 @@ void session_define_settings(void)
                                PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, check_key, NULL,
                                NULL);
     MarkGUCPrefixReserved("tenon");
+}
+
+const char *session_told(const char *message)
+{
+    char *told = pstrdup(message);
+
+    utf8_repair(told);
+    return told;
 }
 
 client_server session_server(void)

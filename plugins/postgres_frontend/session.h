@@ -6,6 +6,8 @@
 
 /* tenon.server and tenon.api_key, for superusers. */
 void session_define_settings(void);
+/* A message as palloc'd text that is UTF-8: it may quote what is not, or be cut. */
+const char *session_told(const char *message);
 /* Where the settings say. Raises for a database that is not UTF-8. */
 client_server session_server(void);
 /* The window for one row at a time, of the settings' server; it lives as long as the backend. Raises. */

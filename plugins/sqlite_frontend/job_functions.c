@@ -2,6 +2,7 @@
 #include "job_functions.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "inner_query.h"
 #include "job_runner.h"
 
@@ -15,6 +16,8 @@ static void raise(sqlite3_context *context, const char *name, tn_status status, 
 {
     char *text = sqlite3_mprintf("%s: %s", name, err->msg);
 
+    if (text)
+        utf8_repair(text);
     if (status == TN_E_CANCELLED)
         sqlite3_result_error_code(context, SQLITE_INTERRUPT);
     else

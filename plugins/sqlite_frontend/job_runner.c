@@ -7,6 +7,7 @@
  */
 #include "job_runner.h"
 
+#include "base/utf8.h"
 #include "inner_query.h"
 #include "map_table.h"
 
@@ -249,6 +250,7 @@ static void *run_thread(void *context)
     tn_error err = TN_ERROR_INIT;
     tn_status status = run(runner, &err);
 
+    utf8_repair(err.msg); /* may quote a key, cut */
     job_end(runner->db, &runner->job, status == TN_OK ? "done" : "failed", status == TN_OK ? NULL : err.msg);
     destroy(runner);
     return NULL;

@@ -6,6 +6,7 @@
  */
 #include "map_table.h"
 
+#include "base/utf8.h"
 #include "client/row_map.h"
 #include "inner_query.h"
 
@@ -149,6 +150,8 @@ static int fail_table(map_cursor *cursor, tn_status status, const tn_error *err)
         return SQLITE_INTERRUPT;
     sqlite3_free(table->zErrMsg);
     table->zErrMsg = sqlite3_mprintf("llm_map: %s", err->msg);
+    if (table->zErrMsg)
+        utf8_repair(table->zErrMsg);
     return status == TN_E_MEMORY ? SQLITE_NOMEM : SQLITE_ERROR;
 }
 

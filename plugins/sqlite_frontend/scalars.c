@@ -5,6 +5,7 @@
  */
 #include "scalars.h"
 
+#include "base/utf8.h"
 #include "client/answer_text.h"
 
 #include <stdlib.h>
@@ -49,6 +50,8 @@ static void raise(const scalar_call *call, const char *message)
 {
     char *text = sqlite3_mprintf("%s: %s", call->kind->name, message);
 
+    if (text)
+        utf8_repair(text);
     sqlite3_result_error(call->context, text ? text : message, -1);
     sqlite3_free(text);
 }

@@ -179,7 +179,7 @@ static tn_status finish_row(batch_runner *runner, asked_row *asked, client_reply
     for (uint32_t i = 0; i < runner->retries && is_lost(&answer) && status == TN_OK; i++)
         status = ask_again(runner, asked, &answer, err);
     if (!runner->job.zero_bytes)
-        client_answer_forbid_zero(&answer);
+        client_answer_forbid_zero(&answer, false);
     if (status == TN_OK && answer.kind == ANSWER_SYSTEMIC)
         status = tn_fail(err, TN_E_ARGUMENT, "%s (at the row with key '%.100s')", answer.message, asked->row.key);
     if (status == TN_OK)

@@ -55,9 +55,34 @@ void client_answer_name_missing(client_answer *answer, const char *what)
     fail(answer, ANSWER_SYSTEMIC, "unsupported", message);
 }
 
-void client_answer_forbid_zero(client_answer *answer)
+/* As deep as jansson reads, 2048 levels. Its keys hold no zero bytes. */
+static bool holds_zero(json_t *value)
 {
-    if (!answer->value || !memchr(answer->value, '\0', answer->value_bytes))
+    const char *key;
+    json_t *part;
+    size_t i;
+
+    if (json_is_string(value))
+        return strlen(json_string_value(value)) != json_string_length(value);
+    json_array_foreach(value, i, part)
+    {
+        if (holds_zero(part))
+            return true;
+    }
+    json_object_foreach(value, key, part)
+    {
+        if (holds_zero(part))
+            return true;
+    }
+    return false;
+}
+
+void client_answer_forbid_zero(client_answer *answer, bool anywhere)
+{
+    bool found =
+        anywhere ? holds_zero(answer->root) : answer->value && memchr(answer->value, '\0', answer->value_bytes) != NULL;
+
+    if (!found)
         return;
     client_answer_finish(answer);
     fail(answer, ANSWER_ROW, "bad_answer", "the answer holds a zero byte, which text cannot");

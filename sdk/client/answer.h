@@ -35,8 +35,9 @@ void client_answer_reject(const client_answer *answer, client_answer *ret_fault)
 void client_answer_fail(client_answer *ret_answer, answer_kind kind, const char *code, const char *message);
 /* "ok", "null" or "error": llm_map's column. */
 const char *client_answer_status(const client_answer *answer);
-/* For a SQL whose texts end at a zero byte: an answer that holds one becomes the row's error. */
-void client_answer_forbid_zero(client_answer *answer);
+/* For a SQL whose texts end at a zero byte: an answer that holds one, in its value or anywhere in its root, becomes the
+ * row's error. */
+void client_answer_forbid_zero(client_answer *answer, bool anywhere);
 /* Says what the server lacks where it only said that it does not know a path. what: "embeddings". */
 void client_answer_name_missing(client_answer *answer, const char *what);
 void client_answer_finish(client_answer *answer);

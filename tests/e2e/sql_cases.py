@@ -86,6 +86,8 @@ def case_scalar_faults(db, fake):
     answer = json.loads(one(db, "SELECT llm_try('m', 'hi')"))
     assert answer == {"value": "re: hi", "error": None, "code": None, "finish_reason": "stop",
                       "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    long = order(status=500, error={"message": "ü" * 400})  # cut where there is room for no more, in the middle of a letter
+    assert json.loads(one(db, f"SELECT llm_try('m', {quoted(long)})"))["error"] == "ü" * 299 + "?"
     for code in (500, 413, 422):
         assert json.loads(one(db, f"SELECT llm_try('m', {quoted(order(status=code))})"))["code"] == f"http_{code}"
     assert one(db, "SELECT llm_chat('m', '{\"no\": \"list\"}')") is None

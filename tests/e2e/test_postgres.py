@@ -155,6 +155,10 @@ def test_zero_bytes_are_a_rows_error(db, fake):
     assert [r[2:4] for r in sql_cases.map_rows(db)] == [("ok", None), ("error", "bad_answer")]
     assert one(db, f"SELECT llm_complete('m', {quoted(answer)})") is None
     assert json.loads(one(db, f"SELECT llm_try('m', {quoted(answer)})"))["code"] == "bad_answer"
+    beside = order(body="{\"choices\": [{\"message\": {\"content\": \"a\", \"reasoning_content\": \"\\u0000\"}, \"finish_reason\": \"stop\"}]}")
+    assert one(db, f"SELECT llm_complete('m', {quoted(beside)})") == "a"
+    messages = f"jsonb_build_array(jsonb_build_object('role', 'user', 'content', {quoted(beside)}))"
+    assert one(db, f"SELECT llm_chat('m', {messages})") is None  # jsonb would raise
 
 
 def test_params_may_be_jsonb(db, fake):

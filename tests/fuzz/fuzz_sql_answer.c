@@ -24,8 +24,10 @@ static void read_answer(uint32_t http_status, const char *bytes, size_t n)
     for (size_t i = 0; answer.kind == ANSWER_OK && i < sizeof writers / sizeof *writers; i++)
         free(writers[i](&answer));
     yes_no_read(&tokens, &answer, &yes);
-    client_answer_forbid_zero(&answer);
-    free(answer_text_try(&answer));
+    client_answer_forbid_zero(&answer, bytes[0] & 2);
+    char *told = answer_text_try(&answer); /* whatever the server said, and whatever was cut off it */
+    TN_ASSERT(told);
+    free(told);
     client_answer_finish(&answer);
 }
 

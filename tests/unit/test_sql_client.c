@@ -199,6 +199,23 @@ static void test_long_words_are_cut_between_characters(void **state)
     client_answer_finish(&answer);
 }
 
+static void test_zero_bytes_are_found_anywhere(void **state)
+{
+    static const char body[] = "{\"choices\":[{\"message\":{\"content\":\"a\",\"reasoning\":[\"x\\u0000\"]}}]}";
+    (void)state;
+
+    client_answer answer = answer_of(200, body, NULL);
+    client_answer_forbid_zero(&answer, false);
+    assert_int_equal(answer.kind, ANSWER_OK); /* the text has none */
+    client_answer_forbid_zero(&answer, true);
+    assert_int_equal(answer.kind, ANSWER_ROW);
+    client_answer_finish(&answer);
+    answer = answer_of(200, "{\"choices\":[{\"text\":\"a\",\"n\":[1,{\"b\":\"c\"}]}]}", NULL);
+    client_answer_forbid_zero(&answer, true);
+    assert_int_equal(answer.kind, ANSWER_OK);
+    client_answer_finish(&answer);
+}
+
 static void test_answers(void **state)
 {
     (void)state;
@@ -215,7 +232,7 @@ static void test_answers(void **state)
     assert_null(answer_text_json(&answer));
     assert_null(answer_text_count(&answer));
     assert_null(answer_text_embedding(&answer));
-    client_answer_forbid_zero(&answer);
+    client_answer_forbid_zero(&answer, false);
     assert_int_equal(answer.kind, ANSWER_ROW);
     char *text = answer_text_try(&answer);
     assert_string_equal(text, "{\"value\":null,\"error\":\"the answer holds a zero byte, which text cannot\","
@@ -232,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_options),           cmocka_unit_test(test_questions),
         cmocka_unit_test(test_whose_fault_it_is), cmocka_unit_test(test_long_words_are_cut_between_characters),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_zero_bytes_are_found_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
