@@ -71,6 +71,7 @@ static void learn_filter(scalar_call *call, MemoryContext site_context)
     tn_status status = TN_OK;
 
     if (!site->filter_service || strcmp(site->filter_service, call->service) != 0) {
+        request_window_adjust(window, call->options.limits.retries, call->options.limits.timeout_ms);
         PG_TRY();
         {
             status = yes_no_learn(window, call->service, session_wait, NULL, &site->filter, &err);

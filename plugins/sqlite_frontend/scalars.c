@@ -213,8 +213,10 @@ static tn_status learn_filter(scalar_call *call, tn_error *err)
         free(connection->filter_service);
         connection->filter_service = NULL;
         tn_status status = sql_connection_open_calls(connection, err);
-        if (status == TN_OK)
+        if (status == TN_OK) {
+            request_window_adjust(connection->calls, call->options.limits.retries, call->options.limits.timeout_ms);
             status = yes_no_learn(connection->calls, call->service, sql_wait, connection->db, &connection->filter, err);
+        }
         if (status != TN_OK)
             return status;
         connection->filter_service = strdup(call->service);

@@ -39,6 +39,7 @@ class Fake:
         self.models, self.version, self.gate = list(models), 1, threading.Event()
         self.seen, self.bodies, self.keys = {}, collections.deque(maxlen=200), collections.deque(maxlen=200)
         self.requests = self.in_flight = self.in_flight_max = self.hang_ups = self.connections = 0
+        self.busy = 0  # so many times /tokenize is refused with 503
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,6 +107,9 @@ class Fake:
     def answer(self, handler, body):
         if body.get("model") not in self.models:
             return self.refuse(handler, 404, f"the model '{body.get('model')}' does not exist", "model", "model_not_found")
+        if handler.path == "/tokenize" and self.busy > 0:
+            self.busy -= 1
+            return self.refuse(handler, 503, "busy")
         if handler.path == "/tokenize":
             ids = list(body["prompt"].encode())
             return self.send(handler, 200, {"count": len(ids), "tokens": ids})

@@ -63,6 +63,17 @@ def case_filter_can_only_say_yes_or_no(db, fake):
     assert sorted(body["allowed_token_ids"]) == sorted(b"nNyY")
 
 
+def case_filter_learns_within_its_own_limits(db, fake):
+    """Its first requests ask for tokens: not with what an earlier statement wanted."""
+    patient, hasty = db.connect(), db.connect()
+    for other in patient, hasty:
+        one(other, "SELECT llm_complete('m', 'a', '{\"max_retries\": 0}')")
+    fake.busy = 1
+    assert one(patient, "SELECT llm_filter('m', 'is it?')") in ("1", "t") and fake.busy == 0
+    fake.busy = 1
+    assert "busy" in hasty.error("SELECT llm_filter('m', 'is it?', '{\"max_retries\": 0}')") and fake.busy == 0
+
+
 def case_json_is_checked(db, fake):
     call = "SELECT llm_json('m', {}, '{{\"type\": \"object\"}}')"
     good = order(body=json.dumps({"choices": [{"message": {"content": "{\"a\": 1}"}, "finish_reason": "stop"}]}))
