@@ -399,7 +399,8 @@ static bool is_no_connection(const request_slot *slot, CURLcode code)
 {
     if (code == CURLE_OPERATION_TIMEDOUT) /* of the connect alone, unless the row's time is over */
         return slot->reply.count == 0 && clock_ms() + 5 < slot->deadline_ms;
-    return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
+    return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_SSL_CONNECT_ERROR ||
+           code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_UNSUPPORTED_PROTOCOL;
 }
 
 static void finish_unreachable(request_window *window, request_slot *slot, const char *why)

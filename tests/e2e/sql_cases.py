@@ -1,6 +1,7 @@
 """What holds in every database: cases over a scripted server (fake_llm.py) and over `tenon serve`. A database is anything with
 query(sql) -> rows of str or None, error(sql) -> message, point(address) and connect() -> another of its kind."""
 import json
+import socket
 import threading
 import time
 
@@ -255,6 +256,13 @@ def case_the_query_only_reads(db, fake):
     assert db.query("SELECT id, p FROM t") == [("1", "a")]
 
 
+def speak_plainly(listener):
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 def case_no_server(db, fake):
     other = db.connect()
     other.point("http://127.0.0.1:9")
@@ -265,6 +273,10 @@ def case_no_server(db, fake):
     other.point("unix:/nonexistent/tenon.sock")
     assert "no server answers at unix:/nonexistent/tenon.sock" in other.error("SELECT llm_tokens('m', 'a')")
     assert time.time() - begin < 15
+    with socket.create_server(("127.0.0.1", 0)) as speaker:  # of something else than TLS
+        threading.Thread(target=speak_plainly, args=(speaker,)).start()
+        other.point(f"https://127.0.0.1:{speaker.getsockname()[1]}")
+        assert "no server answers at https://127.0.0.1" in other.error("SELECT llm_complete('m', 'a', '{\"max_retries\": 0}')")
     for address in ("ftp://x", "unix:relative", "127.0.0.1:80", "http://", "http://a/?b"):
         assert other.point_error(address), address
 
