@@ -127,6 +127,7 @@ uint32_t row_map_add(row_map *map, text_span prompt, text_span fields)
     }
     uint32_t slot = request_window_add(map->window, request);
     map->rows[slot].fields = own;
+    request_window_step(map->window); /* the next row may take its time, and the deadlines of these run */
     return slot;
 }
 

@@ -117,6 +117,22 @@ def test_limit_cancels_the_rest(db, fake):
     wait_for("the rest hangs up", lambda: fake.hang_ups == 20)
 
 
+def test_rows_are_asked_while_the_query_runs(db, fake):
+    """A query whose rows take their time, longer than an answer does: requests are sent before the window is full."""
+    def late(number):
+        if number == 60:
+            wait_for("the first rows have been asked", lambda: fake.requests > 0)
+        return f"row {number}"
+
+    other = db.connect()
+    other.handle.create_function("late", 1, late)
+    fake.forget()
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64) SELECT i, late(i) FROM n"
+    rows = other.query(f"SELECT key, value FROM llm_map('m', {quoted(numbers)})")
+    assert rows == [(str(i), f"re: row {i}") for i in range(1, 65)]
+    other.handle.close()
+
+
 def test_keys_keep_their_type(db, fake):
     rows = db.handle.execute("SELECT key, typeof(key) FROM llm_map('m', 'SELECT 1, ''a'' UNION ALL SELECT 1.5, ''b'' "
                              "UNION ALL SELECT x''00ff'', ''c'' UNION ALL SELECT ''t'', ''d''')").fetchall()
@@ -390,7 +406,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
         db = Database(os.path.join(folder, "t.db"), fake.address)
-        for case in [*sql_cases.FAKE_CASES, test_interrupt, test_limit_cancels_the_rest, test_keys_keep_their_type,
+        for case in [*sql_cases.FAKE_CASES, test_interrupt, test_limit_cancels_the_rest, test_rows_are_asked_while_the_query_runs,
+                     test_keys_keep_their_type,
                      test_one_evaluation_per_answer, test_schemas_cannot_call, test_last_error, test_connections_do_not_leak,
                      test_map_joins_and_writes, test_jobs, test_a_job_outlives_its_connection_and_locks_nobody_out,
                      test_a_job_is_cancelled, test_a_job_without_a_server_goes_on_when_there_is_one,
