@@ -50,13 +50,25 @@ static Portal open_query(const char *query)
     return portal;
 }
 
-/* Column `index`, from 1, of the row just fetched, as text; bytes NULL for NULL and for a column that is not there. */
+/* Column `index`, from 1, of the row just fetched, as text; bytes NULL for NULL and for a column that is not there.
+ * Output functions leave things behind (jsonb's a copy of its value), and the context is emptied after each row. */
 static text_span fetched_text(int index)
 {
     TupleDesc columns = SPI_tuptable->tupdesc;
     char *text = index <= columns->natts ? SPI_getvalue(SPI_tuptable->vals[0], columns, index) : NULL;
 
     return (text_span){text, text ? strlen(text) : 0};
+}
+
+static void add_row(map_run *run)
+{
+    MemoryContext before = MemoryContextSwitchTo(run->row_context);
+    text_span key = fetched_text(1), prompt = fetched_text(2), params = fetched_text(3);
+    uint32_t slot = row_map_add(run->map, prompt, params);
+
+    MemoryContextSwitchTo(before);
+    run->keys[slot] = key.bytes ? pstrdup(key.bytes) : NULL;
+    MemoryContextReset(run->row_context);
 }
 
 static void fill(map_run *run)
@@ -68,13 +80,7 @@ static void fill(map_run *run)
             run->portal = NULL;
             return;
         }
-        text_span key = fetched_text(1), prompt = fetched_text(2), params = fetched_text(3);
-        uint32_t slot = row_map_add(run->map, prompt, params);
-        run->keys[slot] = (char *)key.bytes;
-        if (prompt.bytes)
-            pfree((char *)prompt.bytes);
-        if (params.bytes)
-            pfree((char *)params.bytes);
+        add_row(run);
         SPI_freetuptable(SPI_tuptable);
     }
 }

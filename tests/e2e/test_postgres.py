@@ -167,6 +167,16 @@ def test_params_may_be_jsonb(db, fake):
     assert fake.bodies[-1][1]["max_tokens"] == 3
 
 
+def test_a_querys_values_are_forgotten(db, fake):
+    """Of a row that has been handed on nothing is kept: jsonb's output leaves a copy of the value behind. The last row tells the memory
+    that the backend holds then, for 50 MB of keys."""
+    db.query("CREATE TABLE document AS SELECT jsonb_build_object('text', repeat('x', 20000)) AS body")
+    query = ("SELECT body, NULL FROM document, generate_series(1, 2500) UNION ALL "
+             "SELECT to_jsonb(sum(total_bytes)), NULL FROM pg_backend_memory_contexts")
+    rows = db.query(f"SELECT key FROM llm_map('m', {quoted(query)}, '{{\"window\": 1}}') WITH ORDINALITY AS m ORDER BY ordinality DESC LIMIT 1")
+    assert int(rows[0][0]) < 20 << 20, f"{int(rows[0][0]) >> 20} MiB"
+
+
 def test_functions_in_the_query_cannot_write(db, fake):
     fill(db, ["a"])
     assert db.error("SELECT * FROM llm_map('m', 'WITH d AS (DELETE FROM t RETURNING id, p) SELECT * FROM d')")
@@ -319,7 +329,7 @@ def test_jobs_are_their_owners(db, fake):
 
 FAKE_TESTS = [test_functions_say_what_they_are, test_cancel, test_terminate, test_one_warning_for_a_statement,
               test_only_a_superuser_points_elsewhere, test_zero_bytes_are_a_rows_error, test_params_may_be_jsonb,
-              test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors, test_a_unix_socket, test_only_utf8,
+              test_a_querys_values_are_forgotten, test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors, test_a_unix_socket, test_only_utf8,
               test_no_name_is_taken_from_the_server, test_jobs, test_a_job_goes_on_after_its_worker_was_killed,
               test_a_job_is_begun_by_a_commit_and_ended_by_a_word, test_jobs_are_their_owners]
 
