@@ -46,6 +46,7 @@ CREATE TABLE llm_jobs(
     query text NOT NULL,
     target text NOT NULL,
     options jsonb NOT NULL,
+    search_path text NOT NULL DEFAULT current_setting('search_path'), -- what the query and the target mean
     state text NOT NULL DEFAULT 'submitted' CHECK (state IN ('submitted', 'running', 'done', 'failed', 'cancelled')),
     message text,
     rows_done bigint NOT NULL DEFAULT 0,
@@ -82,7 +83,8 @@ BEGIN
         RAISE EXCEPTION 'llm_submit: % belongs to job % with another service, query or options', place, job.id
             USING HINT = 'Delete that from llm_jobs, or choose another target.';
     ELSE
-        UPDATE @extschema@.llm_jobs AS known SET state = 'submitted', message = NULL, updated = now() WHERE known.id = job.id;
+        UPDATE @extschema@.llm_jobs AS known SET state = 'submitted', message = NULL, updated = now(),
+            search_path = current_setting('search_path') WHERE known.id = job.id;
     END IF;
     IF NOT @extschema@.llm_start(job.id) THEN
         RAISE WARNING 'llm_submit: no background worker is free for job %', job.id
@@ -92,12 +94,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION llm_submit IS 'Begins a job, or goes on with it; its answers go to the target';
 
--- One transaction's worth of a job; false when there is nothing left to do.
+-- One transaction's worth of a job; false when there is nothing left to do. Its query runs with the rights of whoever runs the step, so
+-- that nobody but its owner may: a superuser sees everybody's jobs.
 CREATE FUNCTION llm_job_step(job bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE AS $$
 DECLARE
     this @extschema@.llm_jobs;
     rows_asked bigint := 0;
     rows_bad bigint := 0;
+    path_before text := current_setting('search_path');
     fault text;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtext('tenon.llm_jobs'), job::integer) THEN
@@ -107,12 +111,17 @@ BEGIN
     IF this.id IS NULL THEN
         RETURN false;
     END IF;
+    IF this.owner <> current_user THEN
+        RAISE EXCEPTION 'llm_run: job % belongs to %, whose query nobody else runs', job, this.owner
+            USING ERRCODE = 'insufficient_privilege', HINT = format('SET ROLE %I;', this.owner);
+    END IF;
     IF this.state = 'submitted' OR this.runner IS DISTINCT FROM pg_backend_pid() THEN -- a first step says who runs the job
         UPDATE @extschema@.llm_jobs AS known SET state = 'running', runner = pg_backend_pid(), updated = now()
             WHERE known.id = job AND known.state IN ('submitted', 'running');
         RETURN FOUND;
     END IF;
     BEGIN
+        PERFORM set_config('search_path', this.search_path, true);
         EXECUTE format('WITH answers AS (INSERT INTO %s SELECT * FROM @extschema@.llm_map($1, $2, $3) RETURNING status) '
                        'SELECT count(*), count(*) FILTER (WHERE status = ''error'') FROM answers', this.target)
             INTO rows_asked, rows_bad
@@ -121,6 +130,7 @@ BEGIN
                          '(SELECT FROM %s AS answered WHERE answered.key = format(''%%s'', asked.key)) LIMIT 1024',
                          rtrim(this.query, E'; \t\r\n'), this.target),
                   this.options;
+        PERFORM set_config('search_path', path_before, true);
     EXCEPTION WHEN OTHERS THEN
         fault := SQLERRM;
     END;

@@ -315,6 +315,18 @@ def test_a_job_is_begun_by_a_commit_and_ended_by_a_word(db, fake):
     assert state_of(db, job) == "cancelled"
 
 
+def test_a_job_means_what_its_session_meant(db, fake):
+    """Names are looked up along the path of the session that submitted; the worker's own is the default."""
+    fill(db, ["everybody's"])
+    db.query("CREATE SCHEMA shop; CREATE TABLE shop.t AS SELECT 1 AS id, 'of the shop' AS p; SET search_path = shop, public")
+    job = submit(db, "sold")
+    db.query("RESET search_path")
+    wait_for("the job is over", lambda: state_of(db, job) in ("done", "failed"))
+    assert one(db, f"SELECT message FROM llm_jobs WHERE id = {job}") is None
+    assert db.query("SELECT key, value FROM shop.sold") == [("1", "re: of the shop")]
+    assert one(db, "SHOW search_path") == '"$user", public'
+
+
 def test_jobs_are_their_owners(db, fake):
     reader = Session(db.server, user="reader")
     assert reader.query("SELECT * FROM llm_jobs") == []
@@ -324,14 +336,19 @@ def test_jobs_are_their_owners(db, fake):
     job = submit(reader, "theirs", query="SELECT rolname, rolpassword FROM pg_authid")
     wait_for("the job has failed", lambda: state_of(reader, job) == "failed")
     assert "permission denied" in one(reader, f"SELECT message FROM llm_jobs WHERE id = {job}")
+    reader.query(f"UPDATE llm_jobs SET state = 'submitted' WHERE id = {job}")
+    for call in (f"CALL llm_run({job})", f"SELECT llm_job_step({job})"):  # a superuser's rights are not for other people's queries
+        assert f"job {job} belongs to reader" in db.error(call)
+    assert one(db, "SELECT count(*) FROM theirs") == "0"
     reader.close()
 
 
 FAKE_TESTS = [test_functions_say_what_they_are, test_cancel, test_terminate, test_one_warning_for_a_statement,
               test_only_a_superuser_points_elsewhere, test_zero_bytes_are_a_rows_error, test_params_may_be_jsonb,
-              test_a_querys_values_are_forgotten, test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors, test_a_unix_socket, test_only_utf8,
-              test_no_name_is_taken_from_the_server, test_jobs, test_a_job_goes_on_after_its_worker_was_killed,
-              test_a_job_is_begun_by_a_commit_and_ended_by_a_word, test_jobs_are_their_owners]
+              test_a_querys_values_are_forgotten, test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors,
+              test_a_unix_socket, test_only_utf8, test_no_name_is_taken_from_the_server, test_jobs,
+              test_a_job_goes_on_after_its_worker_was_killed, test_a_job_is_begun_by_a_commit_and_ended_by_a_word,
+              test_a_job_means_what_its_session_meant, test_jobs_are_their_owners]
 
 
 def run_cases(cases, db, server):
