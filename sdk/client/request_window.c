@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -454,24 +455,34 @@ static void collect(request_window *window)
     }
 }
 
-/* What libcurl answers to an event is not looked at: a socket that it has let go meanwhile is no fault, and what went
- * wrong with a request arrives with its message. */
-void request_window_step(request_window *window)
+/* Lets libcurl act. What it answers to an event is not looked at: a socket that it has let go meanwhile is no fault,
+ * and what went wrong with a request arrives with its message. It may start a thread here, to look a name up, and a
+ * thread inherits the mask: the host's signals are for the host's own threads. */
+static void act(request_window *window)
 {
     struct epoll_event events[EVENTS];
     int running, count = epoll_wait(window->epoll_fd, events, EVENTS, 0);
+    sigset_t all, before;
 
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i < count; i++) {
         int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
                    (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                    (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
         curl_multi_socket_action(window->multi, events[i].data.fd, what, &running);
     }
-    uint64_t now = clock_ms();
-    if (window->timer_ms <= now) {
+    if (window->timer_ms <= clock_ms()) {
         window->timer_ms = NEVER;
         curl_multi_socket_action(window->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void request_window_step(request_window *window)
+{
+    act(window);
+    uint64_t now = clock_ms();
     collect(window);
     for (uint32_t i = 0; window->waiting_count > 0 && i < window->slot_count; i++)
         if (window->slots[i].state == SLOT_WAITING && window->slots[i].retry_ms <= now)
