@@ -33,6 +33,13 @@ def mirror(source, target):
         os.symlink(os.path.join(source, name), os.path.join(target, name))
 
 
+def sanitized(libraries):
+    """What a server needs for a module that AddressSanitizer is linked into: its runtime before all else. Sessions keep what they have
+    until they end, so that leaks are none, and a crash is for the server to tell."""
+    return {"LD_PRELOAD": " ".join(libraries), "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+            "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0"} if libraries else {}
+
+
 class PostgresServer:
     def __init__(self, module, extension_files, settings=()):
         binaries, libraries, share = folders()
@@ -41,6 +48,7 @@ class PostgresServer:
         self.user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         self.psql = os.path.join(binaries, "psql")
         self.root = self.folder + "/root"
+        self.preload = [self.copy_library(path) for path in os.environ.get("TENON_PRELOAD", "").split()]
         self.install(binaries, libraries, share, module, extension_files)
         self.data, self.sockets = self.folder + "/data", self.folder + "/run"
         for folder in (self.data, self.sockets):
@@ -55,11 +63,18 @@ class PostgresServer:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         self.log = open(self.folder + "/log", "w+")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, **self.as_user())
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, **self.as_user(sanitized(self.preload)))
         self.wait_ready()
 
-    def as_user(self):
-        plain = {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
+    def copy_library(self, path):
+        """Where the server's user can read it."""
+        copy = os.path.join(self.folder, os.path.basename(path))
+        shutil.copy(path, copy)
+        os.chmod(copy, 0o755)
+        return copy
+
+    def as_user(self, more=()):
+        plain = {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C", **dict(more)}}
         return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": [], **plain} if os.getuid() == 0 else plain
 
     def run(self, command, **more):

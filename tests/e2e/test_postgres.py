@@ -74,7 +74,7 @@ class Session:
 
     @staticmethod
     def is_sanitized():
-        return False
+        return "TENON_PRELOAD" in os.environ
 
     def memory(self):
         with open(f"/proc/{self.pid}/status") as status:
@@ -366,12 +366,18 @@ def main():
         db = Session(postgres)
         db.query("CREATE EXTENSION tenon")
         db.point(fake.address)
-        run_cases([*sql_cases.FAKE_CASES, *FAKE_TESTS], db, fake)
-        with Server() as server:
-            db.point(server.base)
-            run_cases([*sql_cases.REAL_CASES, test_cancel_frees_the_engine], db, server)
+        cases = [*sql_cases.FAKE_CASES, *FAKE_TESTS]
+        if db.is_sanitized():  # which says nothing of memory, and the engine is sanitized elsewhere
+            cases.remove(sql_cases.case_a_large_table_in_little_memory)
+            run_cases(cases, db, fake)
+        else:
+            run_cases(cases, db, fake)
+            with Server() as server:
+                db.point(server.base)
+                run_cases([*sql_cases.REAL_CASES, test_cancel_frees_the_engine], db, server)
         db.close()
-        assert "PANIC" not in postgres.read_log() and "signal 11" not in postgres.read_log()
+        for fault in ("PANIC", "terminated by signal", "Sanitizer", "runtime error:"):
+            assert fault not in postgres.read_log(), fault
 
 
 main()
