@@ -27,12 +27,14 @@ tn_status job_database_open(sqlite3 *of, sqlite3 **ret_db, tn_error *err)
 
     if (!path || !*path)
         return tn_fail(err, TN_E_UNSUPPORTED, "a job needs a database in a file: it outlives the connection");
-    if (!sqlite3_threadsafe())
-        return tn_fail(err, TN_E_UNSUPPORTED, "this SQLite was built without threads, which jobs run in");
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK) {
         tn_status status = tn_fail(err, TN_E_IO, "'%.300s': %s", path, db ? sqlite3_errmsg(db) : "out of memory");
         sqlite3_close(db);
         return status;
+    }
+    if (!sqlite3_db_mutex(db)) { /* built without threads, or configured so: then no handle has one */
+        sqlite3_close(db);
+        return tn_fail(err, TN_E_UNSUPPORTED, "this SQLite runs without threads, which jobs need");
     }
     sqlite3_busy_timeout(db, BUSY_MS);
     *ret_db = db;
