@@ -9,6 +9,16 @@ SQLITE_EXTENSION_INIT3
 
 enum { INTERRUPT_MS = 100 };
 
+static void destroy(sql_connection *connection)
+{
+    if (!connection)
+        return;
+    request_window_destroy(connection->calls);
+    answer_cache_destroy(connection->cache);
+    free(connection->filter_service);
+    free(connection);
+}
+
 tn_status sql_connection_create(sqlite3 *db, sql_connection **ret_connection, tn_error *err)
 {
     const char *address = secure_getenv("TENON_SERVER");
@@ -18,28 +28,32 @@ tn_status sql_connection_create(sqlite3 *db, sql_connection **ret_connection, tn
     if (!connection || !(connection->cache = answer_cache_create()))
         status = tn_fail(err, TN_E_MEMORY, "tenon: out of memory");
     if (status == TN_OK) {
+        connection->holders = 1;
         connection->db = db;
         status = sql_connection_use(connection, address && *address ? address : CLIENT_SERVER_DEFAULT,
                                     secure_getenv("TENON_API_KEY"), err);
     }
     if (status != TN_OK) {
-        sql_connection_destroy(connection);
+        destroy(connection);
         return status;
     }
     *ret_connection = connection;
     return TN_OK;
 }
 
-void sql_connection_destroy(void *context)
+sql_connection *sql_connection_retain(sql_connection *connection)
+{
+    connection->holders++;
+    return connection;
+}
+
+void sql_connection_release(void *context)
 {
     sql_connection *connection = context;
 
-    if (!connection)
-        return;
-    request_window_destroy(connection->calls);
-    answer_cache_destroy(connection->cache);
-    free(connection->filter_service);
-    free(connection);
+    TN_ASSERT(connection->holders > 0);
+    if (--connection->holders == 0)
+        destroy(connection);
 }
 
 tn_status sql_connection_use(sql_connection *connection, const char *address, const char *api_key, tn_error *err)

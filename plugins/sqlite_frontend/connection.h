@@ -8,6 +8,7 @@
 #include <sqlite3ext.h>
 
 typedef struct sql_connection {
+    uint32_t holders; /* functions and tables that are registered with it, and who registers them */
     sqlite3 *db;
     client_server server;
     char address[600];     /* as it was given */
@@ -20,7 +21,10 @@ typedef struct sql_connection {
 
 /* Server and key from TENON_SERVER and TENON_API_KEY, else the daemon's socket. */
 tn_status sql_connection_create(sqlite3 *db, sql_connection **ret_connection, tn_error *err);
-void sql_connection_destroy(void *connection);
+/* SQLite lets each function and table go on its own, when the handle closes or before (sqlite3_drop_modules): whatever
+ * is registered retains the connection, and releases it as its destructor. The last one to release it destroys it. */
+sql_connection *sql_connection_retain(sql_connection *connection);
+void sql_connection_release(void *connection);
 /* Another server; what was known of the old one is forgotten. */
 tn_status sql_connection_use(sql_connection *connection, const char *address, const char *api_key, tn_error *err);
 /* Makes `calls` if there are none yet. */

@@ -26,10 +26,8 @@ EXPORT int sqlite3_tenonsqlite_init(sqlite3 *db, char **ret_error, const sqlite3
         code = job_functions_register(db, connection);
     if (code == SQLITE_OK)
         code = local_engine_register(db, connection);
-    if (code != SQLITE_OK) {
-        sql_connection_destroy(connection);
-        return code;
-    }
-    code = map_table_register(db, connection);
+    if (code == SQLITE_OK)
+        code = map_table_register(db, connection);
+    sql_connection_release(connection); /* what was registered holds it */
     return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code;
 }

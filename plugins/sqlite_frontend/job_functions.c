@@ -223,11 +223,13 @@ int job_functions_register(sqlite3 *db, sql_connection *connection)
     int code = SQLITE_OK;
 
     for (int count = 3; code == SQLITE_OK && count <= 4; count++)
-        code = sqlite3_create_function_v2(db, "llm_submit", count, flags, connection, llm_submit, NULL, NULL, NULL);
+        code = sqlite3_create_function_v2(db, "llm_submit", count, flags, sql_connection_retain(connection), llm_submit,
+                                          NULL, NULL, sql_connection_release);
     for (int count = 3; code == SQLITE_OK && count <= 4; count++)
-        code = sqlite3_create_function_v2(db, "llm_submit_daemon", count, flags, connection, llm_submit_daemon, NULL,
-                                          NULL, NULL);
+        code = sqlite3_create_function_v2(db, "llm_submit_daemon", count, flags, sql_connection_retain(connection),
+                                          llm_submit_daemon, NULL, NULL, sql_connection_release);
     for (int count = 1; code == SQLITE_OK && count <= 2; count++)
-        code = sqlite3_create_function_v2(db, "llm_wait", count, flags, connection, llm_wait, NULL, NULL, NULL);
+        code = sqlite3_create_function_v2(db, "llm_wait", count, flags, sql_connection_retain(connection), llm_wait,
+                                          NULL, NULL, sql_connection_release);
     return code;
 }

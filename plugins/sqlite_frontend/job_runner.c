@@ -216,8 +216,9 @@ static tn_status open_scratch(job_runner *runner, tn_error *err)
         return status;
     connection->server = runner->server;
     if (map_table_register(runner->scratch, connection) != SQLITE_OK)
-        return tn_fail(err, TN_E_MEMORY, "out of memory for the job");
-    return TN_OK;
+        status = tn_fail(err, TN_E_MEMORY, "out of memory for the job");
+    sql_connection_release(connection); /* the table holds it */
+    return status;
 }
 
 static tn_status run(job_runner *runner, tn_error *err)

@@ -228,7 +228,8 @@ int local_engine_register(sqlite3 *db, sql_connection *connection)
     int code = SQLITE_OK;
 
     for (int count = 1; code == SQLITE_OK && count <= 2; count++)
-        code = sqlite3_create_function_v2(db, "llm_load", count, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, llm_load,
-                                          NULL, NULL, NULL);
+        code =
+            sqlite3_create_function_v2(db, "llm_load", count, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+                                       sql_connection_retain(connection), llm_load, NULL, NULL, sql_connection_release);
     return code;
 }

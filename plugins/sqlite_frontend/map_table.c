@@ -346,5 +346,5 @@ int map_table_register(sqlite3 *db, sql_connection *connection)
                                           .xColumn = column,
                                           .xRowid = row_number};
 
-    return sqlite3_create_module_v2(db, "llm_map", &module, connection, sql_connection_destroy);
+    return sqlite3_create_module_v2(db, "llm_map", &module, sql_connection_retain(connection), sql_connection_release);
 }

@@ -342,11 +342,14 @@ int scalars_register(sqlite3 *db, sql_connection *connection)
 
     for (int i = 0; i < SCALAR_COUNT; i++)
         for (int extra = 0; code == SQLITE_OK && extra <= (int)kinds[i].has_options; extra++)
-            code = sqlite3_create_function_v2(db, kinds[i].name, kinds[i].arguments + extra, flags, connection,
-                                              functions[i], NULL, NULL, NULL);
+            code = sqlite3_create_function_v2(db, kinds[i].name, kinds[i].arguments + extra, flags,
+                                              sql_connection_retain(connection), functions[i], NULL, NULL,
+                                              sql_connection_release);
     for (int count = 0; code == SQLITE_OK && count <= 2; count++)
-        code = sqlite3_create_function_v2(db, "llm_server", count, flags, connection, llm_server, NULL, NULL, NULL);
+        code = sqlite3_create_function_v2(db, "llm_server", count, flags, sql_connection_retain(connection), llm_server,
+                                          NULL, NULL, sql_connection_release);
     if (code == SQLITE_OK)
-        code = sqlite3_create_function_v2(db, "llm_last_error", 0, flags, connection, llm_last_error, NULL, NULL, NULL);
+        code = sqlite3_create_function_v2(db, "llm_last_error", 0, flags, sql_connection_retain(connection),
+                                          llm_last_error, NULL, NULL, sql_connection_release);
     return code;
 }

@@ -348,6 +348,61 @@ def test_a_killed_job_loses_and_repeats_no_key(db, fake):
     assert one(db, "PRAGMA integrity_check") == "ok"
 
 
+BARE = """import ctypes, sys
+library, extension = ctypes.CDLL(sys.argv[1]), sys.argv[2].encode()
+library.sqlite3_drop_modules.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+
+def connect(path):
+    db = ctypes.c_void_p()
+    assert library.sqlite3_open(path.encode(), ctypes.byref(db)) == 0
+    assert library.sqlite3_enable_load_extension(db, 1) == 0
+    assert library.sqlite3_load_extension(db, extension, None, None) == 0
+    return db
+
+def sql(db, text):
+    answers, complaint = [], ctypes.c_char_p()
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_char_p), ctypes.c_void_p)
+    def take(_, count, values, names):
+        answers.append(values[0].decode())
+        return 0
+    library.sqlite3_exec(db, text.encode(), take, None, ctypes.byref(complaint))
+    return complaint.value.decode() if complaint.value else answers[0]
+
+if sys.argv[4] == "single thread":
+    library.sqlite3_config(1)
+db = connect(sys.argv[3])
+if sys.argv[4] == "dropped":
+    library.sqlite3_drop_modules(db, None)
+print(sql(db, sys.argv[5]))
+assert library.sqlite3_close(db) == 0
+"""
+
+
+def run_bare(library, folder, how, sql, address):
+    """SQLite without Python's module around it; freed memory is filled, so that a use of it shows."""
+    done = subprocess.run([sys.executable, "-c", BARE, library, EXTENSION, os.path.join(folder, "bare.db"), how, sql],
+                          capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "TENON_SERVER": address, "MALLOC_PERTURB_": "165"})
+    assert done.returncode == 0, done
+    return done.stdout.rstrip("\n")
+
+
+def test_bare(folder, fake):
+    """Applications that let the table go and keep the functions, or that run SQLite without its locks."""
+    with open("/proc/self/maps") as maps:
+        library = next((line.split()[-1] for line in maps if "libsqlite3" in line), None)
+    if not library:
+        print("SQLite is no library here: test_bare is left out")
+        return
+    for how, sql, answer in (("whole", "SELECT status FROM llm_map('m', 'SELECT 1, ''a''')", "ok"),
+                             ("dropped", "SELECT status FROM llm_map('m', 'SELECT 1, ''a''')", "no such table: llm_map"),
+                             ("dropped", "SELECT llm_server()", fake.address), ("dropped", "SELECT llm_complete('m', 'hi')", "re: hi"),
+                             ("single thread", "SELECT llm_submit('m', 'SELECT 1, ''a''', 'x')",
+                              "llm_submit: this SQLite runs without threads, which jobs need")):
+        found = run_bare(library, folder, how, sql, fake.address)
+        assert found == answer, (how, sql, found)
+
+
 LOCAL = """import json, os, sqlite3, sys
 def connect():
     db = sqlite3.connect(":memory:")
@@ -418,6 +473,7 @@ def main():
             print(f"{case.__name__}: {time.time() - begin:.1f} s", flush=True)
         test_unix_socket_and_environment(folder)
         test_shell(fake)
+        test_bare(folder, fake)
         test_in_process(folder)
         with Server() as server:
             db.point(server.base)
