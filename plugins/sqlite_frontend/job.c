@@ -1,6 +1,7 @@
 /* job.c: see job.h. */
 #include "job.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,7 +85,18 @@ static bool is_alive(const char *runner)
     char now[64];
 
     describe_process(strtol(runner, NULL, 10), now, sizeof now);
-    return now[0] && strcmp(now, runner) == 0;
+    size_t bytes = strlen(now);
+    return bytes > 0 && strncmp(now, runner, bytes) == 0 && runner[bytes] == '/';
+}
+
+/* "PID/START/NUMBER": a thread whose job was cancelled and taken again is not the one that took it. */
+static void name_runner(char *text, size_t capacity)
+{
+    static atomic_uint number;
+    char process[48];
+
+    describe_process(getpid(), process, sizeof process);
+    snprintf(text, capacity, "%s/%u", process, atomic_fetch_add(&number, 1));
 }
 
 static tn_status make_target(sqlite3 *db, const char *target, tn_error *err)
@@ -186,7 +198,7 @@ tn_status job_claim(sqlite3 *db, const job_text *text, job *ret_job, bool *ret_t
     job job = {.id = 0};
     bool running;
 
-    describe_process(getpid(), job.runner, sizeof job.runner);
+    name_runner(job.runner, sizeof job.runner);
     tn_status status = enter(db, text, "running", &job, &running, err);
     if (status != TN_OK)
         return status;

@@ -13,7 +13,8 @@
 
 typedef struct job {
     sqlite3_int64 id;
-    char runner[64]; /* process and its start: tells a runner that lives from one that died */
+    char runner[64]; /* process, its start, and a number: tells a runner that lives from one that died, and from another
+                      */
 } job;
 
 typedef struct job_text {

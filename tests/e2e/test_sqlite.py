@@ -309,6 +309,20 @@ def test_a_job_is_cancelled(db, fake):
     assert one(db, f"SELECT state FROM llm_jobs WHERE id = {job}") == "cancelled"
 
 
+def test_a_cancelled_job_begins_anew(db, fake):
+    """The thread that has yet to learn of the cancel writes nothing down for the one that has the job now."""
+    fake.gate.clear()
+    fill(db, [order(gate=True, key=i) for i in range(200)])
+    job = submit(db, "anew", '{"window": 4}')
+    wait_for("its rows are asked", lambda: fake.in_flight == 4)
+    db.query(f"UPDATE llm_jobs SET state = 'cancelled' WHERE id = {job}")
+    assert submit(db, "anew", '{"window": 4}') == job
+    wait_for("they are asked anew", lambda: fake.in_flight == 8)
+    fake.gate.set()
+    assert one(db, f"SELECT llm_wait({job})") == "done"
+    assert db.query(f"SELECT rows_done, (SELECT count(*) FROM anew) FROM llm_jobs WHERE id = {job}") == [("200", "200")]
+
+
 def test_a_job_without_a_server_goes_on_when_there_is_one(db, fake):
     fill(db, ["a", "b"])
     db.point("http://127.0.0.1:9")
@@ -465,7 +479,8 @@ def main():
                      test_keys_keep_their_type,
                      test_one_evaluation_per_answer, test_schemas_cannot_call, test_last_error, test_connections_do_not_leak,
                      test_map_joins_and_writes, test_jobs, test_a_job_outlives_its_connection_and_locks_nobody_out,
-                     test_a_job_is_cancelled, test_a_job_without_a_server_goes_on_when_there_is_one,
+                     test_a_job_is_cancelled, test_a_cancelled_job_begins_anew,
+                     test_a_job_without_a_server_goes_on_when_there_is_one,
                      test_a_killed_job_loses_and_repeats_no_key]:
             begin = time.time()
             fake.forget()
