@@ -45,6 +45,7 @@ typedef struct map_cursor {
     sqlite3_vtab_cursor base;
     row_map *map;
     sqlite3_stmt *statement; /* NULL: all its rows have been read */
+    sqlite3 *copy;           /* where it reads within a statement that writes; NULL: from the connection's database */
     sqlite3_value **keys;    /* by slot, owned */
     uint32_t key_count;
     sqlite3_value *key; /* of the current row, owned */
@@ -130,6 +131,7 @@ static void reset(map_cursor *cursor)
         sqlite3_value_free(cursor->keys[i]);
     free(cursor->keys);
     sqlite3_finalize(cursor->statement);
+    sqlite3_close(cursor->copy);
     row_map_destroy(cursor->map);
     *cursor = (map_cursor){.base = cursor->base, .at_end = true};
 }
@@ -156,14 +158,15 @@ static int fail_table(map_cursor *cursor, tn_status status, const tn_error *err)
 }
 
 /* Steps the inner statement while the window has room. */
-static tn_status fill(map_cursor *cursor, sqlite3 *db, tn_error *err)
+static tn_status fill(map_cursor *cursor, tn_error *err)
 {
     while (cursor->statement && row_map_has_room(cursor->map)) {
         int code = sqlite3_step(cursor->statement);
         if (code == SQLITE_INTERRUPT)
             return tn_fail(err, TN_E_CANCELLED, "interrupted");
         if (code != SQLITE_ROW && code != SQLITE_DONE)
-            return tn_fail(err, TN_E_ARGUMENT, "in the query: %s", sqlite3_errmsg(db));
+            return tn_fail(err, TN_E_ARGUMENT, "in the query: %s",
+                           sqlite3_errmsg(sqlite3_db_handle(cursor->statement)));
         if (code == SQLITE_DONE) {
             sqlite3_finalize(cursor->statement);
             cursor->statement = NULL;
@@ -186,7 +189,7 @@ static tn_status next_row(map_cursor *cursor, sqlite3 *db, tn_error *err)
 
     forget_row(cursor);
     for (;;) {
-        tn_status status = fill(cursor, db, err);
+        tn_status status = fill(cursor, err);
         if (status == TN_OK)
             status = row_map_take(cursor->map, &result, &taken, err);
         if (status != TN_OK)
@@ -218,6 +221,8 @@ static tn_status begin(map_cursor *cursor, const sql_connection *connection, con
         status = row_map_create(&connection->server, service, &options, &cursor->map, err);
     if (status == TN_OK)
         status = inner_query_prepare(connection->db, query, &cursor->statement, err);
+    if (status == TN_OK && inner_query_is_within_a_write(connection->db))
+        status = inner_query_copy(&cursor->statement, &cursor->copy, err);
     if (status != TN_OK)
         return status;
     cursor->key_count = request_window_slots(row_map_window(cursor->map));

@@ -202,6 +202,13 @@ def test_map_joins_and_writes(db, fake):
     assert rows == [("a", "re: a"), ("b", "re: b")]
     db.query("CREATE TABLE out AS SELECT key, value FROM llm_map('m', 'SELECT id, p FROM t')")
     assert db.query("SELECT * FROM out") == [("1", "re: a"), ("2", "re: b")]
+    # More rows than the window holds: what is written lies ahead of the query, which must not meet it.
+    fill(db, [f"row {i}" for i in range(300)])
+    db.query("INSERT INTO t(p) SELECT value FROM llm_map('m', 'SELECT id, p FROM t') LIMIT 2000")
+    assert db.query("SELECT count(*), sum(p LIKE 're: row %'), sum(p LIKE 're: re:%') FROM t") == [("600", "300", "0")]
+    overflow = quoted("SELECT id, abs(-9223372036854775807 - 1) FROM t")
+    assert "in the query: integer overflow" in db.error(f"INSERT INTO t(p) SELECT value FROM llm_map('m', {overflow})")
+    fill(db, ["a", "b"])
     rows = db.query("SELECT t.id, m.value FROM t, llm_map('m', 'SELECT 1, ' || quote(t.p)) AS m ORDER BY t.id")
     assert rows == [("1", "re: a"), ("2", "re: b")]
 
