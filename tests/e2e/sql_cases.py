@@ -218,6 +218,16 @@ def case_params_of_a_row(db, fake):
     assert asked == {"a": 2, "b": 9, "c": 9}
 
 
+def case_functions_within_functions(db, fake):
+    """A query that asks, too: each call has connections of its own."""
+    inner = "SELECT value FROM llm_map('{}', 'SELECT 1, ''a''')"
+    for query in ("SELECT 1, llm_complete('m', 'a')", f"SELECT 1, value FROM ({inner.format('m')}) AS q"):
+        assert map_rows(db, query=query) == [("1", "re: re: a", "ok", None, "1")]
+    assert one(db, f"SELECT llm_complete('m', ({inner.format('m')}))") == "re: re: a"
+    assert "the model 'nope' does not exist" in db.error(f"SELECT llm_complete('m', ({inner.format('nope')}))")
+    assert one(db, "SELECT llm_complete('m', 'a')") == "re: a"
+
+
 def case_on_error(db, fake):
     fill(db, ["a", order(status=500), "c"])
     columns = "key, value, status, error_code, error"

@@ -135,6 +135,10 @@ def test_only_a_superuser_points_elsewhere(db, fake):
     reader = Session(db.server, user="reader")
     assert one(reader, "SELECT llm_complete('m', 'a')") == "re: a"
     assert "permission denied" in reader.error("SET tenon.server = 'http://127.0.0.1:1'")
+    early = Session(db.server, user="reader")  # before the module is loaded, when the name means nothing yet
+    early.query("SET tenon.server = 'http://127.0.0.1:1'")
+    assert "the model 'nope' does not exist" in early.error("SELECT llm_complete('nope', 'a')")
+    early.close()
     assert "hidden" not in reader.error("SHOW tenon.api_key")
     assert "permission denied" in reader.error("SELECT * FROM llm_map('m', 'SELECT rolname, rolpassword FROM pg_authid')")
     reader.close()

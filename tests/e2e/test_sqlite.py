@@ -319,7 +319,7 @@ def test_a_job_is_cancelled(db, fake):
 def test_a_cancelled_job_begins_anew(db, fake):
     """The thread that has yet to learn of the cancel writes nothing down for the one that has the job now."""
     fake.gate.clear()
-    fill(db, [order(gate=True, key=i) for i in range(200)])
+    fill(db, [order(gate=True, key=i) for i in range(130)])
     job = submit(db, "anew", '{"window": 4}')
     wait_for("its rows are asked", lambda: fake.in_flight == 4)
     db.query(f"UPDATE llm_jobs SET state = 'cancelled' WHERE id = {job}")
@@ -327,7 +327,7 @@ def test_a_cancelled_job_begins_anew(db, fake):
     wait_for("they are asked anew", lambda: fake.in_flight == 8)
     fake.gate.set()
     assert one(db, f"SELECT llm_wait({job})") == "done"
-    assert db.query(f"SELECT rows_done, (SELECT count(*) FROM anew) FROM llm_jobs WHERE id = {job}") == [("200", "200")]
+    assert db.query(f"SELECT rows_done, (SELECT count(*) FROM anew) FROM llm_jobs WHERE id = {job}") == [("130", "130")]
 
 
 def test_a_job_without_a_server_goes_on_when_there_is_one(db, fake):
