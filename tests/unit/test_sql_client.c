@@ -248,8 +248,7 @@ int main(void)
         cmocka_unit_test(test_addresses),         cmocka_unit_test(test_an_address_of_any_length_is_kept_or_refused),
         cmocka_unit_test(test_options),           cmocka_unit_test(test_questions),
         cmocka_unit_test(test_whose_fault_it_is), cmocka_unit_test(test_long_words_are_cut_between_characters),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_zero_bytes_are_found_anywhere),
+        cmocka_unit_test(test_answers),           cmocka_unit_test(test_zero_bytes_are_found_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
