@@ -29,7 +29,7 @@ void row_map_destroy(row_map *map); /* cancels what is in flight. NULL is fine. 
 request_window *row_map_window(row_map *map);
 bool row_map_has_room(const row_map *map);
 /* prompt: bytes NULL is SQL's NULL: the row is not asked. fields: JSON object of the row's own; bytes NULL: none. What
- * is wrong with either is the row's error. Returns the row's slot. */
+ * is wrong with either is the row's error. Steps the window, for the next row may take its time. Returns the slot. */
 uint32_t row_map_add(row_map *map, text_span prompt, text_span fields);
 /* *ret_taken: false when no row has finished. An error ends the map. */
 tn_status row_map_take(row_map *map, row_result *ret_result, bool *ret_taken, tn_error *err);
