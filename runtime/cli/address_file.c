@@ -1,8 +1,10 @@
 /* address_file.c: see address_file.h. Replaced as a whole, so that no reader sees half an address. */
 #include "cli/address_file.h"
 
-#include <errno.h>
+#include "file/whole_file.h"
+
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,23 +38,20 @@ static void put_addresses(const doors *doors, FILE *out)
 
 tn_status address_file_write(const char *path, const doors *doors, tn_error *err)
 {
-    char partial[PATH_MAX];
+    char *text = NULL;
+    size_t bytes = 0;
+    tn_error reason = TN_ERROR_INIT;
 
     if (!path)
         return TN_OK;
-    if ((size_t)snprintf(partial, sizeof partial, "%s.partial", path) >= sizeof partial)
-        return tn_fail(err, TN_E_ARGUMENT, "--address %.200s: the path is too long", path);
-    FILE *out = fopen(partial, "we");
-    if (!out)
-        return tn_fail(err, TN_E_IO, "--address %.400s: %s", partial, strerror(errno));
-    put_addresses(doors, out);
-    bool failed = ferror(out);
-    if (fclose(out) != 0 || failed || rename(partial, path) != 0) {
-        int code = errno;
-        unlink(partial);
-        return tn_fail(err, TN_E_IO, "--address %.400s: %s", path, strerror(code));
-    }
-    return TN_OK;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out)
+        put_addresses(doors, out);
+    bool whole = out && fclose(out) == 0;
+    tn_status status = whole ? whole_file_show(path, text, bytes, &reason)
+                             : tn_fail(&reason, TN_E_MEMORY, "out of memory for its text");
+    free(text);
+    return status == TN_OK ? TN_OK : tn_fail(err, status, "--address %.480s", reason.msg);
 }
 
 void address_file_remove(const char *path)

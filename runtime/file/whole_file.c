@@ -40,13 +40,12 @@ static tn_status take_partial(whole_file *file, tn_error *err)
     return status;
 }
 
-tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err)
+/* bytes: of the path that was just written to file, or would have been. */
+static tn_status open_partial(whole_file *file, int bytes, tn_error *err)
 {
-    int bytes = snprintf(file->path, sizeof file->path, "%s/%s", directory, name);
-
     file->fd = -1;
     if (bytes < 0 || (size_t)bytes >= sizeof file->path)
-        return tn_fail(err, TN_E_ARGUMENT, "%.200s: the path is too long", directory);
+        return tn_fail(err, TN_E_ARGUMENT, "%.200s...: the path is too long", file->path);
     snprintf(file->partial, sizeof file->partial, "%s.partial", file->path);
     while (file->fd < 0) {
         file->fd = open(file->partial, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -57,6 +56,18 @@ tn_status whole_file_begin(whole_file *file, const char *directory, const char *
             return status;
     }
     return TN_OK;
+}
+
+tn_status whole_file_begin(whole_file *file, const char *directory, const char *name, tn_error *err)
+{
+    int bytes = snprintf(file->path, sizeof file->path, "%s/%s", directory, name);
+    return open_partial(file, bytes, err);
+}
+
+tn_status whole_file_begin_path(whole_file *file, const char *path, tn_error *err)
+{
+    int bytes = snprintf(file->path, sizeof file->path, "%s", path);
+    return open_partial(file, bytes, err);
 }
 
 bool write_all(int fd, const void *data, uint64_t bytes)
@@ -110,18 +121,22 @@ static tn_status sync_directory(const whole_file *file, tn_error *err)
     return status;
 }
 
-tn_status whole_file_end(whole_file *file, tn_error *err)
+/* Gives the file its name if all before went well (status), and closes it in any case. */
+static tn_status take_name(whole_file *file, tn_status status, tn_error *err)
 {
-    tn_status status = fsync(file->fd) == 0 ? TN_OK : refuse(file, err);
-
     if (status == TN_OK && rename(file->partial, file->path) != 0)
         status = refuse(file, err);
-    if (status != TN_OK) {
+    if (status == TN_OK)
+        close_file(file); /* and with it the lock, now that nobody finds the file under its other name */
+    else
         whole_file_abandon(file);
-        return status;
-    }
-    close_file(file); /* and with it the lock, now that nobody finds the file under its other name */
-    return sync_directory(file, err);
+    return status;
+}
+
+tn_status whole_file_end(whole_file *file, tn_error *err)
+{
+    tn_status status = take_name(file, fsync(file->fd) == 0 ? TN_OK : refuse(file, err), err);
+    return status == TN_OK ? sync_directory(file, err) : status;
 }
 
 void whole_file_abandon(whole_file *file)
@@ -144,4 +159,12 @@ tn_status whole_file_put(const char *directory, const char *name, const void *da
         return whole_file_end(&file, err);
     whole_file_abandon(&file);
     return status;
+}
+
+tn_status whole_file_show(const char *path, const void *data, uint64_t bytes, tn_error *err)
+{
+    whole_file file;
+    tn_status status = whole_file_begin_path(&file, path, err);
+
+    return status == TN_OK ? take_name(&file, whole_file_write(&file, data, bytes, err), err) : status;
 }

@@ -25,7 +25,11 @@ tn_status whole_file_write(whole_file *file, const void *data, uint64_t bytes, t
 tn_status whole_file_end(whole_file *file, tn_error *err);
 /* Closes and removes an unfinished file. */
 void whole_file_abandon(whole_file *file);
+/* The same of a path that a user gave. */
+tn_status whole_file_begin_path(whole_file *file, const char *path, tn_error *err);
 /* All of that at once. */
 tn_status whole_file_put(const char *directory, const char *name, const void *data, uint64_t bytes, tn_error *err);
+/* At once, too, and whole for every reader, but not synced: for what says nothing after the machine has stopped. */
+tn_status whole_file_show(const char *path, const void *data, uint64_t bytes, tn_error *err);
 
 #endif
