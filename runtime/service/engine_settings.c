@@ -143,6 +143,8 @@ tn_status engine_settings_make(const settings *base, const wish *wish, const poo
 {
     engine_settings list = {0};
     tn_status status = TN_OK;
+    char pool_nodes[160];
+    snprintf(pool_nodes, sizeof pool_nodes, "pool %.120s.nodes", pool->name);
     if (purpose != ENGINE_TARGET) /* other machines have a folder of their own, unless told otherwise */
         status = put(&list, "plugins.path", settings_string(base, "plugins", "path"), err);
     if (status == TN_OK)
@@ -156,6 +158,9 @@ tn_status engine_settings_make(const settings *base, const wish *wish, const poo
         status = put(&list, "model.path", wish->path, err);
     if (status == TN_OK && pool->backend)
         status = put(&list, "backend.plugin", pool->backend, err);
+    /* Whoever plans knows a pool by its section, which may have no key. */
+    if (status == TN_OK && purpose == ENGINE_PLAN)
+        status = put_number(&list, pool_nodes, pool->nodes, err);
     if (status == TN_OK && purpose == ENGINE_PLAN && wish->gpus)
         status = put_number(&list, "backend.tensor_parallel_size", wish->gpus, err);
     if (status == TN_OK && purpose != ENGINE_PLAN)

@@ -399,7 +399,8 @@ def serving(folder):
 
 def staying(folder):
     socket = folder + "/d.sock"
-    daemon = record.start("daemon", "--listen", "unix:" + socket, "--store", folder + "/store", "--stop-engines", "--set", "pool here.host_memory=true",
+    pools = write(folder + "/pools.ini", "[pool here]\n")  # of which no key has to be given
+    daemon = record.start("daemon", "--listen", "unix:" + socket, "--store", folder + "/store", "--stop-engines", "--config", pools,
                           stderr=-1, text=True)
     until(lambda: os.path.exists(socket) or daemon.poll() is not None, "no socket")
     tenon("service", "create", "t", "--model", model(), "--pool", "here", "--min", "1", "--server", "unix:" + socket)
