@@ -308,12 +308,18 @@ static tn_status refuse(const plan_input *input, const memory_plan *plan, uint64
     if (!err)
         return TN_E_MEMORY;
     uint32_t ranks = ranks_that_fit(input, plan);
-    char fixed[16], budget[16], total[16], sequence[16], advice[160];
+    char fixed[16], budget[16], total[16], sequence[16], kv[16], advice[160];
     uint64_t one = kv_bytes_of_sequence(input, plan, plan->max_model_len);
     uint32_t context = longest_context(input, plan, left);
     double needed = (double)(plan_fixed_bytes(plan) + one) / (double)input->device->mem_total;
+    bool asked = !settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes");
+    uint64_t goal = kv_goal(input, plan, left);
 
-    if (!settings_is_auto(input->settings, "engine", "kv_cache_memory_bytes") && one <= left)
+    if (asked && one <= left && goal > left)
+        snprintf(advice, sizeof advice,
+                 "engine.kv_cache_memory_bytes asks for %s: set it to auto, which takes what is left",
+                 plan_format_bytes(goal, kv));
+    else if (asked && one <= left)
         snprintf(advice, sizeof advice, "set engine.kv_cache_memory_bytes to %llu or more", (unsigned long long)one);
     else if (context >= 256 && needed < 0.98)
         snprintf(advice, sizeof advice, "set model.max_model_len=%u, or engine.gpu_memory_utilization=%.2f", context,

@@ -226,6 +226,35 @@ static void test_weights_larger_than_the_device_say_so(void **state)
     close_fixture(&f);
 }
 
+static void test_more_kv_than_is_left_says_how_to_get_the_most(void **state)
+{
+    (void)state;
+    const char *const sets[] = {"engine.kv_cache_memory_bytes=60GiB", NULL};
+    fixture f = open_fixture(24 * GIB, "cuda", sets);
+
+    assert_int_equal(make(&f), TN_E_MEMORY);
+    assert_non_null(strstr(f.err.msg, "engine.kv_cache_memory_bytes asks for 60.00 GiB: set it to auto"));
+    assert_null(strstr(f.err.msg, "or more"));
+    close_fixture(&f);
+
+    const char *const small[] = {"engine.kv_cache_memory_bytes=1MiB", NULL};
+    f = open_fixture(24 * GIB, "cuda", small);
+    assert_int_equal(make(&f), TN_E_MEMORY);
+    const char *advice = strstr(f.err.msg, "engine.kv_cache_memory_bytes to ");
+    assert_non_null(advice);
+    char set[80];
+    snprintf(set, sizeof set, "engine.kv_cache_memory_bytes=%lld",
+             atoll(advice + strlen("engine.kv_cache_memory_bytes to ")));
+    close_fixture(&f);
+
+    const char *const both[][2] = {{"engine.kv_cache_memory_bytes=auto", NULL}, {set, NULL}};
+    for (int i = 0; i < 2; i++) {
+        f = open_fixture(24 * GIB, "cuda", both[i]);
+        assert_int_equal(make(&f), TN_OK);
+        close_fixture(&f);
+    }
+}
+
 static void test_a_context_beyond_the_models_is_refused(void **state)
 {
     (void)state;
@@ -265,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_a_misfit_names_settings_that_do_fit),
         cmocka_unit_test(test_more_sequences_than_64_bits_count),
         cmocka_unit_test(test_weights_larger_than_the_device_say_so),
+        cmocka_unit_test(test_more_kv_than_is_left_says_how_to_get_the_most),
         cmocka_unit_test(test_a_context_beyond_the_models_is_refused),
         cmocka_unit_test(test_a_misfit_that_more_devices_cure_names_their_number),
     };
