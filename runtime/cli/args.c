@@ -39,6 +39,15 @@ static int usage_error(const command *command, const char *what, const char *whi
     return EXIT_USAGE;
 }
 
+static int bad_value(const command *command, const flag *flag, const char *value)
+{
+    if (flag->kind == FLAG_STRINGS)
+        return usage_error(command, "too many of --", flag->name);
+    fprintf(stderr, "tenon %s: --%s '%s' is not a number; `tenon %s --help` explains it\n", command->name, flag->name,
+            value, command->name);
+    return EXIT_USAGE;
+}
+
 static int unknown_flag(const command *command, const flag *flags, uint32_t count, const char *name)
 {
     const char *names[FLAGS_MAX + 3] = {"help", "set", "config"};
@@ -126,11 +135,16 @@ static int parse_flag(const command *command, const flag *flags, uint32_t count,
     if (args->set_count == ARGS_SETS_MAX)
         return usage_error(command, "too many settings at --", found->name);
     if (!store(found, value, args))
-        return found->kind == FLAG_STRINGS ? usage_error(command, "too many of --", found->name)
-                                           : usage_error(command, "not a number: ", value);
+        return bad_value(command, found, value);
     if (set)
         args->sets[args->set_count++] = set;
     return -1;
+}
+
+/* "-h" too, as everywhere, where it is no flag of the command's own. */
+static bool asks_for_help(const flag *flags, uint32_t count, const char *word)
+{
+    return strcmp(word, "--help") == 0 || (strcmp(word, "-h") == 0 && !find_flag(flags, count, "h", 1));
 }
 
 int args_parse(const command *command, const flag *flags, uint32_t count, int argc, char **argv, args *ret_args)
@@ -146,7 +160,7 @@ int args_parse(const command *command, const flag *flags, uint32_t count, int ar
         bool is_flag = !only_words && (is_letter || strncmp(argv[i], "--", 2) == 0);
         if (is_flag && !is_letter && argv[i][2] == '\0') {
             only_words = true;
-        } else if (is_flag && strcmp(argv[i], "--help") == 0) {
+        } else if (!only_words && asks_for_help(flags, count, argv[i])) {
             print_help(command, flags, count);
             code = 0;
         } else if (is_flag) {

@@ -155,7 +155,12 @@ void daemon_client_close(daemon_client *c)
 static tn_status fail_exchange(const daemon_client *c, CURLcode code, tn_error *err)
 {
     const char *why = c->reason[0] ? c->reason : c->curl.easy_strerror(code);
+    long number = 0;
 
+    /* Of a socket libcurl speaks as if it were a port. */
+    if (strncmp(c->address.text, "unix:", 5) == 0 &&
+        c->curl.easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number)
+        why = strerror((int)number);
     if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
         return tn_fail(err, TN_E_NOT_FOUND,
                        "no daemon answers at %.200s (%.160s); `tenon daemon FILE.ini` starts one, --server ADDRESS "

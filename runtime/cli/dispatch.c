@@ -54,7 +54,7 @@ int command_family(const command *family, const command *const *commands, uint32
         print_family(stderr, family, prefix, commands, count);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[0], "--help") == 0) {
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
         print_family(stdout, family, prefix, commands, count);
         return 0;
     }

@@ -47,6 +47,7 @@ static tn_status stream(tn_client *client, bool verbose, tn_error *err)
 {
     tn_event events[EVENTS];
     struct pollfd wait = {.fd = engine_table.event_fd(client), .events = POLLIN};
+    bool cut = false;
 
     for (;;) {
         events[0].struct_size = sizeof *events;
@@ -55,11 +56,13 @@ static tn_status stream(tn_client *client, bool verbose, tn_error *err)
             const tn_event *event = &events[i];
             if (event->kind == TN_EVENT_TOKEN || event->kind == TN_EVENT_CHOICE)
                 fwrite(event->text, 1, event->text_bytes, stdout);
-            if (event->kind == TN_EVENT_CHOICE && event->finish == TN_FINISH_LENGTH)
-                fprintf(stderr, "\ntenon: stopped at the token limit (--max-tokens)");
+            cut |= event->kind == TN_EVENT_CHOICE && event->finish == TN_FINISH_LENGTH;
             if (event->kind != TN_EVENT_DONE)
                 continue;
             printf("\n");
+            output_flush(); /* what is said of the answer comes behind it, wherever the two go */
+            if (cut)
+                fprintf(stderr, "tenon: stopped at the token limit (--max-tokens)\n");
             if (verbose)
                 fprintf(stderr, "prompt %llu tokens, answer %llu tokens\n", (unsigned long long)event->prompt_tokens,
                         (unsigned long long)event->generated_tokens);

@@ -252,7 +252,7 @@ static int bring_up(daemon_client *client, const up_flags *f, const char *sectio
     return o.code;
 }
 
-static tn_status read_sections(const settings *settings, json_t *all, tn_error *err)
+static tn_status read_sections(const char *ini, const settings *settings, json_t *all, tn_error *err)
 {
     tn_status status = TN_OK;
     const char *section;
@@ -264,7 +264,7 @@ static tn_status read_sections(const settings *settings, json_t *all, tn_error *
             json_object_set_new(all, section, wanted);
     }
     if (status == TN_OK && json_object_size(all) == 0)
-        status = tn_fail(err, TN_E_ARGUMENT, "there is no section [service NAME]");
+        status = tn_fail(err, TN_E_ARGUMENT, "%.300s: there is no section [service NAME]", ini);
     return status;
 }
 
@@ -294,14 +294,15 @@ static int bring_up_on_target(const up_flags *f, const settings *settings, const
 }
 
 /* All are read before the first is brought about; then every one is tried, and the exit code is the largest. */
-static int bring_all_up(daemon_client *client, const up_flags *f, const settings *settings, json_t *list)
+static int bring_all_up(daemon_client *client, const up_flags *f, const char *ini, const settings *settings,
+                        json_t *list)
 {
     json_t *all = json_object(), *wanted;
     const char *section;
     int code = 0;
     tn_error err = TN_ERROR_INIT;
 
-    if (read_sections(settings, all, &err) != TN_OK) {
+    if (read_sections(ini, settings, all, &err) != TN_OK) {
         json_decref(all);
         return report(&err);
     }
@@ -336,7 +337,7 @@ static int run_up(const command *command, int argc, char **argv)
     tn_status status = settings_read(a.ini, a.sets, &settings, &err);
     if (status == TN_OK)
         status = daemon_client_open(&f.daemon, &a, &client, &err);
-    code = status == TN_OK ? bring_all_up(client, &f, settings, list) : report(&err);
+    code = status == TN_OK ? bring_all_up(client, &f, a.ini, settings, list) : report(&err);
     if (json_array_size(list))
         service_print_json(list);
     json_decref(list);
@@ -354,7 +355,8 @@ const command command_up = {
         "Prints for each [service NAME] what has changed; a second time that is nothing. Services that the file does\n"
         "not name are left alone. Exit codes as of `tenon service create`; of several services, the "
         "largest.\n"
-        "FILE.ini is what --config is of other commands. A section with target = NAME is put on that cluster.\n" DAEMON_ADDRESS_HELP,
+        "FILE.ini is what --config is of other commands. A section with target = NAME is put on that "
+        "cluster.\n" DAEMON_ADDRESS_HELP,
     .positional_min = 1,
     .positional_max = 1,
     .settings = SETTINGS_OF_ARGUMENT,

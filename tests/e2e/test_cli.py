@@ -33,6 +33,8 @@ def test_help():
         assert f"\n  {command} " in listing, command
         text = tenon(command, "--help", plugins=False)
         assert text.startswith(f"usage: tenon {command}") and ("--set" in text) == (command != "keep")
+    assert tenon("-h", plugins=False) == listing and tenon("plan", "-h", plugins=False) == tenon("plan", "--help", plugins=False)
+    assert tenon("registry", "-h", plugins=False) == tenon("registry", "--help", plugins=False)
     assert "ABI" in tenon("--version", plugins=False)
 
 
@@ -40,7 +42,7 @@ def test_wrong_usage():
     assert "did you mean 'serve'" in tenon("sevre", code=2, plugins=False)
     assert "did you mean --max-tokens" in tenon("run", "m", "p", "--max-token", "3", code=2)
     assert "arguments are missing" in tenon("plan", code=2)
-    assert "not a number" in tenon("run", "m", "p", "--seed", "x", code=2)
+    assert "--seed 'x' is not a number" in tenon("run", "m", "p", "--seed", "x", code=2)
     assert "--temperature takes" in tenon("run", "m", "p", "--temperature", "-1", code=2)
 
 
@@ -60,6 +62,7 @@ def test_settings_errors(folder="/tmp"):
     os.unlink(path)
     assert "nosuch" in tenon("serve", "--set", "backend.plugin=nosuch", code=1)
     assert "model.path" in tenon("serve", code=1)
+    assert "--status /nowhere/status: No such file" in tenon("serve", "--status", "/nowhere/status", code=1)
 
 
 def test_example_ini():
@@ -152,6 +155,9 @@ def test_run(path):
     sampled = [tenon("run", path, "Say something.", "--temperature", "0.9", "--seed", seed, "--max-tokens", "12")
                for seed in ("1", "1", "2")]
     assert sampled[0] == sampled[1] != sampled[2]
+    command = [os.environ["TENON"], "run", path, "Say something.", "--max-tokens", "3", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"]]
+    both = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
+    assert both.endswith("\ntenon: stopped at the token limit (--max-tokens)\n"), both
     if not is_real(path):
         return
     answer = tenon("run", path, "What is the capital of France?", "--max-tokens", "24")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`tenon service`, over a daemon that says what the test wants: what is asked of it, what people and programs are told, exit codes,
-and what is said where no daemon answers. test_daemon.py has a real one."""
+and what is said where no daemon answers. test_admin.py has a real one."""
 import json
 import os
 import subprocess
@@ -59,7 +59,7 @@ def test_help():
 def test_nobody_answers(folder):
     missing = os.path.join(folder, "none.sock")
     text = run(command("service", "list", "--server", "unix:" + missing), 1)
-    assert missing in text and "`tenon daemon" in text and "--server" in text, text
+    assert f"unix:{missing} (No such file or directory); `tenon daemon" in text and "--server" in text, text
     text = run(command("service", "list", "--server", "http://127.0.0.1:1"), 1)
     assert "127.0.0.1:1" in text and "`tenon daemon" in text, text
     assert "unix:/path" in run(command("service", "list", "--server", "ftp://x"), 1)
@@ -261,7 +261,7 @@ def test_up(folder):
         words = command("up", ini, "--server", daemon.address)
         text = run(words, 3)
         assert text.count("too large") == 2, text
-    for text, words in [("[service x]\nmodel = m\n", "[service x] lacks pool"), ("[server]\n", "no section [service NAME]"),
+    for text, words in [("[service x]\nmodel = m\n", "[service x] lacks pool"), ("[server]\n", f"{ini}: there is no section [service NAME]"),
                         ("[service x]\nmodle = m\n", f"{ini}:2")]:
         with open(ini, "w") as file:
             file.write(text)
