@@ -507,7 +507,7 @@ static tn_status update(services *s, const char *name, const service_spec *chang
     /* A name of the registry may mean another version by now: that is asked anew only if it was given anew. */
     if (status == TN_OK && changes->model)
         status = wish_find_model(s->settings, &fresh, err);
-    if (status == TN_OK && (!same_engine(&fresh, &old) || old.failure.failed))
+    if (status == TN_OK && (dry_run || !same_engine(&fresh, &old) || old.failure.failed))
         status = prepare(s, &fresh, false, &plan, err);
     if (status == TN_OK) {
         pthread_mutex_lock(&s->mutex);

@@ -83,7 +83,9 @@ def check_life(daemon):
     misfit = {**CHAT, "name": "big", "settings": {"kv_cache_memory_bytes": "4096GiB"}}
     status, body = daemon.admin("POST", "/services", misfit)
     assert status == 422 and body["plan"] and body["error"]["message"], body
-    assert daemon.admin("POST", "/services", {**CHAT, "name": "b", "dry_run": True})[1]["fits"] is True
+    for changes in ({"name": "b"}, {"replace": True}, {"replace": True, "min": 1}):
+        status, plan = daemon.admin("POST", "/services", {**CHAT, **changes, "dry_run": True})
+        assert status == 200 and plan["fits"] is True, (changes, plan)
     assert [s["name"] for s in daemon.admin("GET", "/services")[1]["services"]] == ["chat"], "nothing was made of these"
     status, changed = daemon.admin("PATCH", "/services/chat?wait=60", {"settings": {"max_model_len": 64}})
     assert status == 200 and changed["settings"] == ["model.max_model_len=64"] and changed["state"] == "READY", changed
