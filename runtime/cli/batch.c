@@ -3,9 +3,11 @@
 
 #include "hub/late_curl.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const command *const commands[] = {
     &command_batch_run,   &command_batch_status, &command_batch_list,   &command_batch_cancel, &command_batch_errors,
@@ -85,11 +87,18 @@ bool connection_open(const command *command, const connection_flags *flags, cons
 static volatile sig_atomic_t stop_asked;
 static weights_progress shown;
 
-/* The second signal ends the process at once. */
+/* The second signal ends the process at once. Who pressed Ctrl-C is told, since rows in flight may take a while. */
 static void ask_to_stop(int signal_number)
 {
+    static const char told[] = "\ntenon: rows in flight are finished, others are not asked; Ctrl-C again ends at once\n";
+
+    const int code = errno;
+
     stop_asked = 1;
     signal(signal_number, SIG_DFL);
+    ssize_t written = signal_number == SIGINT ? write(STDERR_FILENO, told, sizeof told - 1) : 0;
+    (void)written; /* nobody is there to be told */
+    errno = code;
 }
 
 batch_watch watch_start(const char *label)

@@ -368,6 +368,30 @@ def test_cancel_status_list(at, fake):
     assert "line 1" in batch("list", at.path, code=1)
 
 
+def test_ctrl_c(at, fake):
+    """The first is told what is waited for, the second waits for nothing."""
+    source = write(at("in.jsonl"), [{"key": str(i), "prompt": order(gate=True, key=i)} for i in range(40)])
+    fake.gate.clear()
+    once, twice = (start("run", "m", "--in", source, "--out", at(name), "--server", fake.address, "--window", "2") for name in ("once.jsonl", "twice.jsonl"))
+    wait_until("rows wait at the gate", lambda: fake.in_flight == 4)
+    once.send_signal(signal.SIGINT)
+    twice.send_signal(signal.SIGINT)
+    wait_until("the first is taken", lambda: not takes(twice.pid, signal.SIGINT))
+    twice.send_signal(signal.SIGINT)
+    assert twice.wait(60) == -signal.SIGINT
+    fake.gate.set()
+    for process in (once, twice):
+        assert "Ctrl-C again ends at once" in process.communicate(timeout=60)[1]
+    assert once.returncode == 1 and 0 < json.loads(batch("status", at("once.jsonl"), "--json"))["done"] < 40
+
+
+def takes(pid, number):
+    """Whether a process has a handler for a signal."""
+    with open(f"/proc/{pid}/status") as status:
+        caught = next(line for line in status if line.startswith("SigCgt"))
+    return int(caught.split()[1], 16) >> (number - 1) & 1
+
+
 # ---- kills ----
 
 def test_client_killed(at, server, draw):
@@ -461,7 +485,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
         for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_export, test_full_disk, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors, test_long_words,
-                     test_what_no_row_gets_by, test_modes, test_cancel_status_list]:
+                     test_what_no_row_gets_by, test_modes, test_cancel_status_list, test_ctrl_c]:
             begin = time.time()
             fake.forget()
             case(Folder(folder, case.__name__), fake)
