@@ -137,7 +137,11 @@ def run(name, suites, built):
 def main():
     begin, total = time.time(), [0, 0, 0]
     chosen = sys.argv[1:] or [configuration[0] for configuration in CONFIGURATIONS]
-    configurations = [configuration for configuration in [*CONFIGURATIONS, GPU] if configuration[0] in chosen]
+    there = {configuration[0]: configuration for configuration in [*CONFIGURATIONS, GPU]}
+    for name in chosen:
+        if name not in there:
+            sys.exit(f"there is no configuration {name!r}; there are {', '.join(there)}")
+    configurations = [configuration for name, configuration in there.items() if name in chosen]
     with ThreadPoolExecutor(max_workers=1) as builder:
         builds = [builder.submit(build, *configuration[:3]) for configuration in configurations]
         for (name, _, _, suites), built in zip(configurations, builds):
