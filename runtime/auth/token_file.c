@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -94,11 +93,7 @@ struct token_change {
 
 static tn_status take(token_change *change, const char *path, tn_error *err)
 {
-    char *folder = strdup(path), *name = strdup(path);
-    tn_status status = folder && name ? whole_file_begin(&change->file, dirname(folder), basename(name), err)
-                                      : tn_fail(err, TN_E_MEMORY, "out of memory for a path");
-    free(folder);
-    free(name);
+    tn_status status = whole_file_begin_path(&change->file, path, err);
     if (status == TN_OK && fchmod(change->file.fd, 0600) != 0) {
         status = tn_fail(err, TN_E_IO, "token file %.300s: %s", path, strerror(errno));
         whole_file_abandon(&change->file);

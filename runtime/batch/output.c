@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -170,15 +169,6 @@ static tn_status write_record(void *context, const json_t *record, tn_error *err
     return written ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for a line of the output");
 }
 
-static tn_status begin(const char *path, whole_file *ret_file, tn_error *err)
-{
-    char folder[PATH_MAX], name[PATH_MAX];
-
-    snprintf(folder, sizeof folder, "%s", path);
-    snprintf(name, sizeof name, "%s", path);
-    return whole_file_begin(ret_file, dirname(folder), basename(name), err);
-}
-
 /* A FILE over a descriptor of its own for the same open file. */
 static tn_status write_lines(const batch_output *output, const whole_file *whole, job_log *log, tn_error *err)
 {
@@ -204,7 +194,7 @@ tn_status output_write(const batch_output *output, job_log *log, tn_error *err)
 
     if (output->kind == OUTPUT_SQLITE)
         return output_table_write(output, log, err);
-    tn_status status = begin(output->path, &whole, err);
+    tn_status status = whole_file_begin_path(&whole, output->path, err);
     if (status != TN_OK)
         return status;
     status = write_lines(output, &whole, log, err);
@@ -227,7 +217,7 @@ tn_status output_succeed(const batch_output *output, job_counts counts, tn_error
                          "{\"rows\": %" PRIu64 ", \"ok\": %" PRIu64 ", \"null\": %" PRIu64 ", \"error\": %" PRIu64
                          ", \"time\": \"%s\"}\n",
                          counts.ok + counts.null + counts.failed, counts.ok, counts.null, counts.failed, time_text);
-    tn_status status = begin(output->success, &whole, err);
+    tn_status status = whole_file_begin_path(&whole, output->success, err);
     if (status != TN_OK)
         return status;
     status = whole_file_write(&whole, text, (uint64_t)bytes, err);

@@ -108,14 +108,11 @@ static tn_status write_bundle(registry *registry, whole_file *to, const json_t *
 
 static tn_status begin_file(const char *path, whole_file *ret_file, tn_error *err)
 {
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
     struct stat entry;
 
     if (lstat(path, &entry) == 0)
         return tn_fail(err, TN_E_ARGUMENT, "%.400s is there already; name another file", path);
-    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    return whole_file_begin(ret_file, directory, slash ? slash + 1 : path, err);
+    return whole_file_begin_path(ret_file, path, err);
 }
 
 tn_status registry_export(registry *registry, const char *reference, const char *path, const weights_progress *progress,
