@@ -1,10 +1,12 @@
 /* progress.c: how far loading and the like have come. State is one such thing at a time, as a command has. */
 #include "cli/command.h"
 
+#include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BAR_STEPS = 50, LINE_SECONDS = 2 };
+enum { BAR_STEPS = 50, BAR_LEAST = 10, LINE_SECONDS = 2, COLUMNS = 80 };
 
 static struct {
     const char *label, *unit; /* unit NULL: bytes */
@@ -26,14 +28,33 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+static int terminal_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS;
+}
+
+/* Within one line, or what is drawn over it would begin in the next: where there is less room, a shorter bar or none.
+ */
 static void show_bar(int step, const char *total)
 {
+    char line[256], end[96];
+
     if (step <= progress.step)
         return;
     progress.step = step;
     progress.shown = true;
-    fprintf(stderr, "\r%s [%.*s%*s] %3d %% of %s ", progress.label, step,
-            "##################################################", BAR_STEPS - step, "", step * 100 / BAR_STEPS, total);
+    const int columns = terminal_columns() - 1;
+    int rest = snprintf(end, sizeof end, "%3d %% of %s ", step * 100 / BAR_STEPS, total);
+    int bar = columns - rest - (int)strlen(progress.label) - (int)strlen(" [] ");
+    bar = bar < BAR_STEPS ? bar : BAR_STEPS;
+    int filled = step * bar / BAR_STEPS;
+    if (bar >= BAR_LEAST)
+        snprintf(line, sizeof line, "%s [%.*s%*s] %s", progress.label, filled,
+                 "##################################################", bar - filled, "", end);
+    else
+        snprintf(line, sizeof line, "%s %s", progress.label, end);
+    fprintf(stderr, "\r%.*s", columns, line);
 }
 
 static void show(void *ctx, uint64_t done, uint64_t total)

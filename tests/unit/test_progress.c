@@ -1,11 +1,12 @@
-/* test_progress.c: what is shown while a model loads slowly: plain lines into a file, a bar on a terminal. The clock and the
- * question whether standard error is a terminal are the test's (linked with --wrap).
+/* test_progress.c: what is shown while a model loads slowly: plain lines into a file, a bar on a terminal. The clock
+ * and the question whether standard error is a terminal, and how wide, are the test's (linked with --wrap).
  */
 #include "cli/command.h"
 #include "cmocka_test.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,9 +15,11 @@ static const uint64_t total = 8ull << 30;
 
 static double clock_seconds;
 static int terminal;
+static unsigned short columns; /* 0: the terminal does not say */
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *ret_time);
 int __wrap_isatty(int fd);
+int __wrap_ioctl(int fd, unsigned long request, struct winsize *ret_size);
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *ret_time)
 {
@@ -29,6 +32,14 @@ int __wrap_isatty(int fd)
 {
     assert_int_equal(fd, STDERR_FILENO);
     return terminal;
+}
+
+int __wrap_ioctl(int fd, unsigned long request, struct winsize *ret_size)
+{
+    assert_int_equal(fd, STDERR_FILENO);
+    assert_int_equal(request, TIOCGWINSZ);
+    *ret_size = (struct winsize){.ws_col = columns};
+    return 0;
 }
 
 /* Loads `steps` equal parts, one each second, and returns what went to standard error: the caller frees. */
@@ -89,12 +100,36 @@ static void test_a_terminal_sees_one_line_that_grows_and_is_wiped(void **state)
     free(shown);
 }
 
+static void test_a_bar_stays_within_the_line(void **state)
+{
+    (void)state;
+    static const unsigned short widths[] = {0, 200, 80, 79, 60, 40, 39, 30, 12, 1};
+
+    terminal = 1;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        columns = widths[i];
+        char *shown = shown_while_loading(4), *at = shown;
+        const size_t most = (columns ? columns : 80) - 1u;
+        for (size_t bytes; *at; at += bytes) {
+            at += *at == '\r';
+            bytes = strcspn(at, "\r");
+            assert_true(bytes <= most || strcmp(at, "\033[K") == 0);
+        }
+        assert_true((strstr(shown, "###") != NULL) ==
+                    (most >= 39)); /* "loading [" and "] 100 % of 8.00 GiB " around 10 */
+        assert_true((strstr(shown, "100 % of 8.00 GiB") != NULL) == (most >= 25));
+        free(shown);
+    }
+    columns = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_slow_load_into_a_file_prints_a_line_every_two_seconds),
         cmocka_unit_test(test_a_quick_load_into_a_file_prints_nothing),
         cmocka_unit_test(test_a_terminal_sees_one_line_that_grows_and_is_wiped),
+        cmocka_unit_test(test_a_bar_stays_within_the_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
