@@ -145,12 +145,16 @@ static tn_status check_id(const plugin *fresh, tn_error *err)
             "plugin %.200s: its id \"%s\" is the name of a section of the core's settings: choose another id",
             fresh->file.path, id);
     for (const plugin *other = list; other; other = other->next) {
-        if (!strcmp(other->descriptor.id, id))
-            return tn_fail(
-                err, TN_E_ARGUMENT,
-                "plugin %.160s has the id \"%s\", which %.160s already has; ids are unique in a process: load "
-                "one of the two, or rename one",
-                fresh->file.path, id, other->file.path);
+        if (strcmp(other->descriptor.id, id) != 0)
+            continue;
+        if (strcmp(other->file.path, fresh->file.path) == 0) /* an installation that the process has outlived */
+            return tn_fail(err, TN_E_ARGUMENT,
+                           "plugin %.200s was replaced since this process loaded it: start the process anew",
+                           fresh->file.path);
+        return tn_fail(err, TN_E_ARGUMENT,
+                       "plugin %.160s has the id \"%s\", which %.160s already has; ids are unique in a process: load "
+                       "one of the two, or rename one",
+                       fresh->file.path, id, other->file.path);
     }
     return TN_OK;
 }

@@ -303,6 +303,18 @@ static void test_ids_that_clash_are_refused(void **state)
                 "plugin @: its id \"engine\" is the name of a section of the core's settings: choose another id");
 }
 
+static void test_a_file_that_was_replaced_asks_for_a_new_process(void **state)
+{
+    (void)state;
+    char path[512];
+    copy_fixture("replaced", "update", path);
+    must_load(path, NULL);
+    unlink(path);
+    copy_fixture("replaced", "update", path);
+    must_refuse_spec(path, path, NULL, TN_E_ARGUMENT,
+                     "plugin @ was replaced since this process loaded it: start the process anew");
+}
+
 static void test_undeclared_and_ill_typed_options_are_refused(void **state)
 {
     (void)state;
@@ -462,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_tables_with_holes_are_refused),
         cmocka_unit_test(test_a_failing_init_passes_its_own_words_on),
         cmocka_unit_test(test_ids_that_clash_are_refused),
+        cmocka_unit_test(test_a_file_that_was_replaced_asks_for_a_new_process),
         cmocka_unit_test(test_undeclared_and_ill_typed_options_are_refused),
         cmocka_unit_test(test_specs_that_name_no_loadable_file_are_refused),
         cmocka_unit_test(test_a_file_that_is_no_library_is_refused),
