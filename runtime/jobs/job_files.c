@@ -119,9 +119,12 @@ static void remove_in(const job_files *store, const char *name)
 /* Halves of files: partial ones, and contents without a note. */
 static tn_status take_entry(job_files *store, const char *name, void (*tell)(const char *), tn_error *err)
 {
-    char id[NAME_MAX + 1], path[PATH_MAX], sentence[PATH_MAX + 128];
+    char id[NAME_MAX + 1] = "", path[PATH_MAX], sentence[PATH_MAX + 128];
+    size_t id_n = strcspn(name, ".");
 
-    snprintf(id, sizeof id, "%.*s", (int)strcspn(name, "."), name);
+    if (id_n >= sizeof id)
+        return TN_OK;
+    memcpy(id, name, id_n);
     if (!is_id(id))
         return TN_OK;
     note_path(store, id, path);
