@@ -83,6 +83,18 @@ static void count_failure(machine *machine, const machine_view *view, const mach
         machine->retry_ms = view->now_ms + delay_ms(machine, &view->limits);
 }
 
+/* Whether one of those wished for last has served for so long that the fault is not theirs all. */
+static bool has_stable(const machine *machine, const machine_view *view)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const machine_instance *instance = &view->instances[i];
+        if (instance->generation == view->generation && is_well(machine, view, instance) &&
+            view->now_ms - instance->since_ms >= MACHINE_STABLE_MS)
+            return true;
+    }
+    return false;
+}
+
 /* Whether the service has instances at all. */
 static bool wants_any(const machine_view *view)
 {
@@ -260,6 +272,9 @@ void machine_step(machine *machine, const machine_view *view, machine_answer *re
     if (!wants_any(view)) {
         machine->failures = 0;
         machine->retry_ms = 0;
+    } else if (machine->failures >= MACHINE_FAILURES_MAX && has_stable(machine, view)) {
+        machine->failures = MACHINE_FAILURES_MAX - 1; /* one more is tried now and then */
+        machine->retry_ms = view->now_ms + MACHINE_DELAY_MAX_MS;
     } else if (machine->failures >= MACHINE_FAILURES_MAX) {
         want(ret_answer, tally.stale ? MACHINE_GIVE_UP_UPDATE : MACHINE_GIVE_UP, 0);
         machine->failures = 0;

@@ -331,6 +331,25 @@ static void test_five_failures_are_enough(void **state)
     assert_int_equal(w.state, SERVICE_READY);
 }
 
+/* One bad place among several is no reason to take away those that serve. */
+static void test_one_that_serves_is_kept_whatever_others_do(void **state)
+{
+    (void)state;
+    world w = world_of(2, 2);
+    run(&w, MACHINE_STABLE_MS + 5000);
+    assert_int_equal(w.state, SERVICE_READY);
+    w.crashes = true;
+    w.instances[1].exited = true;
+    run(&w, 5 * MACHINE_DELAY_MAX_MS);
+    assert_int_equal(w.state, SERVICE_DEGRADED);
+    assert_int_equal(count(&w, INSTANCE_READY, 0), 1);
+    assert_in_range(w.starts, 2 + MACHINE_FAILURES_MAX, 2 + MACHINE_FAILURES_MAX + 5); /* one a minute in the end */
+    w.crashes = false;
+    run(&w, 2 * MACHINE_DELAY_MAX_MS);
+    assert_int_equal(w.state, SERVICE_READY);
+    assert_int_equal(count(&w, INSTANCE_READY, 0), 2);
+}
+
 /* 1, 2, 4 and 8 seconds, give or take a quarter; and not the same for two services. */
 static void test_backs_off_with_jitter(void **state)
 {
@@ -573,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_what_does_not_stop_is_killed),
         cmocka_unit_test(test_dead_one_is_replaced_in_its_place),
         cmocka_unit_test(test_five_failures_are_enough),
+        cmocka_unit_test(test_one_that_serves_is_kept_whatever_others_do),
         cmocka_unit_test(test_backs_off_with_jitter),
         cmocka_unit_test(test_hopeless_is_not_tried_again),
         cmocka_unit_test(test_a_stable_one_ends_a_row_of_failures),
