@@ -145,3 +145,26 @@ tn_status registry_release(registry *registry, const char *holder, const digest 
     return index_run(registry->db, err, "DELETE FROM lease WHERE digest = ?1 AND holder = ?2", "tt", digest->hex,
                      holder);
 }
+
+static tn_status release_gone(registry *registry, lease_is_gone is_gone, void *ctx, tn_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    bool row = false;
+    tn_status status = index_prepare(registry->db, &statement, err, "SELECT digest, holder FROM lease", "");
+
+    while (status == TN_OK && (status = index_step(statement, &row, err)) == TN_OK && row) {
+        digest digest;
+        snprintf(digest.hex, sizeof digest.hex, "%s", index_text(statement, 0));
+        if (is_gone(ctx, index_text(statement, 1), &digest)) /* SQLite lets the row go that a statement is at */
+            status = registry_release(registry, index_text(statement, 1), &digest, err);
+    }
+    sqlite3_finalize(statement);
+    return status;
+}
+
+tn_status registry_release_gone(registry *registry, lease_is_gone is_gone, void *ctx, tn_error *err)
+{
+    tn_status status = index_begin(registry->db, err);
+
+    return status == TN_OK ? index_end(registry->db, release_gone(registry, is_gone, ctx, err), err) : status;
+}

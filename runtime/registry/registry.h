@@ -85,6 +85,9 @@ tn_status registry_remove(registry *registry, const char *reference, uint32_t *r
  * any text; the same holder may take it again. */
 tn_status registry_lease(registry *registry, const char *holder, const digest *digest, tn_error *err);
 tn_status registry_release(registry *registry, const char *holder, const digest *digest, tn_error *err);
+/* Releases every lease whose holder is no more, as is_gone says; that must not use the registry. */
+typedef bool (*lease_is_gone)(void *ctx, const char *holder, const digest *digest);
+tn_status registry_release_gone(registry *registry, lease_is_gone is_gone, void *ctx, tn_error *err);
 
 typedef struct registry_garbage {
     uint64_t blobs, bytes; /* contents that no version and no lease needs */

@@ -35,6 +35,38 @@ void admission_release(const services *s, const wish *wish)
     change_lease(s, wish, false, NULL);
 }
 
+/* Whether a holder is of this store, "service NAME of STORE", where a name has no blanks and a path may. */
+static bool is_ours(const services *s, const char *holder)
+{
+    static const char service[] = "service ", of[] = " of ";
+    if (strncmp(holder, service, strlen(service)) != 0)
+        return false;
+    const char *end = holder + strlen(service);
+    end += strcspn(end, " ");
+    return strncmp(end, of, strlen(of)) == 0 && strcmp(end + strlen(of), s->store) == 0;
+}
+
+static bool holder_is_gone(void *ctx, const char *holder, const digest *digest)
+{
+    const services *s = ctx;
+    if (!is_ours(s, holder))
+        return false;
+    for (uint32_t i = 0; i < s->count; i++) {
+        for (const wish *wish = &s->all[i]->wish; wish; wish = wish->before) {
+            char known[PATH_MAX];
+            holder_of(s, wish, known);
+            if (strcmp(known, holder) == 0 && strcmp(wish->digest.hex, digest->hex) == 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+tn_status admission_release_gone(services *s, tn_error *err)
+{
+    return wish_release_gone(s->settings, holder_is_gone, s, err);
+}
+
 /* ---- pools ---- */
 
 static uint64_t reserved_share(const services *s, const char *pool)

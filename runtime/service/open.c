@@ -128,10 +128,13 @@ static tn_status read_service(services *s, const char *name, tn_error *err)
     return TN_OK;
 }
 
-/* The lease may be missing if the daemon died between the wish and it. What is lost then is told when it is needed. */
-static void lease_again(const services *s)
+/* A lease may be missing if the daemon died between the wish and it, or be left of a service that is no more. What is
+ * lost is told when it is needed. */
+static void lease_again(services *s)
 {
     tn_error err = TN_ERROR_INIT;
+    if (admission_release_gone(s, &err) != TN_OK)
+        services_tell(s, "daemon: leases of the registry that no service has any more: %s", err.msg);
     for (uint32_t i = 0; i < s->count; i++)
         for (const wish *wish = &s->all[i]->wish; wish && !wish->deleting; wish = wish->before)
             if (admission_lease(s, wish, &err) != TN_OK)

@@ -112,6 +112,8 @@ tn_status admission_count(services *s, const wish *wish, tn_error *err);
 /* The registry keeps what the service runs; a path is nobody's to keep. */
 tn_status admission_lease(const services *s, const wish *wish, tn_error *err);
 void admission_release(const services *s, const wish *wish);
+/* What services had that no wish speaks of: their release failed, or somebody removed the store's files. */
+tn_status admission_release_gone(services *s, tn_error *err);
 
 /* ---- routes.c: the supervisor's thread ---- */
 

@@ -1,8 +1,6 @@
 /* wish_model.c: see wish_model.h. */
 #include "service/wish_model.h"
 
-#include "registry/registry.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,17 +48,31 @@ tn_status wish_find_model(const settings *settings, wish *wish, tn_error *err)
     return TN_OK;
 }
 
-tn_status wish_lease(const settings *settings, const wish *wish, const char *holder, bool take, tn_error *err)
+static tn_status open_registry(const settings *settings, registry **ret_registry, tn_error *err)
 {
     char root[PATH_MAX];
+    tn_status status = registry_root(settings_string(settings, "registry", "path"), root, err);
+    return status == TN_OK ? registry_open(root, false, ret_registry, err) : status;
+}
+
+tn_status wish_lease(const settings *settings, const wish *wish, const char *holder, bool take, tn_error *err)
+{
     registry *registry = NULL;
     if (!wish->digest.hex[0])
         return TN_OK;
-    tn_status status = registry_root(settings_string(settings, "registry", "path"), root, err);
-    if (status == TN_OK)
-        status = registry_open(root, false, &registry, err);
+    tn_status status = open_registry(settings, &registry, err);
     if (status == TN_OK)
         status = (take ? registry_lease : registry_release)(registry, holder, &wish->digest, err);
     registry_close(registry);
     return status;
+}
+
+tn_status wish_release_gone(const settings *settings, lease_is_gone is_gone, void *ctx, tn_error *err)
+{
+    registry *registry = NULL;
+    tn_status status = open_registry(settings, &registry, err);
+    if (status == TN_OK)
+        status = registry_release_gone(registry, is_gone, ctx, err);
+    registry_close(registry);
+    return status == TN_E_NOT_FOUND ? TN_OK : status;
 }

@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -349,15 +350,20 @@ def test_service_of_a_section():
         assert d.show("fromfile")["generation"] == 1
 
 
+def registry_of(d):
+    root = os.path.abspath(os.path.join(d.store, "..", "registry"))
+
+    def registry(*arguments):
+        return subprocess.run([os.environ["TENON"], "registry", *arguments, "--set", "registry.path=" + root], capture_output=True,
+                              text=True)
+
+    return registry
+
+
 def test_model_of_the_registry():
     """Pinned to what the name meant, and kept for as long as it may run."""
     with driver() as d:
-        root = os.path.abspath(os.path.join(d.store, "..", "registry"))
-
-        def registry(*arguments):
-            return subprocess.run([os.environ["TENON"], "registry", *arguments, "--set", "registry.path=" + root], capture_output=True,
-                                  text=True)
-
+        registry = registry_of(d)
         other = os.path.abspath(os.path.join(d.store, "..", "other.gguf"))
         with open(TINY, "rb") as source, open(other, "wb") as copy:
             copy.write(source.read() + bytes(64))
@@ -381,6 +387,23 @@ def test_model_of_the_registry():
         assert registry("rm", "tiny").returncode == 1
         d.delete("chat")
         assert registry("rm", "tiny").returncode == 0
+
+
+def test_leases_of_services_that_are_gone_end():
+    """Whose files somebody removed while no daemon looked; another store's services keep theirs."""
+    with driver() as d:
+        registry = registry_of(d)
+        done = registry("log", "tiny", TINY)
+        assert done.returncode == 0, done.stderr
+        d.create("chat", model="tiny")
+        elsewhere = "service chat of /elsewhere" + d.store
+        with contextlib.closing(sqlite3.connect(d.store + "/../registry/registry.db")) as index, index:
+            index.execute("INSERT INTO lease SELECT digest, ?, created FROM lease", (elsewhere,))
+        d.kill()
+        os.unlink(os.path.join(d.store, "services", "chat.json"))
+        d.start()
+        with contextlib.closing(sqlite3.connect(d.store + "/../registry/registry.db")) as index, index:
+            assert index.execute("SELECT holder FROM lease").fetchall() == [(elsewhere,)]
 
 
 # ---- refusals ----
@@ -932,7 +955,7 @@ PARTS = {
                  test_failed_update_leaves_what_was, test_failed_update_whose_service_has_died, test_scaled_during_an_update_that_fails,
                  test_update_that_half_came_up_is_taken_back],
     "crash": [test_one_daemon_a_store, test_engines_outlive_the_daemon, test_engine_that_does_not_answer_holds_nobody_up,
-              test_orphans_are_ended, test_killed_at_any_moment],
+              test_orphans_are_ended, test_leases_of_services_that_are_gone_end, test_killed_at_any_moment],
     "cycles": [test_cycles_leave_nothing],
     "daemon": [test_settings_that_cannot_be, test_daemon_leaves_engines_running],
 }
