@@ -86,11 +86,12 @@ class Session:
 
 
 def end_soon(db, fake, sql, how, requests):
-    """Runs sql until the fake holds its requests, ends it with how(pid); what the session complained, and the seconds it took."""
+    """Runs sql until the fake holds its requests, the first since it forgot, and ends it with how(pid); what the session complained, and
+    the seconds it took."""
     outcome = []
     thread = threading.Thread(target=lambda: outcome.append(db.run(sql)[1]))
     thread.start()
-    wait_for("the requests are held", lambda: fake.in_flight >= requests)
+    wait_for("the requests are held", lambda: fake.requests == requests)
     other = Session(db.server)
     begin = time.time()
     other.query(how.format(db.pid))

@@ -318,6 +318,7 @@ def test_log_is_followed():
             return [line["time"] for line in d.do("followed") if "is ready after" in line["text"]]
 
         d.do("follow", name="chat")
+        wait_for("what was kept of the first has been read", lambda: len(ready()) == 1)
         for engines_seen in 2, 3:
             d.do("resume", name="chat")
             wait_for("the engine's log is read while it grows", lambda: len(ready()) >= engines_seen)

@@ -67,9 +67,8 @@ class Database:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
-def interrupt_soon(db, fake, sql):
-    """Interrupts sql once the fake holds its request; the seconds it took after that."""
-    held = fake.in_flight
+def interrupt_soon(db, fake, sql, requests):
+    """Interrupts sql once the fake holds its requests, the first since it forgot; the seconds it took after that."""
     outcome = []
 
     def run():
@@ -80,7 +79,7 @@ def interrupt_soon(db, fake, sql):
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_for("the request is held", lambda: fake.in_flight > held)
+    wait_for("the requests are held", lambda: fake.requests == requests)
     begin = time.time()
     db.handle.interrupt()
     thread.join(20)
@@ -93,7 +92,7 @@ def test_interrupt(db, fake):
     fill(db, [order(hang=True)] * 40)
     for sql, requests in ((f"SELECT llm_complete('m', {hang})", 1), ("SELECT * FROM llm_map('m', 'SELECT id, p FROM t')", 40)):
         fake.forget()
-        assert interrupt_soon(db, fake, sql) < 2
+        assert interrupt_soon(db, fake, sql, requests) < 2
         wait_for("the server sees every client hang up", lambda n=requests: fake.hang_ups == n)
     assert one(db, "SELECT llm_complete('m', 'still here')") == "re: still here"
 
@@ -110,10 +109,11 @@ def test_interrupt_frees_the_engine(db, server):
 
 
 def test_limit_cancels_the_rest(db, fake):
-    fill(db, ["a", "b"] + [order(hang=True)] * 20)
+    first = order(after=22) # who is answered once all have been asked
+    fill(db, [first, "b"] + [order(hang=True)] * 20)
     fake.forget()
     rows = db.query("SELECT value FROM llm_map('m', 'SELECT id, p FROM t ORDER BY id') LIMIT 2")
-    assert rows == [("re: a",), ("re: b",)]
+    assert rows == [("re: " + first,), ("re: b",)]
     wait_for("the rest hangs up", lambda: fake.hang_ups == 20)
 
 
