@@ -459,6 +459,21 @@ def check_serve():
 
 # ---- kills ----
 
+def logged(daemon, batch):
+    """Rows of a batch that have their answer, whoever runs it."""
+    with contextlib.suppress(FileNotFoundError), open(f"{daemon.folder}/store/jobs/{batch['id']}/out.jsonl.job") as log:
+        return sum('"row"' in text for text in log)
+    return 0
+
+
+def wait_for_an_answer(daemon, batch):
+    """Of a row that was in flight all the time, if one was: whose connection is lost five times in a row is an error."""
+    before, end = logged(daemon, batch), time.time() + 120
+    while logged(daemon, batch) == before and daemon.request("GET", "/v1/batches/" + batch["id"])[1]["status"] not in ENDED:
+        assert time.time() < end, f"no row is answered after {before}"
+        time.sleep(0.02)
+
+
 def check_kills(daemon):
     """Every row once, whatever is killed, and files and batches that were answered with 200 are there. Where a batch is done before
     enough has been killed, the same is asked for again."""
@@ -471,6 +486,8 @@ def check_kills(daemon):
             known.update({f["id"]: f["bytes"] for f in [upload(daemon, "{}", "x" * picked.randrange(1 << 20))]})
         if daemon.request("GET", "/v1/batches/" + batches[-1]["id"])[1]["status"] in ENDED:
             batches.append(order(daemon, file)[1])
+        if kill % 3 == 2:
+            wait_for_an_answer(daemon, batches[-1])
         if kill % 3:
             daemon.process.kill()
             daemon.process.wait()
