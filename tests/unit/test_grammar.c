@@ -500,18 +500,24 @@ static void write_places(char *at, int arrays, const char *reference)
     sprintf(at, "}}");
 }
 
-/* A list of names that is checked in every place. */
-static char *write_names(void)
+/* A schema whose definitions hold a list of `count` times `one`, and which is the same in `arrays` places. */
+static char *write_list(const char *before, const char *one, int count, const char *behind, int arrays)
 {
     char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
 
     assert_non_null(text);
-    at += sprintf(at, "{\"$defs\":{\"x\":{\"type\":\"null\",\"required\":[\"\"");
-    for (int i = 1; i < 15000; i++)
-        at += sprintf(at, ",\"\"");
-    at += sprintf(at, "]}},");
-    write_places(at, 40, "#/$defs/x");
+    at += sprintf(at, "{\"$defs\":{%s%s", before, one);
+    for (int i = 1; i < count; i++)
+        at += sprintf(at, ",%s", one);
+    at += sprintf(at, "%s},", behind);
+    write_places(at, arrays, "#/$defs/x");
     return text;
+}
+
+/* A list of names that is checked in every place. */
+static char *write_names(void)
+{
+    return write_list("\"x\":{\"type\":\"null\",\"required\":[", "\"\"", 15000, "]}", 40);
 }
 
 /* A reference through more than a thousand objects that is followed in every place. */
@@ -560,15 +566,7 @@ static char *write_required(void)
 /* An expression at the end of a long file, compiled for every place. */
 static char *write_patterns(void)
 {
-    char *text = malloc(GRAMMAR_TEXT_MAX), *at = text;
-
-    assert_non_null(text);
-    at += sprintf(at, "{\"$defs\":{\"junk\":{\"examples\":[0");
-    for (int i = 1; i < 20000; i++)
-        at += sprintf(at, ",0");
-    at += sprintf(at, "]},\"x\":{\"type\":\"string\",\"pattern\":\"a\"}},");
-    write_places(at, 16, "#/$defs/x");
-    return text;
+    return write_list("\"junk\":{\"examples\":[", "0", 20000, "]},\"x\":{\"type\":\"string\",\"pattern\":\"a\"}", 16);
 }
 
 static void test_whatever_is_looked_at_is_a_step(void **state)
