@@ -198,6 +198,10 @@ static tn_status ask_rows(batch_job *job, bool failed, const batch_connection *c
     bool stopped = status == TN_E_CANCELLED;
     if (status == TN_OK || stopped)
         status = runner_drain(asker.runner, err);
+    if (status == TN_E_CANCELLED) { /* what is in flight is not waited for */
+        stopped = true;
+        status = TN_OK;
+    }
     runner_destroy(asker.runner);
     tn_status synced = job_log_sync(job->log, status == TN_OK ? err : NULL);
     if (status == TN_OK)

@@ -22,7 +22,7 @@ typedef struct batch_connection {
 } batch_connection;
 
 typedef struct batch_watch {
-    const volatile sig_atomic_t *stop; /* not 0: nothing new is asked, what runs is waited for */
+    const volatile sig_atomic_t *stop; /* not 0: nothing new is asked, what runs is waited for once */
     void (*report)(void *context, uint64_t done, uint64_t total); /* NULL: nobody looks */
     void *context;
     void (*counts)(job_counts counts, uint64_t rows); /* of the whole job, with the same; NULL: nobody looks */

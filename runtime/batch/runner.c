@@ -22,6 +22,7 @@ typedef struct asked_row {
 struct batch_runner {
     request_window *window, *again; /* again: one row at a time */
     uint32_t retries;
+    bool left; /* told to stop, a row was left to the next run: so are those behind it, as the log is a prefix */
     runner_job job;
     const batch_watch *watch;
     asked_row *rows; /* by slot of window */
@@ -176,8 +177,11 @@ static tn_status finish_row(batch_runner *runner, asked_row *asked, client_reply
     tn_status status = TN_OK;
 
     client_answer_read(reply, true, asked->row.body, &answer);
-    for (uint32_t i = 0; i < runner->retries && is_lost(&answer) && status == TN_OK; i++)
+    for (uint32_t i = 0; i < runner->retries && is_lost(&answer) && status == TN_OK && !*runner->watch->stop; i++)
         status = ask_again(runner, asked, &answer, err);
+    runner->left |= is_lost(&answer) && *runner->watch->stop;
+    if (status == TN_OK && runner->left)
+        status = tn_fail(err, TN_E_CANCELLED, "stopped");
     if (!runner->job.zero_bytes)
         client_answer_forbid_zero(&answer, false);
     if (status == TN_OK && answer.kind == ANSWER_SYSTEMIC)

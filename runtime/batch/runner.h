@@ -21,7 +21,8 @@ tn_status runner_create(const batch_connection *connection, const runner_job *jo
 /* Asks row number `index` and waits only while the window is full. row: moved in every case. Errors: TN_E_CANCELLED
  * when told to stop (rows in flight are then finished by runner_drain), and what no row can get by. */
 tn_status runner_ask(batch_runner *runner, batch_row *row, uint64_t index, tn_error *err);
-/* Waits for what is in flight. */
+/* Waits for what is in flight. TN_E_CANCELLED: told to stop, one lost its connection: it and those behind it have no
+ * answer, and are the next run's to ask. */
 tn_status runner_drain(batch_runner *runner, tn_error *err);
 void runner_destroy(batch_runner *runner); /* NULL is fine; what is in flight is dropped */
 

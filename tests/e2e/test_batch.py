@@ -385,6 +385,22 @@ def test_ctrl_c(at, fake):
     assert once.returncode == 1 and 0 < json.loads(batch("status", at("once.jsonl"), "--json"))["done"] < 40
 
 
+def test_a_row_that_is_lost_at_the_end(at, fake):
+    """Told to stop, the run does not ask it again: it and those behind it are the next run's, and none is an error."""
+    rows = [{"key": str(i), "prompt": order(gate=True, key=f"lost{i}", **({"cut": True, "times": 1} if i == 1 else {}))} for i in range(8)]
+    source, out = write(at("in.jsonl"), rows), at("out.jsonl")
+    fake.gate.clear()
+    process = start("run", "m", "--in", source, "--out", out, "--server", fake.address, "--window", "4")
+    wait_until("rows wait at the gate", lambda: fake.in_flight == 4)
+    process.send_signal(signal.SIGTERM)
+    wait_until("it has heard", lambda: not takes(process.pid, signal.SIGTERM))
+    fake.gate.set()
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 1 and "stopped: 1 of 8 rows have an answer" in words, words
+    run(fake, source, out, "--mode", "resume")
+    assert [(row[0], row[2]) for row in answers(out)] == [(str(i), "ok") for i in range(8)]
+
+
 def takes(pid, number):
     """Whether a process has a handler for a signal."""
     with open(f"/proc/{pid}/status") as status:
@@ -485,7 +501,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         fake = Fake()
         for case in [test_jsonl, test_csv, test_sqlite, test_openai, test_export, test_full_disk, test_refused_inputs, test_usage, test_tokens, test_retries_and_errors, test_long_words,
-                     test_what_no_row_gets_by, test_modes, test_cancel_status_list, test_ctrl_c]:
+                     test_what_no_row_gets_by, test_modes, test_cancel_status_list, test_ctrl_c, test_a_row_that_is_lost_at_the_end]:
             begin = time.time()
             fake.forget()
             case(Folder(folder, case.__name__), fake)
