@@ -3,7 +3,7 @@
 A prompt that is a JSON object is an order, anything else is answered with "re: PROMPT":
   {"status": 503, "times": 2, "retry_after": 1, "error": {...}}   that status the first `times` times (default: always), then an answer
   {"body": "text"}        these bytes as the body of a 200        {"hang": true}      no answer until the client hangs up
-  {"wait": 0.2}           an answer after so many seconds         {"cut": true}       half an answer, then the connection is closed
+  {"wait": 0.2}           an answer after so many seconds         {"cut": true}       half an answer, then the connection is closed ("times", too)
   {"gate": true}          an answer once `gate` is set           {"after": 40}       an answer once so many requests have come
 `key` in an order tells it from others. What clients did is in `requests`, `bodies`, `in_flight_max`, `hang_ups`."""
 import collections
