@@ -57,20 +57,6 @@ tn_status jinja_state_run(jinja_state *state, void (*work)(jinja_state *state, v
     return state->status;
 }
 
-/* Names are quoted up to some byte, which may lie within a character. */
-static void text_clean(char *text)
-{
-    size_t count = strlen(text);
-    for (size_t i = 0; i < count;) {
-        uint32_t codepoint;
-        bool valid;
-        size_t n = utf8_decode(text + i, count - i, &codepoint, &valid);
-        if (!valid)
-            memset(text + i, '?', n);
-        i += n;
-    }
-}
-
 _Noreturn void jinja_fail(jinja_state *state, const char *format, ...)
 {
     char message[sizeof state->err->msg];
@@ -78,7 +64,7 @@ _Noreturn void jinja_fail(jinja_state *state, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    text_clean(message);
+    utf8_repair(message); /* names are quoted up to some byte, which may lie within a character */
 
     if (state->line)
         tn_fail(state->err, TN_E_ARGUMENT, "chat template, line %u: %s", state->line, message);

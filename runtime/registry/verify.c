@@ -49,26 +49,13 @@ static tn_status hash_and_compare(verification *v, const char *path, const manif
     return status == TN_E_MEMORY ? tn_fail(err, status, "%s", reason.msg) : TN_OK;
 }
 
-/* A path may be anything, and a sentence that was cut may end within a character; JSON is UTF-8. */
-static void make_utf8(char *text)
-{
-    uint32_t codepoint;
-    bool valid;
-
-    for (size_t left = strlen(text), bytes; left; text += bytes, left -= bytes) {
-        bytes = utf8_decode(text, left, &codepoint, &valid);
-        if (!valid)
-            memset(text, '?', bytes);
-    }
-}
-
 /* What is damaged is counted by what stands in `damage`, so it stands there or the report fails. */
 static tn_status note(json_t *damage, const char *fault, tn_error *err)
 {
     char sentence[1024];
 
     snprintf(sentence, sizeof sentence, "%s", fault);
-    make_utf8(sentence);
+    utf8_repair(sentence); /* a path may be anything, and be cut within a character; JSON is UTF-8 */
     return json_array_append_new(damage, json_string(sentence)) == 0
                ? TN_OK
                : tn_fail(err, TN_E_MEMORY, "out of memory for a report");
@@ -96,7 +83,7 @@ static tn_status check_path(verification *v, const char *path, const manifest_fi
         tn_status status = hash_and_compare(v, path, file, fault, err);
         if (status != TN_OK)
             return status;
-        make_utf8(fault);
+        utf8_repair(fault);
         if (json_object_set_new(v->seen, key, json_string(fault)) != 0)
             return tn_fail(err, TN_E_MEMORY, "out of memory for a report");
         seen = fault;
