@@ -55,7 +55,7 @@ static bool holder_is_gone(void *ctx, const char *holder, const digest *digest)
         for (const wish *wish = &s->all[i]->wish; wish; wish = wish->before) {
             char known[PATH_MAX];
             holder_of(s, wish, known);
-            if (strcmp(known, holder) == 0 && strcmp(wish->digest.hex, digest->hex) == 0)
+            if (strcmp(known, holder) == 0 && digest_equal(&wish->digest, digest))
                 return false;
         }
     }

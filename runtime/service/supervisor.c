@@ -28,22 +28,28 @@ void services_signal(services *s)
 
 /* ---- seeing ---- */
 
+static void note_keeper_end(service *service, const engine_instance *instance)
+{
+    char last[ENGINE_WORDS_BYTES];
+    engine_process_last_words(&instance->process, last);
+    if (last[0])
+        snprintf(service->ended, sizeof service->ended, "its keeper ended: %s", last);
+    else
+        snprintf(service->ended, sizeof service->ended, "its process and its keeper were killed");
+}
+
 static void note_end(service *service, engine_instance *instance)
 {
     const char *words = strcmp(instance->status.stage, "failed") == 0 ? instance->status.message : NULL;
-    char last[ENGINE_WORDS_BYTES];
     service->has_exit_code = engine_process_exit_code(&instance->process, &service->exit_code);
     const int32_t code = service->exit_code;
-    engine_process_last_words(&instance->process, last);
 
     if (instance->why[0])
         snprintf(service->ended, sizeof service->ended, "%s", instance->why);
     else if (words)
         snprintf(service->ended, sizeof service->ended, "%.390s", words);
-    else if (!service->has_exit_code && last[0])
-        snprintf(service->ended, sizeof service->ended, "its keeper ended: %s", last);
     else if (!service->has_exit_code)
-        snprintf(service->ended, sizeof service->ended, "its process and its keeper were killed");
+        note_keeper_end(service, instance);
     else if (code == -SIGKILL)
         snprintf(service->ended, sizeof service->ended,
                  "killed by signal 9; if nobody sent it, the machine was out of memory");
