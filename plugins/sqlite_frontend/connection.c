@@ -1,6 +1,8 @@
 /* connection.c: see connection.h. */
 #include "connection.h"
 
+#include "base/utf8.h"
+
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,15 @@ void sql_connection_release(void *context)
     TN_ASSERT(connection->holders > 0);
     if (--connection->holders == 0)
         destroy(connection);
+}
+
+char *sql_told(const char *name, const char *message)
+{
+    char *text = sqlite3_mprintf("%s: %s", name, message);
+
+    if (text)
+        utf8_repair(text);
+    return text;
 }
 
 tn_status sql_connection_use(sql_connection *connection, const char *address, const char *api_key, tn_error *err)

@@ -25,6 +25,9 @@ tn_status sql_connection_create(sqlite3 *db, sql_connection **ret_connection, tn
  * is registered retains the connection, and releases it as its destructor. The last one to release it destroys it. */
 sql_connection *sql_connection_retain(sql_connection *connection);
 void sql_connection_release(void *connection);
+/* "NAME: MESSAGE" as UTF-8, which a message that quotes something, or was cut, need not be. For sqlite3_free; NULL: out
+ * of memory. */
+char *sql_told(const char *name, const char *message);
 /* Another server; what was known of the old one is forgotten. */
 tn_status sql_connection_use(sql_connection *connection, const char *address, const char *api_key, tn_error *err);
 /* Makes `calls` if there are none yet. */

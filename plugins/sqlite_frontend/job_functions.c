@@ -2,7 +2,6 @@
 #include "job_functions.h"
 
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "inner_query.h"
 #include "job_runner.h"
 
@@ -14,10 +13,8 @@ enum { POLL_MS = 50 };
 
 static void raise(sqlite3_context *context, const char *name, tn_status status, const tn_error *err)
 {
-    char *text = sqlite3_mprintf("%s: %s", name, err->msg);
+    char *text = sql_told(name, err->msg);
 
-    if (text)
-        utf8_repair(text);
     if (status == TN_E_CANCELLED)
         sqlite3_result_error_code(context, SQLITE_INTERRUPT);
     else

@@ -6,7 +6,6 @@
  */
 #include "map_table.h"
 
-#include "base/utf8.h"
 #include "client/row_map.h"
 #include "inner_query.h"
 
@@ -151,9 +150,7 @@ static int fail_table(map_cursor *cursor, tn_status status, const tn_error *err)
     if (status == TN_E_CANCELLED)
         return SQLITE_INTERRUPT;
     sqlite3_free(table->zErrMsg);
-    table->zErrMsg = sqlite3_mprintf("llm_map: %s", err->msg);
-    if (table->zErrMsg)
-        utf8_repair(table->zErrMsg);
+    table->zErrMsg = sql_told("llm_map", err->msg);
     return status == TN_E_MEMORY ? SQLITE_NOMEM : SQLITE_ERROR;
 }
 

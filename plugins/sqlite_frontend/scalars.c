@@ -5,7 +5,6 @@
  */
 #include "scalars.h"
 
-#include "base/utf8.h"
 #include "client/answer_text.h"
 
 #include <stdlib.h>
@@ -48,10 +47,8 @@ static const scalar_kind kinds[SCALAR_COUNT] = {
 
 static void raise(const scalar_call *call, const char *message)
 {
-    char *text = sqlite3_mprintf("%s: %s", call->kind->name, message);
+    char *text = sql_told(call->kind->name, message);
 
-    if (text)
-        utf8_repair(text);
     sqlite3_result_error(call->context, text ? text : message, -1);
     sqlite3_free(text);
 }
