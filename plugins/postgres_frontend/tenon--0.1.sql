@@ -101,6 +101,8 @@ DECLARE
     this @extschema@.llm_jobs;
     rows_asked bigint := 0;
     rows_bad bigint := 0;
+    rows_lost bigint := 0;
+    tells_lost boolean;
     path_before text := current_setting('search_path');
     fault text;
 BEGIN
@@ -122,14 +124,21 @@ BEGIN
     END IF;
     BEGIN
         PERFORM set_config('search_path', this.search_path, true);
-        EXECUTE format('WITH answers AS (INSERT INTO %s SELECT * FROM @extschema@.llm_map($1, $2, $3) RETURNING status) '
-                       'SELECT count(*), count(*) FILTER (WHERE status = ''error'') FROM answers', this.target)
-            INTO rows_asked, rows_bad
-            USING this.service,
-                  format(E'SELECT * FROM (%s\n) AS asked(key, prompt) WHERE NOT EXISTS '
-                         '(SELECT FROM %s AS answered WHERE answered.key = format(''%%s'', asked.key)) LIMIT 1024',
-                         rtrim(this.query, E'; \t\r\n'), this.target),
-                  this.options;
+        -- A row whose connection broke has no answer: a later step asks it again, until one brings nothing else.
+        FOREACH tells_lost IN ARRAY ARRAY[false, true] LOOP
+            EXECUTE format('WITH "of llm_map" AS MATERIALIZED (SELECT * FROM @extschema@.llm_map($1, $2, $3)), ' -- no target's name
+                           'answers AS (INSERT INTO %s SELECT * FROM "of llm_map" '
+                           'WHERE $4 OR error_code IS DISTINCT FROM ''connection_lost'' RETURNING status) '
+                           'SELECT count(*), count(*) FILTER (WHERE status = ''error''), '
+                           '(SELECT count(*) FROM "of llm_map" WHERE error_code = ''connection_lost'') FROM answers', this.target)
+                INTO rows_asked, rows_bad, rows_lost
+                USING this.service,
+                      format(E'SELECT * FROM (%s\n) AS asked(key, prompt) WHERE NOT EXISTS '
+                             '(SELECT FROM %s AS answered WHERE answered.key = format(''%%s'', asked.key)) LIMIT 1024',
+                             rtrim(this.query, E'; \t\r\n'), this.target),
+                      this.options, tells_lost;
+            EXIT WHEN rows_asked > 0 OR rows_lost = 0;
+        END LOOP;
         PERFORM set_config('search_path', path_before, true);
     EXCEPTION WHEN OTHERS THEN
         fault := SQLERRM;

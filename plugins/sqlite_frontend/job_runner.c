@@ -3,7 +3,8 @@
  * A statement over llm_map holds a read lock on its handle's database for as long as the model works. So what is left
  * to do is copied to a temporary database first, where that statement runs; the application's is only touched in short
  * transactions that write answers down, 64 rows or one second apart. What a killed runner had not written is asked
- * again by the next.
+ * again by the next. A row whose connection broke has no answer, and is asked again in a further round, until a round
+ * brings no other answers: the server, or this runner with it, may be about to be killed.
  */
 #include "job_runner.h"
 
@@ -19,16 +20,18 @@
 
 SQLITE_EXTENSION_INIT3
 
-enum { ROWS_PER_WRITE = 64, COLUMNS = 10, STATUS_COLUMN = 2 };
+enum { ROWS_PER_WRITE = 64, COLUMNS = 10, STATUS_COLUMN = 2, CODE_COLUMN = 3 };
 
 typedef struct job_runner {
     sqlite3 *db;      /* the application's database */
-    sqlite3 *scratch; /* llm_work(key, prompt, params): what is left to do */
+    sqlite3 *scratch; /* llm_work(key, prompt, params): what is left to do; llm_lost(key): of it, in this round */
     job job;
     client_server server;
     char *service, *query, *target, *options;
     sqlite3_value *kept[ROWS_PER_WRITE][COLUMNS]; /* owned: answers that are not written down yet */
     int kept_count;
+    bool tells_lost;              /* a row whose connection breaks is an error: the round before brought nothing else */
+    uint64_t lost, kept_in_round; /* rows of this round */
 } job_runner;
 
 static void forget_kept(job_runner *runner)
@@ -119,6 +122,8 @@ static tn_status list_work(const job_runner *runner, tn_error *err)
         return status;
     status = job_execute(runner->scratch, "CREATE TABLE llm_work(key NOT NULL UNIQUE, prompt, params)", NULL, 0, err);
     if (status == TN_OK)
+        status = job_execute(runner->scratch, "CREATE TABLE llm_lost(key NOT NULL UNIQUE)", NULL, 0, err);
+    if (status == TN_OK)
         status = job_execute(runner->scratch, "BEGIN", NULL, 0, err);
     if (status == TN_OK)
         status = copy_rows(runner, rows, err);
@@ -182,9 +187,37 @@ static tn_status keep_row(job_runner *runner, sqlite3_stmt *answers, tn_error *e
     sqlite3_value **row = runner->kept[runner->kept_count++];
     bool whole = true;
 
+    runner->kept_in_round++;
     for (int i = 0; i < COLUMNS; i++)
         whole &= (row[i] = sqlite3_value_dup(sqlite3_column_value(answers, i))) != NULL;
     return whole ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for the job");
+}
+
+static bool is_lost(sqlite3_stmt *answers)
+{
+    const char *code = (const char *)sqlite3_column_text(answers, CODE_COLUMN);
+    return code && strcmp(code, "connection_lost") == 0;
+}
+
+static tn_status note_lost(job_runner *runner, sqlite3_stmt *answers, tn_error *err)
+{
+    sqlite3_stmt *insert;
+
+    runner->lost++;
+    if (sqlite3_prepare_v2(runner->scratch, "INSERT INTO llm_lost VALUES (?1)", -1, &insert, NULL) != SQLITE_OK)
+        return fail_sqlite(runner->scratch, err);
+    sqlite3_bind_value(insert, 1, sqlite3_column_value(answers, 0));
+    sqlite3_step(insert);
+    return sqlite3_finalize(insert) == SQLITE_OK ? TN_OK : fail_sqlite(runner->scratch, err);
+}
+
+/* The work of the next round: the rows that this one lost. */
+static tn_status keep_lost_work(const job_runner *runner, tn_error *err)
+{
+    tn_status status = job_execute(runner->scratch, "DELETE FROM llm_work WHERE key NOT IN (SELECT key FROM llm_lost)",
+                                   NULL, 0, err);
+
+    return status == TN_OK ? job_execute(runner->scratch, "DELETE FROM llm_lost", NULL, 0, err) : status;
 }
 
 static tn_status answer_rows(job_runner *runner, sqlite3_stmt *answers, tn_error *err)
@@ -196,7 +229,8 @@ static tn_status answer_rows(job_runner *runner, sqlite3_stmt *answers, tn_error
     while (status == TN_OK && (code = sqlite3_step(answers)) != SQLITE_DONE) {
         if (code != SQLITE_ROW)
             return fail_sqlite(runner->scratch, err);
-        status = keep_row(runner, answers, err);
+        status = !runner->tells_lost && is_lost(answers) ? note_lost(runner, answers, err)
+                                                         : keep_row(runner, answers, err);
         if (status == TN_OK && (runner->kept_count == ROWS_PER_WRITE || time(NULL) != written)) {
             status = write_down(runner, err);
             written = time(NULL);
@@ -221,7 +255,8 @@ static tn_status open_scratch(job_runner *runner, tn_error *err)
     return status;
 }
 
-static tn_status run(job_runner *runner, tn_error *err)
+/* Asks what is in llm_work, once. */
+static tn_status run_round(job_runner *runner, tn_error *err)
 {
     static const char sql[] =
         "SELECT key, value, status, error_code, error, finish_reason, prompt_tokens, completion_tokens, latency_ms, "
@@ -229,19 +264,31 @@ static tn_status run(job_runner *runner, tn_error *err)
     sqlite3_stmt *answers = NULL;
     tn_error late = TN_ERROR_INIT;
 
-    tn_status status = open_scratch(runner, err);
-    if (status == TN_OK)
-        status = list_work(runner, err);
-    if (status != TN_OK)
-        return status;
     if (sqlite3_prepare_v2(runner->scratch, sql, -1, &answers, NULL) != SQLITE_OK)
         return fail_sqlite(runner->scratch, err);
     sqlite3_bind_text(answers, 1, runner->service, -1, SQLITE_STATIC);
     sqlite3_bind_text(answers, 2, runner->options, -1, SQLITE_STATIC);
-    status = answer_rows(runner, answers, err);
+    tn_status status = answer_rows(runner, answers, err);
     if (status != TN_E_CANCELLED && write_down(runner, &late) != TN_OK && status == TN_OK)
         status = tn_fail(err, TN_E_IO, "%s", late.msg);
     sqlite3_finalize(answers);
+    return status;
+}
+
+static tn_status run(job_runner *runner, tn_error *err)
+{
+    tn_status status = open_scratch(runner, err);
+
+    if (status == TN_OK)
+        status = list_work(runner, err);
+    do {
+        runner->lost = runner->kept_in_round = 0;
+        if (status == TN_OK)
+            status = run_round(runner, err);
+        if (status == TN_OK && runner->lost > 0)
+            status = keep_lost_work(runner, err);
+        runner->tells_lost = runner->kept_in_round == 0;
+    } while (status == TN_OK && runner->lost > 0);
     return status;
 }
 

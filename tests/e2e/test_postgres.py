@@ -284,6 +284,18 @@ def test_jobs(db, fake):
     assert db.query('SELECT key, value FROM "od""d; --"') == [("t", "re: a")]
 
 
+def test_a_job_asks_again_what_was_lost(db, fake):
+    """While that brings answers: a row whose connection breaks whenever it is asked is an error at the end."""
+    never, third = order(cut=True), order(cut=True, times=2)
+    fill(db, ["a", never, third, order(cut=True, times=1), "b"])
+    job = submit(db, "found")
+    wait_for("the job is done", lambda: state_of(db, job) == "done")
+    assert db.query("SELECT key, status, error_code FROM found ORDER BY key") == [
+        ("1", "ok", None), ("2", "error", "connection_lost"), ("3", "ok", None), ("4", "ok", None), ("5", "ok", None)]
+    assert db.query(f"SELECT rows_done, rows_failed FROM llm_jobs WHERE id = {job}") == [("5", "1")]
+    assert fake.seen[never] == 5 and fake.seen["a"] == 1, fake.seen
+
+
 def test_a_job_goes_on_after_its_worker_was_killed(db, fake):
     """Steps are transactions: what a killed worker had not committed is asked again, never answered twice."""
     fill(db, [order(wait=0.02, key=i) for i in range(1500)])
@@ -352,6 +364,7 @@ FAKE_TESTS = [test_functions_say_what_they_are, test_cancel, test_terminate, tes
               test_only_a_superuser_points_elsewhere, test_zero_bytes_are_a_rows_error, test_params_may_be_jsonb,
               test_a_querys_values_are_forgotten, test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors,
               test_a_unix_socket, test_only_utf8, test_no_name_is_taken_from_the_server, test_jobs,
+              test_a_job_asks_again_what_was_lost,
               test_a_job_goes_on_after_its_worker_was_killed, test_a_job_is_begun_by_a_commit_and_ended_by_a_word,
               test_a_job_means_what_its_session_meant, test_jobs_are_their_owners]
 

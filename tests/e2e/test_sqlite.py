@@ -284,6 +284,18 @@ def test_jobs(db, fake):
     assert one(db, f"SELECT llm_wait({job})") == "done" and one(db, 'SELECT value FROM "od""d; --"') == "re: a"
 
 
+def test_a_job_asks_again_what_was_lost(db, fake):
+    """While that brings answers: a row whose connection breaks whenever it is asked is an error at the end."""
+    never, third = order(cut=True), order(cut=True, times=2)
+    fill(db, ["a", never, third, order(cut=True, times=1), "b"])
+    job = submit(db, "found")
+    assert one(db, f"SELECT llm_wait({job})") == "done"
+    assert db.query("SELECT key, status, error_code FROM found ORDER BY key") == [
+        ("1", "ok", None), ("2", "error", "connection_lost"), ("3", "ok", None), ("4", "ok", None), ("5", "ok", None)]
+    assert db.query(f"SELECT rows_done, rows_failed FROM llm_jobs WHERE id = {job}") == [("5", "1")]
+    assert fake.seen[never] == 5 and fake.seen["a"] == 1, fake.seen
+
+
 def test_a_job_outlives_its_connection_and_locks_nobody_out(db, fake):
     fake.gate.clear()
     fill(db, [order(gate=True, key=i) for i in range(60)])
@@ -485,7 +497,8 @@ def main():
         for case in [*sql_cases.FAKE_CASES, test_interrupt, test_limit_cancels_the_rest, test_rows_are_asked_while_the_query_runs,
                      test_keys_keep_their_type,
                      test_one_evaluation_per_answer, test_schemas_cannot_call, test_last_error, test_connections_do_not_leak,
-                     test_map_joins_and_writes, test_jobs, test_a_job_outlives_its_connection_and_locks_nobody_out,
+                     test_map_joins_and_writes, test_jobs, test_a_job_asks_again_what_was_lost,
+                     test_a_job_outlives_its_connection_and_locks_nobody_out,
                      test_a_job_is_cancelled, test_a_cancelled_job_begins_anew,
                      test_a_job_without_a_server_goes_on_when_there_is_one,
                      test_a_killed_job_loses_and_repeats_no_key]:
