@@ -3,6 +3,7 @@
  */
 #include "backend.h"
 
+#include "accepts.h"
 #include "host_log.h"
 #include "links.h"
 #include "load.h"
@@ -30,56 +31,6 @@ static tn_status cuda_tp_device(uint32_t index, tn_devinfo *ret_info, tn_error *
     uint32_t size = ret_info->struct_size < sizeof info ? ret_info->struct_size : (uint32_t)sizeof info;
     info.struct_size = ret_info->struct_size;
     memcpy(ret_info, &info, size);
-    return TN_OK;
-}
-
-static bool is_float(const tn_enc *enc)
-{
-    return enc->family == TN_ENC_FLOAT && (enc->qtype == TN_F32 || enc->qtype == TN_F16 || enc->qtype == TN_BF16);
-}
-
-/* True for a matrix of a mixture. */
-static bool is_expert(const tn_graph *graph, const tn_graph_api *api, uint32_t value)
-{
-    for (uint32_t i = 0; i < api->node_count; i++) {
-        tn_node node = {.struct_size = sizeof node};
-        if (api->node(graph, i, &node) != TN_OK || node.op != TN_OP_MOE)
-            continue;
-        for (uint32_t in = TN_MOE_IN_GATE; in <= TN_MOE_IN_DOWN && in < node.in_count; in++)
-            if (node.in[in] == value)
-                return true;
-    }
-    return false;
-}
-
-static tn_status cuda_tp_accepts(const tn_devinfo *info, const tn_graph *graph, const tn_graph_api *api, uint32_t value,
-                                 const tn_enc *enc, uint32_t *ret_cost, tn_error *err)
-{
-    tn_value v = {.struct_size = sizeof v};
-    cuda_weight layout;
-    cuda_weight_size size;
-
-    (void)info;
-    tn_status status = api->value(graph, value, &v);
-    if (status != TN_OK)
-        return tn_fail(err, status, "value %u cannot be read", value);
-    if (v.kind != TN_VALUE_WEIGHT)
-        return tn_fail(err, TN_E_ARGUMENT, "%s is not a weight", v.name);
-    bool vector = v.shard == TN_SHARD_NONE && is_float(enc); /* gains, biases, sinks, and small matrices as bf16: */
-    if (vector && (v.dim[0] == 1 || enc->qtype == TN_BF16)) {
-        *ret_cost = 4000;
-        return TN_OK;
-    }
-    if (enc->family == TN_ENC_FLOAT && enc->qtype != TN_BF16)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: CUDA multiplies floats as bfloat16", v.name);
-    status = cuda_weight_layout(enc, (uint64_t)v.dim[0], (uint64_t)v.dim[1], &layout, &size);
-    if (status != TN_OK)
-        return tn_fail(err, status, "%s: there are no kernels for its encoding", v.name);
-    if (perm_count(enc, (uint64_t)v.dim[0]) > 1 && !is_expert(graph, api, value))
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: parts with columns in orders of their own are experts or nothing",
-                       v.name);
-    uint64_t per_mille = size.total * 1000 / ((uint64_t)v.dim[0] * (uint64_t)v.dim[1]);
-    *ret_cost = per_mille < UINT32_MAX ? (uint32_t)per_mille : UINT32_MAX;
     return TN_OK;
 }
 
@@ -264,11 +215,10 @@ const tn_backend *cuda_tp_backend(void)
 {
     static const tn_backend table = {
         .struct_size = sizeof table,
-        .can = TN_NEED_MASK | TN_NEED_EMBED | TN_NEED_SCORE | TN_NEED_PREV | TN_NEED_HIDDEN | TN_NEED_PENALTY |
-               TN_NEED_BIAS | TN_NEED_LOGITS,
+        .can = CUDA_TP_CAN,
         .max_in_flight = IN_FLIGHT,
         .device = cuda_tp_device,
-        .accepts = cuda_tp_accepts,
+        .accepts = accepts_weight,
         .plan = plan_backend,
         .check = plan_check,
         .open = cuda_tp_open,

@@ -1,4 +1,4 @@
-/* plugins/cuda_tp/backend.h: the tn.backend table over a device runtime. */
+/* plugins/cuda_tp/backend.h: the tn.backend table: over a device runtime (backend.c), or without one (planner.c). */
 #ifndef CUDA_TP_BACKEND_H
 #define CUDA_TP_BACKEND_H
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`tenon plan` and `tenon pool` as a person or a program asks them: five published models, from a config.json alone, in pools that
-are not here. Over a backend that only plans (tests/unit/ruler_backend.h), and over cuda_tp where it is built.
+are not here. Over a backend that only plans (tests/unit/ruler_backend.h), and over cuda_tp.
 
     test_plan.py RULER.so
 """
@@ -358,9 +358,8 @@ def main(ruler):
                      test_costs, test_picture, test_figures_of_the_picture, test_costs_that_are_not_given, test_pool_list, test_what_is_here):
             test(planner)
         test_example_ini()
-        if os.path.exists(os.path.join(os.environ["TENON_PLUGINS"], "cuda_tp.so")):
-            for test in (test_published_models, test_flags, test_strategies, test_misfit_without_a_cure):
-                test(Planner(folder, None))
+        for test in (test_published_models, test_flags, test_strategies, test_misfit_without_a_cure):
+            test(Planner(folder, None))
     finally:
         shutil.rmtree(folder)
 
