@@ -2,15 +2,18 @@
 #include "base/processors.h"
 #include "cli/command.h"
 #include "group/identity.h"
+#include "registry/registry.h"
 #include "version.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -91,6 +94,31 @@ static void examine_port(void)
     close(fd);
 }
 
+/* The file system of the registry, or of what will hold it. */
+static void examine_disk(const settings *settings)
+{
+    char root[PATH_MAX], held[PATH_MAX], total[16], free_bytes[16];
+    struct statvfs disk;
+    tn_error err = TN_ERROR_INIT;
+
+    if (registry_root(settings_string(settings, "registry", "path"), root, &err) != TN_OK) {
+        print_line("disk", "%s", err.msg);
+        return;
+    }
+    memcpy(held, root, sizeof held);
+    while (statvfs(held, &disk) != 0) {
+        char *slash = strrchr(held, '/');
+        if (errno != ENOENT || !slash || slash == held) {
+            print_line("disk", "%s: %s", held, strerror(errno));
+            return;
+        }
+        *slash = '\0';
+    }
+    print_line("disk", "%s of %s free for models, in %s",
+               plan_format_bytes((uint64_t)disk.f_bavail * disk.f_frsize, free_bytes),
+               plan_format_bytes((uint64_t)disk.f_blocks * disk.f_frsize, total), root);
+}
+
 /* Whether they meet is for `tenon group` to find out, which all of them must run. */
 static void examine_group(const settings *settings)
 {
@@ -113,10 +141,12 @@ static int examine_backend(args *a)
 
     if (code >= 0)
         return code;
-    print_line("plugins", "backend %s, quant %s, tokenizer %s: all load",
+    print_line("plugins", "backend %s, quant %s, tokenizer %s: all load, in %s",
                settings_string(session.settings, "backend", "plugin"),
                settings_string(session.settings, "quant", "plugins"),
-               settings_string(session.settings, "tokenizer", "plugins"));
+               settings_string(session.settings, "tokenizer", "plugins"),
+               settings_string(session.settings, "plugins", "path"));
+    examine_disk(session.settings);
     examine_group(session.settings);
     for (uint32_t i = 0;; i++) {
         tn_devinfo info = {.struct_size = sizeof info};
@@ -141,7 +171,7 @@ static int run_doctor(const command *command, int argc, char **argv)
 
     if (code >= 0)
         return code;
-    print_line("tenon", "%s, ABI %d.%d, plugins in %s", TENON_VERSION, TN_ABI_MAJOR, TN_ABI_MINOR, TENON_PLUGIN_DIR);
+    print_line("tenon", "%s, ABI %d.%d", TENON_VERSION, TN_ABI_MAJOR, TN_ABI_MINOR);
     examine_system();
     examine_instructions();
     examine_driver();
@@ -155,8 +185,8 @@ const command command_doctor = {
     .name = "doctor",
     .arguments = "",
     .summary = "examine this machine: what will work, and why not",
-    .help =
-        "Looks at cores, instruction sets, memory, devices, the default port and the plugins that the settings name.",
+    .help = "Looks at cores, instruction sets and the default port, and at what the settings name: plugins, the\n"
+            "registry's disk, the group, devices and their memory.",
     .positional_min = 0,
     .positional_max = 0,
     .run = run_doctor,

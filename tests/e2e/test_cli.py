@@ -115,9 +115,12 @@ def test_tokens(path):
 
 
 def test_doctor():
-    """Says of the CPU what the kernel says, and reports memory, devices and the port."""
-    text = tenon("doctor")
+    """Says of the CPU what the kernel says, and reports memory, devices, the disk and the port."""
+    text = tenon("doctor", "--set", "registry.path=/tmp/not/yet/here")
     assert "cores" in text and "device" in text and "iB free" in text and "port 8000" in text, text
+    assert re.search(r"^disk .* of .* free for models, in /tmp/not/yet/here$", text, re.M), text
+    assert f": all load, in {os.environ['TENON_PLUGINS']}\n" in text, text
+    assert "/dev/null/x: Not a directory" in tenon("doctor", "--set", "registry.path=/dev/null/x")
     with open("/proc/cpuinfo") as info:
         flags = next((line.split() for line in info if line.startswith("flags")), [])
     for name, flag in [("AVX2+FMA", "avx2"), ("AVX-512", "avx512bw"), ("VNNI", "avx512_vnni"), ("AMX", "amx_int8")]:
