@@ -49,6 +49,17 @@ static bool is_added(const http_call *call, const call_prompt *prompt)
            prompt->bos_added;
 }
 
+/* The first token has no event, since nothing predicts it. */
+static void take_first_token(http_call *call, call_prompt *prompt)
+{
+    logprob_entry first = {.token = prompt->tokens[0], .first = true, .hidden = is_added(call, prompt)};
+
+    if (call->prompt_logprobs != PARAM_UNSET)
+        logprobs_add_prompt(&prompt->prompt_logprobs, call->model, &first);
+    if (call->echo && call->logprobs != PARAM_UNSET)
+        logprobs_add_completion(&prompt->logprobs, call->model, call->tokens_as_ids, &first);
+}
+
 static void take_prompt_token(http_call *call, call_prompt *prompt, const tn_event *event)
 {
     int64_t echo_tops = call->kind == CALL_CHAT ? call->top_logprobs : call->logprobs;
@@ -59,13 +70,6 @@ static void take_prompt_token(http_call *call, call_prompt *prompt, const tn_eve
                            .top_id = event->top_id,
                            .top_value = event->top_logprob};
 
-    if (event->index == 1) { /* the first token has no event, since nothing predicts it */
-        logprob_entry first = {.token = prompt->tokens[0], .first = true, .hidden = is_added(call, prompt)};
-        if (call->prompt_logprobs != PARAM_UNSET)
-            logprobs_add_prompt(&prompt->prompt_logprobs, call->model, &first);
-        if (call->echo && call->logprobs != PARAM_UNSET)
-            logprobs_add_completion(&prompt->logprobs, call->model, call->tokens_as_ids, &first);
-    }
     if (call->prompt_logprobs != PARAM_UNSET) {
         entry.top_count = min_u32(event->top_count, call->prompt_logprobs);
         logprobs_add_prompt(&prompt->prompt_logprobs, call->model, &entry);
@@ -189,6 +193,7 @@ void answer_take_event(http_call *call, uint32_t prompt_index, const tn_event *e
         call->taken_up = true;
         prompt->seed = event->seed;
         prompt->cached_tokens = event->cached_tokens;
+        take_first_token(call, prompt);
         if (call->kind == CALL_CHAT)
             begin_prompt(call, prompt_index);
         break;

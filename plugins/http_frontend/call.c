@@ -163,6 +163,8 @@ static tn_status submit_prompt(http_call *call, tn_request *request, uint32_t in
     request->token = prompt->tokens;
     request->token_count = prompt->token_count;
     request->max_new = prompt->max_new;
+    /* Choices that generate nothing are all the same: one is enough. */
+    request->n_choices = prompt->max_new > 0 ? call->choices_per_prompt : 1;
     request->user = call_key(call) | index;
     tn_status status = front->engine_api->submit(call->model->client, request, &prompt->request, &err);
     if (status == TN_OK)

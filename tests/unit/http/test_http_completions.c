@@ -103,6 +103,40 @@ static void test_echo_scores_the_prompt_without_generating(void **state)
     http_answer_finish(&answer);
 }
 
+/* No event comes of a prompt's first token, and of such a prompt none at all. */
+static void test_a_prompt_of_one_token_has_its_place_among_the_scores(void **state)
+{
+    http_answer answer = ask(state, "{\"prompt\":[97],\"echo\":true,\"logprobs\":1,\"max_tokens\":1}");
+    const json_t *logprobs = http_at(answer.json, "choices.0.logprobs");
+    assert_string_equal(http_text_at(answer.json, "choices.0.text"), "aH");
+    assert_int_equal(json_array_size(http_at(logprobs, "tokens")), 2);
+    assert_string_equal(http_text_at(logprobs, "tokens.0"), "a");
+    assert_true(json_is_null(http_at(logprobs, "token_logprobs.0")));
+    assert_int_equal(json_integer_value(http_at(logprobs, "text_offset.1")), 1);
+    http_answer_finish(&answer);
+
+    answer = ask(state, "{\"prompt\":[97],\"prompt_logprobs\":0,\"max_tokens\":0}");
+    assert_int_equal(json_array_size(http_at(answer.json, "choices.0.prompt_logprobs")), 1);
+    assert_true(json_is_null(http_at(answer.json, "choices.0.prompt_logprobs.0")));
+    http_answer_finish(&answer);
+}
+
+/* An engine refuses several choices of nothing. */
+static void test_every_choice_of_a_scored_prompt_shows_its_scores(void **state)
+{
+    http_fixture *fixture = *state;
+    http_answer answer = ask(state, "{\"prompt\":[97,98],\"echo\":true,\"logprobs\":1,\"max_tokens\":0,\"n\":2}");
+    assert_int_equal(fixture->engine.last.request.n_choices, 1);
+    assert_int_equal(json_array_size(http_at(answer.json, "choices")), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *choice = json_array_get(http_at(answer.json, "choices"), i);
+        assert_string_equal(http_text_at(choice, "text"), "ab");
+        assert_string_equal(http_text_at(choice, "finish_reason"), "length");
+        assert_true(json_number_value(http_at(choice, "logprobs.token_logprobs.1")) == -1.0);
+    }
+    http_answer_finish(&answer);
+}
+
 static void test_echo_alone_with_no_tokens_returns_the_prompt(void **state)
 {
     http_answer answer = ask(state, "{\"prompt\":\"ab\",\"echo\":true,\"max_tokens\":0}");
@@ -187,6 +221,8 @@ int main(void)
         cmocka_unit_test(test_logprobs_come_as_columns),
         cmocka_unit_test(test_the_chosen_token_is_always_among_its_alternatives),
         cmocka_unit_test(test_echo_scores_the_prompt_without_generating),
+        cmocka_unit_test(test_a_prompt_of_one_token_has_its_place_among_the_scores),
+        cmocka_unit_test(test_every_choice_of_a_scored_prompt_shows_its_scores),
         cmocka_unit_test(test_echo_alone_with_no_tokens_returns_the_prompt),
         cmocka_unit_test(test_echoed_offsets_go_on_into_the_answer),
         cmocka_unit_test(test_a_stream_echoes_first),
