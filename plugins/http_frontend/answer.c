@@ -23,12 +23,15 @@ static void begin_prompt(http_call *call, uint32_t prompt_index)
     if (prompt->begun)
         return;
     prompt->begun = true;
+    size_t before = call->out.count;
     for (uint32_t i = 0; i < call->choices_per_prompt; i++) {
         uint32_t index = prompt_index * call->choices_per_prompt + i;
         call->choices[index].logprobs.chars = prompt->logprobs.chars;
         if (call->stream && (call->kind == CALL_CHAT || call->echo || call->return_token_ids))
             write_chunk(call, index, chat_write_opening, completion_write_opening);
     }
+    if (call->opening_bytes < call->out.count - before)
+        call->opening_bytes = call->out.count - before;
 }
 
 static uint32_t min_u32(uint32_t a, int64_t b)

@@ -66,6 +66,7 @@ typedef struct http_call {
     uint32_t open_prompts;
     byte_buffer out; /* streaming: bytes for the client; out_read of them are gone */
     size_t out_read;
+    size_t opening_bytes; /* most that one prompt has appended at once: nobody could have read in between */
     api_error error;
 } http_call;
 

@@ -51,7 +51,8 @@ static void abort_call(http_call *call)
 /* A client that does not read must not make us hold its whole answer. Under lock. */
 static void check_unsent(http_call *call)
 {
-    bool too_slow = call->streaming && call->out.count - call->out_read > call->front->options.max_unsent_bytes;
+    uint64_t most = call->front->options.max_unsent_bytes + call->opening_bytes;
+    bool too_slow = call->streaming && call->out.count - call->out_read > most;
     if ((too_slow || call->out.failed) && !call->aborted)
         abort_call(call);
 }

@@ -342,6 +342,34 @@ static void test_a_client_that_does_not_read_is_cut_off(void **state)
     http_fixture_stop(&fixture);
 }
 
+/* Echoes come all at once, before anybody could have read one. */
+static void test_a_client_that_asked_for_large_echoes_gets_them(void **state)
+{
+    enum { PROMPT_BYTES = 30000, CHOICES = 4 };
+    static const char *const settings[] = {"max_unsent_bytes=65536", "fake_context=40000", NULL};
+    static http_fixture fixture;
+    static char prompt[PROMPT_BYTES + 1], body[PROMPT_BYTES + 256];
+    size_t echoed = 0;
+    (void)state;
+    assert_int_equal(http_fixture_start(&fixture, settings, NULL), TN_OK);
+    fixture.engine.reply = "x";
+    fixture.engine.delay_us = 20000; /* the stream has begun when the token comes, and with it the echoes */
+    memset(prompt, 'a', PROMPT_BYTES);
+    snprintf(body, sizeof body, "{\"prompt\":\"%s\",\"n\":%d,\"echo\":true,\"stream\":true,\"max_tokens\":1}", prompt,
+             CHOICES);
+    http_answer answer = http_post(&fixture, "/v1/completions", body);
+    assert_int_equal(answer.status, 200);
+    assert_true(answer.complete);
+    for (size_t i = 0; i < http_chunk_count(&answer); i++) {
+        json_t *chunk = http_chunk(&answer, i);
+        echoed += json_string_length(http_at(chunk, "choices.0.text"));
+        json_decref(chunk);
+    }
+    assert_int_equal(echoed, CHOICES * (PROMPT_BYTES + 1));
+    http_answer_finish(&answer);
+    http_fixture_stop(&fixture);
+}
+
 static void test_a_request_that_dribbles_in_is_cut_off(void **state)
 {
     static const char *const settings[] = {"request_timeout=1", NULL};
@@ -411,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_a_client_that_vanishes_mid_stream_is_cancelled),
         cmocka_unit_test(test_a_client_that_vanishes_while_waiting_is_cancelled),
         cmocka_unit_test(test_a_client_that_does_not_read_is_cut_off),
+        cmocka_unit_test(test_a_client_that_asked_for_large_echoes_gets_them),
         cmocka_unit_test(test_a_request_that_dribbles_in_is_cut_off),
         cmocka_unit_test(test_a_slow_answer_is_not_a_slow_request),
         cmocka_unit_test(test_a_thousand_slow_clients_hurt_nobody),
