@@ -406,11 +406,11 @@ static void plan_waiting(tn_engine *engine, schedule *schedule, budget *left)
 
 bool scheduler_has_candidate(const tn_engine *engine)
 {
-    if (engine->scheduler.blocked)
-        return false;
-    for (const sequence *at = engine->scheduler.waiting_head; at; at = at->next)
-        if (client_room(at->request->client) > 0)
-            return engine->scheduler.free_slot_count >= slots_needed(engine, at) || victim_for(engine, at) != NULL;
+    const scheduler *scheduler = &engine->scheduler;
+    for (const sequence *at = scheduler->waiting_head; at; at = at->next)
+        if (client_room(at->request->client) > 0) /* a client may have become stuck since the first was blocked */
+            return victim_for(engine, at) != NULL ||
+                   (!scheduler->blocked && scheduler->free_slot_count >= slots_needed(engine, at));
     return false;
 }
 

@@ -689,6 +689,46 @@ static void test_a_client_that_never_polls_blocks_nobody(void **state)
     bench_stop(&bench);
 }
 
+/* The pages of a client that does not poll go to one that waits, although a third, which runs on, keeps two steps under
+ * way all the time. */
+static void test_a_client_that_never_polls_blocks_nobody_while_others_run_ahead(void **state)
+{
+    (void)state;
+    bench bench = bench_defaults();
+    int32_t prompt[200];
+    tn_client *dead;
+    tn_error error = TN_ERROR_INIT;
+    uint64_t id;
+    bool longest_ended = false, accepted = false;
+    bench.backend = &fake_backend_ahead;
+    bench.pages[0] = 38;
+    bench_start(&bench);
+    atomic_store(&bench.model->step_us, 2000);
+    make_prompt(prompt, 200, 1);
+    tn_request request = make_request(prompt, 200, 100);
+    request.flags = TN_REQ_IGNORE_EOS | TN_REQ_NO_CACHE;
+    assert_int_equal(engine_table.client_open(bench.engine, 8, &dead, &error), TN_OK);
+    for (uint32_t i = 0; i < 2; i++) /* 26 pages; after eight tokens there is no room for another */
+        assert_int_equal(engine_table.submit(dead, &request, &id, &error), TN_OK);
+    wait_for_steps(&bench, 8);
+    /* The first takes 11 of the 12 pages that are left, in more than 300 ms, the second wants 13. */
+    tn_request longest = make_request(prompt, 4, 170), waiting = make_request(prompt, 200, 2);
+    longest.flags = waiting.flags = request.flags;
+    uint64_t longest_id = bench_submit(&bench, &longest), waiting_id = bench_submit(&bench, &waiting);
+    while (!accepted) {
+        struct pollfd wait = {.fd = engine_table.event_fd(bench.client), .events = POLLIN};
+        tn_event event = {.struct_size = sizeof event};
+        assert_int_equal(poll(&wait, 1, 60000), 1);
+        if (engine_table.poll(bench.client, &event, sizeof event, 1) == 0)
+            continue;
+        longest_ended |= event.kind == TN_EVENT_DONE && event.request == longest_id;
+        accepted = event.kind == TN_EVENT_ACCEPTED && event.request == waiting_id;
+    }
+    assert_false(longest_ended);
+    engine_table.client_close(dead);
+    bench_stop(&bench);
+}
+
 static void test_the_event_fd_tells_whether_poll_has_something(void **state)
 {
     (void)state;
@@ -799,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_draining_refuses_new_work_and_ends_the_old),
         cmocka_unit_test(test_a_slow_client_is_not_stepped_and_loses_nothing),
         cmocka_unit_test(test_a_client_that_never_polls_blocks_nobody),
+        cmocka_unit_test(test_a_client_that_never_polls_blocks_nobody_while_others_run_ahead),
         cmocka_unit_test(test_the_event_fd_tells_whether_poll_has_something),
         cmocka_unit_test(test_info_and_stats_tell_what_happened),
         cmocka_unit_test(test_a_config_that_cannot_work_is_refused),
