@@ -63,7 +63,7 @@ static tn_status read_prompt(http_model *model, const call_params *params, const
         prompt->bos_added = params->add_special;
         if (params->echo && !(prompt->text = strdup(text)))
             return api_fail_status(error, TN_E_MEMORY, "out of memory for the prompt", 1);
-        prompt->text_bytes = bytes;
+        prompt->text_bytes = params->echo ? bytes : 0;
     } else if (json_is_array(value)) {
         status = prompt_read_ids(model, value, "prompt", &prompt->tokens, &prompt->token_count, error);
         if (status != TN_OK)

@@ -178,6 +178,21 @@ static void test_a_stream_echoes_first(void **state)
     http_answer_finish(&answer);
 }
 
+static void test_a_stream_begins_with_the_ids_of_a_prompt_that_is_not_echoed(void **state)
+{
+    http_answer answer = ask(state, "{\"prompt\":\"ab\",\"stream\":true,\"return_token_ids\":true,\"max_tokens\":1}");
+    json_t *chunk = http_chunk(&answer, 0);
+    assert_string_equal(http_text_at(chunk, "choices.0.text"), "");
+    assert_int_equal(json_array_size(http_at(chunk, "choices.0.prompt_token_ids")), 3);
+    assert_int_equal(json_integer_value(http_at(chunk, "choices.0.prompt_token_ids.1")), 'a');
+    json_decref(chunk);
+    chunk = http_chunk(&answer, 1);
+    assert_string_equal(http_text_at(chunk, "choices.0.text"), "H");
+    assert_int_equal(json_integer_value(http_at(chunk, "choices.0.token_ids.0")), 'H');
+    json_decref(chunk);
+    http_answer_finish(&answer);
+}
+
 static void test_streams_of_many_prompts_are_told_apart_by_index(void **state)
 {
     http_answer answer = ask(state, "{\"prompt\":[\"a\",\"b\",\"c\"],\"n\":2,\"stream\":true}");
@@ -226,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_echo_alone_with_no_tokens_returns_the_prompt),
         cmocka_unit_test(test_echoed_offsets_go_on_into_the_answer),
         cmocka_unit_test(test_a_stream_echoes_first),
+        cmocka_unit_test(test_a_stream_begins_with_the_ids_of_a_prompt_that_is_not_echoed),
         cmocka_unit_test(test_streams_of_many_prompts_are_told_apart_by_index),
         cmocka_unit_test(test_tokens_can_be_named_by_id),
         cmocka_unit_test(test_prompt_logprobs_belong_to_each_choice),
