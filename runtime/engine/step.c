@@ -312,6 +312,21 @@ static void settle_pages(tn_engine *engine, sequence *sequence, uint32_t end)
     page_table_slide(&engine->pages, sequence->slot, fork_ahead && fork_point < end ? fork_point : end);
 }
 
+/* Ends a request whose row gave no token. A grammar and a list of allowed tokens may leave none between them, which is
+ * the client's doing; all else is not. */
+static void fail_row(tn_engine *engine, request *request, uint32_t position)
+{
+    bool contradicts = request->grammar && request->mask;
+    char message[128];
+
+    snprintf(message, sizeof message, "%s behind position %u",
+             contradicts        ? "none of the allowed tokens can go on with the text as the grammar wants it"
+             : request->grammar ? "no token can go on with the text as the grammar wants it"
+                                : "the model gave no usable logits",
+             position);
+    abandon_request(engine, request, TN_FINISH_ERROR, contradicts ? TN_E_ARGUMENT : TN_E_INTERNAL, message);
+}
+
 /* One sequence's results. An error is the backend's. */
 static tn_status take_item(tn_engine *engine, const scheduled *item, const step_result *result, tn_error *err)
 {
@@ -324,14 +339,9 @@ static tn_status take_item(tn_engine *engine, const scheduled *item, const step_
     sequence->pending -= item->samples;
     bool valid = tell_scores(item, result);
     if (!valid || (item->samples && (token < 0 || (uint32_t)token >= engine->limits.vocab))) {
-        char message[128];
-        snprintf(message, sizeof message, "%s behind position %u",
-                 request->grammar ? "no allowed token can go on with the text as the grammar wants it"
-                                  : "the model gave no usable logits",
-                 item->start + item->count - 1);
         if (item->samples)
             request->client->reserved--; /* its event will not come */
-        abandon_request(engine, request, TN_FINISH_ERROR, TN_E_INTERNAL, message);
+        fail_row(engine, request, item->start + item->count - 1);
         return TN_OK;
     }
     settle_pages(engine, sequence, item->start + item->count); /* not what came with such a row: others would read it */

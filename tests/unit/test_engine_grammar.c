@@ -146,6 +146,36 @@ static void test_clients_with_grammars(void **state)
     bench_stop(&bench);
 }
 
+/* Each alone is fine; what they leave between them is the client's mistake, not the engine's. */
+static void test_allowed_tokens_that_the_grammar_forbids_are_the_clients_mistake(void **state)
+{
+    static const char text[] = "abx";
+    const int32_t allowed[] = {FAKE_BYTE + 'a', FAKE_BYTE + 'c', FAKE_BYTE + 'x'};
+    bench bench = bench_defaults();
+    answer *answer = answer_create();
+    int32_t prompt[8];
+    tn_error error = TN_ERROR_INIT;
+
+    (void)state;
+    bench_start(&bench);
+    make_prompt(prompt, 8, 1);
+    tn_request request = make_request(prompt, 8, 10);
+    request.allowed = allowed;
+    request.allowed_count = 3;
+    request.grammar_kind = TN_GRAMMAR_REGEX;
+    request.grammar = text;
+    request.grammar_bytes = sizeof text - 1;
+    assert_int_equal(engine_table.submit(bench.client, &request, &answer->id, &error), TN_OK);
+    while (!answer->done)
+        take_events(bench.client, answer);
+    assert_int_equal(answer->choice[0].count, 1);
+    assert_int_equal(answer->choice[0].finish, TN_FINISH_ERROR);
+    assert_int_equal(answer->status, TN_E_ARGUMENT);
+    assert_non_null(strstr(answer->error, "none of the allowed tokens"));
+    free(answer);
+    bench_stop(&bench);
+}
+
 enum { LARGE_BYTES = 60000 }; /* a text as a grammar takes 24 bytes for each of its own */
 
 /* Submits a request for a long text, another one for each number. */
@@ -203,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clients_with_grammars),
+        cmocka_unit_test(test_allowed_tokens_that_the_grammar_forbids_are_the_clients_mistake),
         cmocka_unit_test(test_grammars_in_use_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
