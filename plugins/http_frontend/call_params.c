@@ -222,6 +222,7 @@ static const field_rule shared_fields[] = {
     {"service_tier", field_harmless, 0, 0, 0},
     {"safety_identifier", field_harmless, 0, 0, 0},
     {"prompt_cache_key", field_harmless, 0, 0, 0},
+    {"prompt_cache_retention", field_harmless, 0, 0, 0},
     {"session_id", field_harmless, 0, 0, 0},
     /* Known, and refused unless neutral. */
     {"store", field_unsupported, 0, 0, 0},
@@ -240,6 +241,9 @@ static const field_rule shared_fields[] = {
     {"logits_processors", field_unsupported, 0, 0, 0},
     {"repetition_detection", field_unsupported, 0, 0, 0},
     {"kv_transfer_params", field_unsupported, 0, 0, 0},
+    {"ec_transfer_params", field_unsupported, 0, 0, 0},
+    {"routed_experts_prompt_start", field_unsupported, 0, 0, 0},
+    {"stream_interval", field_only_one, 0, 0, 0},
     {"vllm_xargs", field_unsupported, 0, 0, 0},
 };
 #undef AT

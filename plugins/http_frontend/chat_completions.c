@@ -51,6 +51,7 @@ static const field_rule chat_fields[] = {
     {"continue_final_message", field_unsupported, 0, 0, 0},
     {"chat_template", field_unsupported, 0, 0, 0},
     {"documents", field_unsupported, 0, 0, 0},
+    {"return_prompt_text", field_unsupported, 0, 0, 0},
     {"functions", field_unsupported, 0, 0, 0},
     {"function_call", field_unsupported, 0, 0, 0},
     {"audio", field_unsupported, 0, 0, 0},

@@ -234,6 +234,9 @@ static void test_harmless_fields_are_accepted(void **state)
                    "\"parallel_tool_calls\":true,\"response_format\":{\"type\":\"text\"},\"tool_choice\":\"none\","
                    "\"modalities\":[\"text\"],\"length_penalty\":1.0,\"use_beam_search\":false,\"tools\":[]");
     http_answer_finish(&answer);
+    answer = ask(state, "\"prompt_cache_retention\":\"24h\",\"ec_transfer_params\":null,\"stream_interval\":1,"
+                        "\"routed_experts_prompt_start\":0,\"return_prompt_text\":false");
+    http_answer_finish(&answer);
 }
 
 static void test_tools_and_template_arguments_reach_the_template(void **state)
