@@ -87,12 +87,20 @@ static void read_longrope(config_reader *outer, config_reader *rope, model_confi
         config->rope_factor = (float)((double)config->context / config->rope_original_context);
 }
 
-static void read_scaling(config_reader *outer, config_reader *rope, model_config *config)
+/* "rope_type", or "type" in older files. */
+static void read_type(config_reader *rope, char ret_type[32])
 {
-    char type[32], legacy[32];
+    char legacy[32];
 
     config_text(rope, "type", "default", legacy, sizeof legacy);
-    config_text(rope, "rope_type", rope->status == TN_OK ? legacy : "", type, sizeof type);
+    config_text(rope, "rope_type", rope->status == TN_OK ? legacy : "", ret_type, 32);
+}
+
+static void read_scaling(config_reader *outer, config_reader *rope, model_config *config)
+{
+    char type[32];
+
+    read_type(rope, type);
     if (config_has(rope, "llama_4_scaling_beta"))
         config_refuse(rope, TN_E_UNSUPPORTED, "llama_4_scaling_beta",
                       "is not supported: queries that grow with their position, as in Ministral 3");
@@ -124,21 +132,31 @@ static void read_rotated(config_reader *reader, float partial, model_config *con
                       config->head_dim, config->rope_dim);
 }
 
+static void read_local(config_reader *reader, const json_t *sliding, model_config *config)
+{
+    config_reader local = *reader;
+    char type[32];
+
+    local.prefix = "config.json rope_parameters.sliding_attention.";
+    local.ctx = sliding;
+    config_real(&local, "rope_theta", 1.0, 1e15, NAN, &config->rope_theta_local);
+    read_type(&local, type);
+    if (local.status == TN_OK && strcmp(type, "default") != 0)
+        config_refuse(&local, TN_E_UNSUPPORTED, "rope_type",
+                      "\"%s\" is not supported; windowed layers are known with \"default\" alone", type);
+    reader->status = local.status;
+}
+
 /* The settings of full attention; those of sliding attention give the local base. */
 static const json_t *choose_kind(config_reader *reader, const json_t *parameters, model_config *config)
 {
     const json_t *full = json_object_get(parameters, "full_attention");
     const json_t *sliding = json_object_get(parameters, "sliding_attention");
-    config_reader local = *reader;
 
     if (!json_is_object(full))
         return parameters;
-    if (json_is_object(sliding)) {
-        local.prefix = "config.json rope_parameters.sliding_attention.";
-        local.ctx = sliding;
-        config_real(&local, "rope_theta", 1.0, 1e15, NAN, &config->rope_theta_local);
-        reader->status = local.status;
-    }
+    if (json_is_object(sliding))
+        read_local(reader, sliding, config);
     return full;
 }
 
