@@ -1,7 +1,7 @@
 /* config_hf.c: model dimensions from a checkpoint directory's config.json, as Hugging Face transformers writes it: the
  * keys that families share; what only one has is read in its file.
  *
- * Defaults of absent keys are those of LlamaConfig, unless the family has others. Unknown keys are ignored, as there
+ * Defaults of absent keys are those of LlamaConfig, unless the class has others. Unknown keys are ignored, as there
  * are hundreds that say nothing about inference; those that would change an answer are refused by name. A model that is
  * the text part of a larger one has its config in `text_config` and "language_model." within its tensors' names: before
  * everything as first published, behind "model." as transformers has written them since 4.52.
@@ -12,10 +12,15 @@
 
 #include <string.h>
 
+static const char *class_name(const json_t *root)
+{
+    return json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
+}
+
 static tn_status read_family(const tn_source *source, const json_t *root, const model_family **ret_family,
                              tn_error *err)
 {
-    const char *name = json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
+    const char *name = class_name(root);
 
     if (!name)
         return tn_fail(err, TN_E_CORRUPT, "%s: config.json architectures: must name the model's architecture",
@@ -24,24 +29,31 @@ static tn_status read_family(const tn_source *source, const json_t *root, const 
     return *ret_family ? TN_OK : model_family_unknown(source->path, name, true, err);
 }
 
+/* What the class has where the file has nothing; null means that the size follows from others. */
+static uint32_t size_left_out(const config_reader *reader, const char *key, uint32_t of_class, uint32_t follows)
+{
+    return of_class && !config_json_null(reader, key) ? of_class : follows;
+}
+
 static void read_heads(config_reader *reader, model_config *config)
 {
     config_count(reader, "num_attention_heads", 1, MODEL_HEADS_MAX, config->heads, &config->heads);
-    config_count(reader, "num_key_value_heads", 1, MODEL_HEADS_MAX, config->kv_heads ? config->kv_heads : config->heads,
-                 &config->kv_heads);
+    config_count(reader, "num_key_value_heads", 1, MODEL_HEADS_MAX,
+                 size_left_out(reader, "num_key_value_heads", config->kv_heads, config->heads), &config->kv_heads);
     if (reader->status != TN_OK)
         return;
     uint32_t divided = config->model_width % config->heads == 0 ? config->model_width / config->heads : 0;
-    config_count(reader, "head_dim", 2, MODEL_HEAD_DIM_MAX, config->head_dim ? config->head_dim : divided,
-                 &config->head_dim);
+    config_count(reader, "head_dim", 2, MODEL_HEAD_DIM_MAX,
+                 size_left_out(reader, "head_dim", config->head_dim, divided), &config->head_dim);
 }
 
-/* layer_types, where there is one, is the last word on which layers have the window. */
+/* layer_types, where there is one, is the last word on which layers have the window. A window of null is none. */
 static void read_window(config_reader *reader, model_config *config)
 {
     uint32_t window = 0, count = config_length(reader, "layer_types");
 
-    config_count(reader, "sliding_window", 0, MODEL_CONTEXT_MAX, config->window ? config->window : UINT32_MAX, &window);
+    config_count(reader, "sliding_window", 0, MODEL_CONTEXT_MAX,
+                 size_left_out(reader, "sliding_window", config->window, UINT32_MAX), &window);
     config->window = window == UINT32_MAX ? 0 : window;
     if (count != 0 && count != config->layers)
         config_refuse(reader, TN_E_CORRUPT, "layer_types", "has %u elements, num_hidden_layers is %u", count,
@@ -93,7 +105,8 @@ static void read_common(config_reader *reader, model_config *config)
     config_count(reader, "max_position_embeddings", 1, MODEL_CONTEXT_MAX, config->context ? config->context : 2048,
                  &config->context);
     read_heads(reader, config);
-    config_real(reader, "rms_norm_eps", 1e-20, 1.0, 1e-6, &config->norm_eps);
+    config_real(reader, "rms_norm_eps", 1e-20, 1.0, config->norm_eps != 0.0f ? (double)config->norm_eps : 1e-6,
+                &config->norm_eps);
     config_hf_read_rope(reader, config);
     read_window(reader, config);
     config_flag(reader, "tie_word_embeddings", config->tied_embeddings, &config->tied_embeddings);
@@ -121,6 +134,8 @@ static tn_status read_root(const tn_source *source, const json_t *root, const mo
     snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
     if (family->prepare)
         family->prepare(config);
+    if (family->prepare_hf)
+        family->prepare_hf(config, class_name(root));
     if (json_is_object(text)) {
         config_flag(&reader, "tie_word_embeddings", config->tied_embeddings, &config->tied_embeddings);
         reader.prefix = "config.json text_config.";

@@ -40,6 +40,11 @@ static tn_status element(const config_reader *reader, const char *key, uint64_t 
     return convert(json_array_get(json_object_get(reader->ctx, key), index), ret_meta);
 }
 
+bool config_json_null(const config_reader *reader, const char *key)
+{
+    return json_is_null(json_object_get(reader->ctx, key));
+}
+
 tn_status config_json_load(const tn_source *source, const char *file, json_t **ret_root, tn_error *err)
 {
     tn_meta meta = {.struct_size = sizeof meta};

@@ -10,5 +10,7 @@
 tn_status config_json_load(const tn_source *source, const char *file, json_t **ret_root, tn_error *err);
 /* Reads the members of object, which must outlive it. prefix: "config.json ". [any] */
 config_reader config_json_reader(const tn_source *source, const json_t *object, const char *prefix, tn_error *err);
+/* True if the key is there with the value null, which to transformers is not the same as a key that is not there. */
+bool config_json_null(const config_reader *reader, const char *key);
 
 #endif

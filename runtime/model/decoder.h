@@ -49,6 +49,8 @@ typedef struct model_family {
     bool gguf_rope_pairs;                       /* GGUF's q and k are permuted for adjacent pairs */
     /* Before anything is read: features, and defaults of keys that may be absent. NULL: Llama's. */
     void (*prepare)(model_config *config);
+    /* The same for a config.json of class `name` alone: the defaults of that class in transformers. NULL: Llama's. */
+    void (*prepare_hf)(model_config *config, const char *name);
     /* After the common keys: those that only this family has. NULL: none. */
     void (*read_hf)(config_reader *reader, model_config *config);
     void (*read_gguf)(config_reader *reader, model_config *config);

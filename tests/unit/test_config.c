@@ -224,6 +224,101 @@ static void test_hf_defaults_are_those_of_transformers(void **state)
     assert_true(config.hf_names);
 }
 
+/* A config.json of `name` that has nothing but sizes, and `keys`. */
+static model_config read_class(const char *name, const char *keys)
+{
+    char text[640];
+    model_config config = {0};
+    tn_error err = TN_ERROR_INIT;
+
+    snprintf(text, sizeof text,
+             "{\"architectures\": [\"%s\"], \"hidden_size\": 1536, \"intermediate_size\": 160, "
+             "\"num_hidden_layers\": 32, \"num_attention_heads\": 16, \"vocab_size\": 320%s}",
+             name, keys);
+    if (read_hf(text, &config, &err) != TN_OK)
+        fail_msg("%s: %s", name, err.msg);
+    return config;
+}
+
+/* What each class of transformers 5.24 has for a key that is not there, where it is not what LlamaConfig has. */
+static void test_hf_defaults_are_those_of_the_class(void **state)
+{
+    static const struct {
+        const char *name, *keys;
+        uint32_t context, kv_heads, head_dim;
+        double eps, theta;
+    } classes[] = {
+        {"LlamaForCausalLM", "", 2048, 16, 96, 1e-6, 1e4},
+        {"MistralForCausalLM", "", 131072, 8, 96, 1e-6, 1e4},
+        {"MixtralForCausalLM", "", 131072, 8, 96, 1e-5, 1e6},
+        {"GemmaForCausalLM", "", 8192, 16, 256, 1e-6, 1e4},
+        {"Gemma2ForCausalLM", "", 8192, 4, 256, 1e-6, 1e4},
+        {"Gemma3ForCausalLM", "", 131072, 4, 256, 1e-6, 1e6},
+        {"Qwen2ForCausalLM", "", 32768, 16, 96, 1e-6, 1e4},
+        {"Qwen3ForCausalLM", "", 32768, 16, 128, 1e-6, 1e4},
+        {"Phi3ForCausalLM", "", 4096, 16, 96, 1e-5, 1e4},
+        {"SmolLM3ForCausalLM", "", 32768, 4, 96, 1e-6, 2e6},
+        {"Olmo2ForCausalLM", "", 2048, 16, 96, 1e-5, 1e4},
+        {"Olmo3ForCausalLM", "", 2048, 16, 96, 1e-5, 5e5},
+        {"GptOssForCausalLM", ", \"num_local_experts\": 8, \"num_experts_per_tok\": 2", 131072, 8, 64, 1e-5, 15e4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        model_config config = read_class(classes[i].name, classes[i].keys);
+        if (config.context != classes[i].context || config.kv_heads != classes[i].kv_heads ||
+            config.head_dim != classes[i].head_dim || config.norm_eps != (float)classes[i].eps ||
+            config.rope_theta != (float)classes[i].theta)
+            fail_msg("%s: context %u, %u key/value heads, head width %u, eps %g, theta %g", classes[i].name,
+                     config.context, config.kv_heads, config.head_dim, (double)config.norm_eps,
+                     (double)config.rope_theta);
+    }
+    model_config mixtral = read_class("MixtralForCausalLM", "");
+    assert_true(mixtral.experts == 8 && mixtral.experts_chosen == 2 && mixtral.window == 0);
+}
+
+/* A key with null is not a key that is not there: transformers takes None, not the default. */
+static void test_hf_null_is_none_where_the_class_has_a_value(void **state)
+{
+    (void)state;
+    model_config config = read_class("MistralForCausalLM", "");
+    assert_int_equal(config.window, 4096);
+    assert_int_equal(config.layer_kind[31], LAYER_WINDOW);
+    config = read_class("MistralForCausalLM", ", \"sliding_window\": null, \"num_key_value_heads\": null");
+    assert_int_equal(config.window, 0);
+    assert_int_equal(config.kv_heads, 16);
+    config = read_class("Gemma2ForCausalLM", "");
+    assert_true(config.attention_softcap == 50.0f && config.logits_softcap == 30.0f);
+    config = read_class("Gemma2ForCausalLM", ", \"attn_logit_softcapping\": null, \"final_logit_softcapping\": 20");
+    assert_true(config.attention_softcap == 0.0f && config.logits_softcap == 20.0f);
+    config = read_class("Gemma3ForCausalLM", "");
+    assert_true(config.attention_softcap == 0.0f && config.logits_softcap == 0.0f);
+    config = read_class("GptOssForCausalLM", ", \"num_local_experts\": 8, \"num_experts_per_tok\": 2, "
+                                             "\"head_dim\": null, \"sliding_window\": null");
+    assert_int_equal(config.head_dim, 96);
+    assert_int_equal(config.window, 0);
+}
+
+/* In transformers a Llama has no window, whatever its file says: some were made from models that have one. */
+static void test_hf_llama_has_no_window(void **state)
+{
+    (void)state;
+    model_config config = read_class("LlamaForCausalLM", ", \"sliding_window\": 1024");
+    for (uint32_t i = 0; i < config.layers; i++)
+        assert_int_equal(config.layer_kind[i], 0);
+}
+
+/* Qwen's file turns its window on; without max_window_layers it begins at layer 28. */
+static void test_hf_qwen_window_begins_at_its_layer(void **state)
+{
+    (void)state;
+    model_config config = read_class("Qwen2ForCausalLM", ", \"use_sliding_window\": true");
+    assert_int_equal(config.window, 4096);
+    assert_int_equal(config.layer_kind[27], 0);
+    assert_int_equal(config.layer_kind[28], LAYER_WINDOW);
+    assert_int_equal(read_class("Qwen2ForCausalLM", "").window, 0);
+}
+
 static void test_hf_rope_scaling_is_read_in_both_spellings(void **state)
 {
     (void)state;
@@ -356,6 +451,10 @@ static void test_hf_bad_values_are_refused_by_name(void **state)
     assert_hf_refused(HF_HEAD ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4,"
                               "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}}",
                       TN_E_CORRUPT, "high_freq_factor");
+    assert_hf_refused(HF_HEAD
+                      ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1e6}, \"sliding_attention\": "
+                      "{\"rope_theta\": 1e4, \"rope_type\": \"linear\", \"factor\": 8}}}",
+                      TN_E_UNSUPPORTED, "rope_parameters.sliding_attention.rope_type");
     assert_hf_refused(HF_HEAD ", \"partial_rotary_factor\": 0.05}", TN_E_CORRUPT, "partial_rotary_factor");
     assert_hf_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 9223372036854775807}",
                       TN_E_CORRUPT, "num_hidden_layers");
@@ -374,6 +473,10 @@ int main(void)
         cmocka_unit_test(test_a_head_width_that_follows_from_the_model_width_is_limited),
         cmocka_unit_test(test_unknown_architecture_lists_the_known),
         cmocka_unit_test(test_hf_defaults_are_those_of_transformers),
+        cmocka_unit_test(test_hf_defaults_are_those_of_the_class),
+        cmocka_unit_test(test_hf_null_is_none_where_the_class_has_a_value),
+        cmocka_unit_test(test_hf_llama_has_no_window),
+        cmocka_unit_test(test_hf_qwen_window_begins_at_its_layer),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
         cmocka_unit_test(test_gguf_yarn_windows_and_experts_are_read),
         cmocka_unit_test(test_hf_text_part_of_a_larger_model_is_read),

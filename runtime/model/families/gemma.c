@@ -6,6 +6,7 @@
  * lengthen max_position_embeddings, which is the whole context. Source for what GGUF has no key for (rotation of local
  * layers, attention scale of the 27B models): llama.cpp.
  */
+#include "model/config_json.h"
 #include "model/decoder.h"
 
 #include <math.h>
@@ -46,6 +47,23 @@ static void prepare_gemma3(model_config *config)
     config->rope_theta_local = 10000.0f;
 }
 
+static void prepare_gemma_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 8192;
+    config->kv_heads = 16;
+}
+
+static void prepare_gemma2_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 8192;
+    config->heads = 8;
+    config->kv_heads = 4;
+    config->attention_softcap = 50.0f;
+    config->logits_softcap = 30.0f;
+}
+
 /* The first Gemma's files say "gelu" and mean its approximation by tanh. */
 static void read_gemma_hf(config_reader *reader, model_config *config)
 {
@@ -56,14 +74,20 @@ static void read_gemma_hf(config_reader *reader, model_config *config)
     config->embedding_scale = sqrtf((float)config->model_width);
 }
 
+/* null: none. */
+static void read_softcap(config_reader *reader, const char *key, float *softcap)
+{
+    config_real(reader, key, 0.0, 1e6, config_json_null(reader, key) ? 0.0 : (double)*softcap, softcap);
+}
+
 static void read_gemma2_hf(config_reader *reader, model_config *config)
 {
     float scalar = 256.0f;
 
     read_gemma_hf(reader, config);
     config_real(reader, "query_pre_attn_scalar", 1e-3, 1e9, 256.0, &scalar);
-    config_real(reader, "attn_logit_softcapping", 0.0, 1e6, 0.0, &config->attention_softcap);
-    config_real(reader, "final_logit_softcapping", 0.0, 1e6, 0.0, &config->logits_softcap);
+    read_softcap(reader, "attn_logit_softcapping", &config->attention_softcap);
+    read_softcap(reader, "final_logit_softcapping", &config->logits_softcap);
     if (reader->status == TN_OK)
         config->attention_scale = 1.0f / sqrtf(scalar);
 }
@@ -118,12 +142,14 @@ static void read_gemma3_gguf(config_reader *reader, model_config *config)
 const model_family gemma_family = {.architecture = "gemma",
                                    .hf_architectures = gemma_architectures,
                                    .prepare = prepare_gemma,
+                                   .prepare_hf = prepare_gemma_hf,
                                    .read_hf = read_gemma_hf,
                                    .read_gguf = read_gemma_gguf};
 const model_family gemma2_family = {.architecture = "gemma2",
                                     .hf_architectures = gemma2_architectures,
                                     .hf_names = &hf_names_around,
                                     .prepare = prepare_gemma2,
+                                    .prepare_hf = prepare_gemma2_hf,
                                     .read_hf = read_gemma2_hf,
                                     .read_gguf = read_gemma2_gguf};
 const model_family gemma3_family = {.architecture = "gemma3",

@@ -27,6 +27,16 @@ static void prepare(model_config *config)
     family_mark_layers(config, LAYER_WINDOW, 2, false);
 }
 
+static void prepare_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 131072;
+    config->kv_heads = 8;
+    config->head_dim = 64;
+    config->norm_eps = 1e-5f;
+    config->rope_theta = 150000.0f;
+}
+
 static void read_hf(config_reader *reader, model_config *config)
 {
     config_count(reader, "num_local_experts", 1, MODEL_EXPERTS_MAX, 0, &config->experts);
@@ -43,4 +53,5 @@ const model_family gpt_oss_family = {.architecture = "gpt-oss",
                                      .gguf_names = &gguf_names,
                                      .hf_names = &hf_names,
                                      .prepare = prepare,
+                                     .prepare_hf = prepare_hf,
                                      .read_hf = read_hf};

@@ -22,6 +22,12 @@ static void prepare_olmo3(model_config *config)
     config->rope_theta = 500000.0f;
 }
 
+static void prepare_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->norm_eps = 1e-5f;
+}
+
 /* rope_parameters may have set it. */
 static void read_olmo3_hf(config_reader *reader, model_config *config)
 {
@@ -38,8 +44,10 @@ static void read_olmo2_gguf(config_reader *reader, model_config *config)
 const model_family olmo2_family = {.architecture = "olmo2",
                                    .hf_architectures = olmo2_architectures,
                                    .prepare = prepare_olmo2,
+                                   .prepare_hf = prepare_hf,
                                    .read_gguf = read_olmo2_gguf};
 const model_family olmo3_family = {.architecture = "olmo3",
                                    .hf_architectures = olmo3_architectures,
                                    .prepare = prepare_olmo3,
+                                   .prepare_hf = prepare_hf,
                                    .read_hf = read_olmo3_hf};

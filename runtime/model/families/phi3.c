@@ -12,4 +12,12 @@ static void prepare(model_config *config)
     family_mark_layers(config, LAYER_WINDOW, 0, false);
 }
 
-const model_family phi3_family = {.architecture = "phi3", .hf_architectures = architectures, .prepare = prepare};
+static void prepare_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 4096;
+    config->norm_eps = 1e-5f;
+}
+
+const model_family phi3_family = {
+    .architecture = "phi3", .hf_architectures = architectures, .prepare = prepare, .prepare_hf = prepare_hf};

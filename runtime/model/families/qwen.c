@@ -17,6 +17,25 @@ static void prepare_qwen3(model_config *config)
     config->qk_norm = QK_NORM_HEAD;
 }
 
+static void prepare_qwen_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 32768;
+    config->window = 4096;
+}
+
+static void prepare_qwen3_hf(model_config *config, const char *name)
+{
+    prepare_qwen_hf(config, name);
+    config->head_dim = 128;
+}
+
+static void prepare_qwen3_moe_hf(model_config *config, const char *name)
+{
+    prepare_qwen_hf(config, name);
+    config->kv_heads = 4;
+}
+
 /* A window is in the config of every Qwen, but in force only if use_sliding_window says so, and from a layer on. */
 static void read_window(config_reader *reader, model_config *config)
 {
@@ -24,7 +43,7 @@ static void read_window(config_reader *reader, model_config *config)
     uint32_t full = 0;
 
     config_flag(reader, "use_sliding_window", false, &used);
-    config_count(reader, "max_window_layers", 0, UINT32_MAX - 1, MODEL_LAYERS_MAX, &full);
+    config_count(reader, "max_window_layers", 0, UINT32_MAX - 1, 28, &full);
     if (reader->status != TN_OK)
         return;
     if (!used)
@@ -73,10 +92,15 @@ static void read_qwen3_moe_hf(config_reader *reader, model_config *config)
 const model_family qwen2_family = {.architecture = "qwen2",
                                    .hf_architectures = qwen2_architectures,
                                    .prepare = prepare_qwen2,
+                                   .prepare_hf = prepare_qwen_hf,
                                    .read_hf = read_qwen2_hf};
-const model_family qwen3_family = {
-    .architecture = "qwen3", .hf_architectures = qwen3_architectures, .prepare = prepare_qwen3, .read_hf = read_window};
+const model_family qwen3_family = {.architecture = "qwen3",
+                                   .hf_architectures = qwen3_architectures,
+                                   .prepare = prepare_qwen3,
+                                   .prepare_hf = prepare_qwen3_hf,
+                                   .read_hf = read_window};
 const model_family qwen3_moe_family = {.architecture = "qwen3moe",
                                        .hf_architectures = qwen3_moe_architectures,
                                        .prepare = prepare_qwen3,
+                                       .prepare_hf = prepare_qwen3_moe_hf,
                                        .read_hf = read_qwen3_moe_hf};

@@ -11,6 +11,14 @@ static void prepare(model_config *config)
     family_mark_layers(config, LAYER_NO_ROPE, 4, true);
 }
 
+static void prepare_hf(model_config *config, const char *name)
+{
+    (void)name;
+    config->context = 32768;
+    config->kv_heads = 4;
+    config->rope_theta = 2e6f;
+}
+
 /* no_rope_layers holds 1 where a layer does rotate. */
 static void read_hf(config_reader *reader, model_config *config)
 {
@@ -36,4 +44,5 @@ const model_family smollm3_family = {.architecture = "smollm3",
                                      .hf_architectures = architectures,
                                      .gguf_rope_pairs = true,
                                      .prepare = prepare,
+                                     .prepare_hf = prepare_hf,
                                      .read_hf = read_hf};
