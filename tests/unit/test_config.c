@@ -319,6 +319,27 @@ static void test_hf_qwen_window_begins_at_its_layer(void **state)
     assert_int_equal(read_class("Qwen2ForCausalLM", "").window, 0);
 }
 
+/* Stacked experts are [E, K, N] in floats, also where other layers are quantized: `tenon quantize` leaves them so. */
+static void test_hf_experts_of_gpt_oss_are_turned_in_mxfp4_alone(void **state)
+{
+    static const struct {
+        const char *keys;
+        bool transposed;
+    } files[] = {
+        {"", true},
+        {", \"quantization_config\": null", true},
+        {", \"quantization_config\": {\"quant_method\": \"compressed-tensors\"}", true},
+        {", \"quantization_config\": {\"quant_method\": \"mxfp4\"}", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char keys[256];
+        snprintf(keys, sizeof keys, ", \"num_local_experts\": 8, \"num_experts_per_tok\": 2%s", files[i].keys);
+        assert_int_equal(read_class("GptOssForCausalLM", keys).experts_transposed, files[i].transposed);
+    }
+}
+
 static void test_hf_rope_scaling_is_read_in_both_spellings(void **state)
 {
     (void)state;
@@ -477,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_hf_null_is_none_where_the_class_has_a_value),
         cmocka_unit_test(test_hf_llama_has_no_window),
         cmocka_unit_test(test_hf_qwen_window_begins_at_its_layer),
+        cmocka_unit_test(test_hf_experts_of_gpt_oss_are_turned_in_mxfp4_alone),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
         cmocka_unit_test(test_gguf_yarn_windows_and_experts_are_read),
         cmocka_unit_test(test_hf_text_part_of_a_larger_model_is_read),

@@ -1,10 +1,14 @@
 /* families/gpt_oss.c: gpt-oss: experts with biases and a clamped SwiGLU, attention sinks, a window in every other
  * layer, YaRN.
  *
- * Hugging Face keeps gate and up rows of all experts alternating in one tensor: [E, K, N] when unquantized, [E, N, K]
- * in MXFP4. GGUF has them apart, and calls the norm before the experts post_attention_norm.
+ * Hugging Face keeps gate and up rows of all experts alternating in one tensor: [E, K, N] in floats, which is how
+ * quantizers of other layers leave it, [E, N, K] in MXFP4. GGUF has them apart, and calls the norm before the experts
+ * post_attention_norm.
  */
 #include "model/decoder.h"
+
+#include <jansson.h>
+#include <string.h>
 
 static const char *const architectures[] = {"GptOssForCausalLM", NULL};
 
@@ -37,6 +41,13 @@ static void prepare_hf(model_config *config, const char *name)
     config->rope_theta = 150000.0f;
 }
 
+static bool is_mxfp4(const config_reader *reader)
+{
+    const json_t *quantization = json_object_get(reader->ctx, "quantization_config");
+    const char *method = json_string_value(json_object_get(quantization, "quant_method"));
+    return method && strcmp(method, "mxfp4") == 0;
+}
+
 static void read_hf(config_reader *reader, model_config *config)
 {
     config_count(reader, "num_local_experts", 1, MODEL_EXPERTS_MAX, 0, &config->experts);
@@ -45,7 +56,7 @@ static void read_hf(config_reader *reader, model_config *config)
     config_real(reader, "swiglu_alpha", 1e-3, 1e6, 1.702, &config->swiglu_alpha);
     config->activation = TN_ACT_SWIGLU_CLAMPED;
     config->fused_experts = true;
-    config->experts_transposed = !config_has(reader, "quantization_config");
+    config->experts_transposed = !is_mxfp4(reader);
 }
 
 const model_family gpt_oss_family = {.architecture = "gpt-oss",
