@@ -21,11 +21,15 @@ static tn_status read_sizes(const quant_config *config, int64_t *ret_bits, int64
     return status;
 }
 
+/* AutoAWQ's "version" has the last word, as in transformers; newer writers say "format" or "checkpoint_format". */
 static tn_status read_layout(const quant_config *config, uint32_t *ret_layout, tn_error *err)
 {
+    static const char *const keys[] = {"checkpoint_format", "format", "version"};
     const char *version = "gemm";
-    tn_status status = quant_config_string(config, config->object, "quantization_config", "version", &version, err);
+    tn_status status = TN_OK;
 
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && status == TN_OK; i++)
+        status = quant_config_string(config, config->object, "quantization_config", keys[i], &version, err);
     if (status != TN_OK)
         return status;
     if (strcasecmp(version, "gemm") == 0)

@@ -147,6 +147,17 @@ static void test_the_writers_own_names_are_read(void **state)
     quant_table()->close(qmodel);
 }
 
+static void test_the_layout_is_read_in_every_spelling(void **state)
+{
+    (void)state;
+    static sample s;
+    fill(&s, 32);
+    pack_gemv(&s);
+    check(&s, "{\"quant_method\":\"awq\",\"group_size\":32,\"format\":\"gemv\"}");
+    check(&s, "{\"quant_method\":\"awq\",\"group_size\":32,\"checkpoint_format\":\"gemv\"}");
+    check(&s, "{\"quant_method\":\"awq\",\"group_size\":32,\"format\":\"gemm\",\"version\":\"gemv\"}");
+}
+
 static void test_hostile_tensors_are_refused(void **state)
 {
     (void)state;
@@ -188,6 +199,7 @@ static void test_configs_that_cannot_be_honoured_are_refused(void **state)
     assert_open_refused(&q, "{\"quant_method\":\"gptq\"}", TN_E_NOT_FOUND, "gptq");
     assert_open_refused(&q, "{\"quant_method\":\"awq\",\"bits\":8}", TN_E_UNSUPPORTED, "8 bits");
     assert_open_refused(&q, "{\"quant_method\":\"awq\",\"version\":\"gemv_fast\"}", TN_E_UNSUPPORTED, "gemv_fast");
+    assert_open_refused(&q, "{\"quant_method\":\"awq\",\"format\":\"llm-awq\"}", TN_E_UNSUPPORTED, "llm-awq");
     assert_open_refused(&q, "{\"quant_method\":\"awq\",\"version\":7}", TN_E_CORRUPT, "version is not a string");
     assert_open_refused(&q, "{\"quant_method\":\"awq\",\"group_size\":0}", TN_E_CORRUPT, "group_size is 0");
     assert_open_refused(&q, "{\"quant_method\":\"awq\",\"group_size\":-3}", TN_E_CORRUPT, "group_size is -3");
@@ -202,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_layouts_in_several_group_sizes),
         cmocka_unit_test(test_the_writers_own_names_are_read),
+        cmocka_unit_test(test_the_layout_is_read_in_every_spelling),
         cmocka_unit_test(test_hostile_tensors_are_refused),
         cmocka_unit_test(test_configs_that_cannot_be_honoured_are_refused),
     };
