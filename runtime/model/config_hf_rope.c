@@ -1,7 +1,8 @@
 /* config_hf_rope.c: see config_hf_rope.h.
  *
  * `rope_scaling` beside a flat `rope_theta` (transformers 4), or `rope_parameters` that holds both (transformers 5),
- * there perhaps once for full and once for sliding attention. A file with both spellings must say the same twice.
+ * there perhaps once for full and once for sliding attention. A file with both spellings must say the same twice. What
+ * lies flat beside rope_parameters holds where those have nothing.
  */
 #include "model/config_hf_rope.h"
 
@@ -132,14 +133,16 @@ static void read_rotated(config_reader *reader, float partial, model_config *con
                       config->head_dim, config->rope_dim);
 }
 
+/* A base that is not there is the flat one: rope_local_base_freq, or rope_theta for families without. */
 static void read_local(config_reader *reader, const json_t *sliding, model_config *config)
 {
     config_reader local = *reader;
+    float flat = config->rope_theta_local != 0.0f ? config->rope_theta_local : config->rope_theta;
     char type[32];
 
     local.prefix = "config.json rope_parameters.sliding_attention.";
     local.ctx = sliding;
-    config_real(&local, "rope_theta", 1.0, 1e15, NAN, &config->rope_theta_local);
+    config_real(&local, "rope_theta", 1.0, 1e15, (double)flat, &config->rope_theta_local);
     read_type(&local, type);
     if (local.status == TN_OK && strcmp(type, "default") != 0)
         config_refuse(&local, TN_E_UNSUPPORTED, "rope_type",
@@ -183,6 +186,9 @@ void config_hf_read_rope(config_reader *reader, model_config *config)
     config->rope_factor = 1.0f;
     config_real(reader, "rope_theta", 1.0, 1e15, config->rope_theta != 0.0f ? (double)config->rope_theta : 10000.0,
                 &config->rope_theta);
+    if (config->rope_theta_local != 0.0f)
+        config_real(reader, "rope_local_base_freq", 1.0, 1e15, (double)config->rope_theta_local,
+                    &config->rope_theta_local);
     config_real(reader, "partial_rotary_factor", 0.0, 1.0, 1.0, &partial);
     const json_t *settings = find_settings(reader, config);
     if (settings && reader->status == TN_OK) {

@@ -396,6 +396,23 @@ static void test_gguf_yarn_windows_and_experts_are_read(void **state)
     assert_non_null(strstr(err.msg, "9 experts are chosen of 8"));
 }
 
+/* TranslateGemma's file has the bases flat, as in transformers 4, and the rest nested, as in 5. What is nested has the
+ * last word. */
+static void test_hf_bases_beside_rope_parameters_are_read(void **state)
+{
+    (void)state;
+    model_config config =
+        read_class("Gemma3ForCausalLM", ", \"rope_theta\": 2e6, \"rope_local_base_freq\": 2e4, \"rope_parameters\": {"
+                                        "\"full_attention\": {\"factor\": 8.0, \"rope_type\": \"linear\"}, "
+                                        "\"sliding_attention\": {\"rope_type\": \"default\"}}");
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_LINEAR);
+    assert_true(config.rope_theta == 2e6f && config.rope_theta_local == 2e4f);
+    config = read_class("Gemma3ForCausalLM", ", \"rope_local_base_freq\": 2e4, \"rope_parameters\": {"
+                                             "\"full_attention\": {\"rope_theta\": 3e6}, "
+                                             "\"sliding_attention\": {\"rope_theta\": 3e4}}");
+    assert_true(config.rope_theta == 3e6f && config.rope_theta_local == 3e4f);
+}
+
 static void test_hf_text_part_of_a_larger_model_is_read(void **state)
 {
     (void)state;
@@ -501,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_hf_experts_of_gpt_oss_are_turned_in_mxfp4_alone),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),
         cmocka_unit_test(test_gguf_yarn_windows_and_experts_are_read),
+        cmocka_unit_test(test_hf_bases_beside_rope_parameters_are_read),
         cmocka_unit_test(test_hf_text_part_of_a_larger_model_is_read),
         cmocka_unit_test(test_hf_text_part_is_found_by_its_tensors),
         cmocka_unit_test(test_hf_scalings_lengthen_the_context),

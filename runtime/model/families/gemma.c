@@ -99,7 +99,6 @@ static void read_gemma3_hf(config_reader *reader, model_config *config)
 
     read_gemma2_hf(reader, config);
     config_count(reader, "max_position_embeddings", 1, MODEL_CONTEXT_MAX, 131072, &config->context);
-    config_real(reader, "rope_local_base_freq", 1.0, 1e15, (double)config->rope_theta_local, &config->rope_theta_local);
     config_flag(reader, "use_bidirectional_attention", false, &both_ways);
     if (both_ways)
         config_refuse(reader, TN_E_UNSUPPORTED, "use_bidirectional_attention", "true is not supported");
