@@ -52,22 +52,29 @@ static tn_status refuse_scales(const packed_weight *weight, const scheme *scheme
                    grid.columns);
 }
 
-/* The first scheme of this type and width whose scales have the shape of those present. */
-static tn_status choose_scheme(const compressed_settings *settings, const packed_weight *weight, bool is_float,
-                               uint32_t bits, const scheme **ret_scheme, tn_error *err)
+/* The first scheme of this type and width whose scales have the shape of those present; one that has zero points or
+ * none as the tensors do goes before others. */
+static tn_status choose_scheme(const compressed_settings *settings, const tn_source *source,
+                               const packed_weight *weight, bool is_float, uint32_t bits, const scheme **ret_scheme,
+                               tn_error *err)
 {
-    const scheme *candidate = NULL;
+    const scheme *candidate = NULL, *fitting = NULL;
+    tn_tensor_src zero;
+    bool symmetric = !packed_part(source, weight->name, "weight_zero_point", &zero);
 
     for (uint32_t i = 0; i < settings->count; i++) {
         const scheme *scheme = &settings->schemes[i];
         if (scheme->is_float != is_float || scheme->bits != bits)
             continue;
         scale_grid grid = grid_of(scheme, weight->rows, weight->columns);
-        if (has_grid(&weight->part[PART_SCALE], &grid)) {
-            *ret_scheme = scheme;
-            return TN_OK;
-        }
+        if (has_grid(&weight->part[PART_SCALE], &grid) &&
+            (!fitting || (fitting->symmetric != symmetric && scheme->symmetric == symmetric)))
+            fitting = scheme;
         candidate = candidate ? candidate : scheme;
+    }
+    if (fitting) {
+        *ret_scheme = fitting;
+        return TN_OK;
     }
     if (candidate)
         return refuse_scales(weight, candidate, err);
@@ -206,7 +213,7 @@ static tn_status find_packed(const compressed_settings *settings, const tn_sourc
                        " inputs fill another number in every width of quantization_config",
                        weight->path, weight->part[PART_CODES].name, weight->part[PART_CODES].dim[1], weight->columns);
     weight->variant = KIND_PACKED;
-    status = choose_scheme(settings, weight, false, bits, &scheme, err);
+    status = choose_scheme(settings, source, weight, false, bits, &scheme, err);
     if (status == TN_OK)
         status = take_scheme(source, scheme, weight, err);
     if (status == TN_OK)
@@ -229,7 +236,7 @@ static tn_status find_bytes(const compressed_settings *settings, const tn_source
     weight->variant = is_float ? KIND_FP8 : KIND_INT8;
     tn_status status = find_scale(source, settings->scale_part, weight, err);
     if (status == TN_OK)
-        status = choose_scheme(settings, weight, is_float, 8, &scheme, err);
+        status = choose_scheme(settings, source, weight, is_float, 8, &scheme, err);
     if (status == TN_OK)
         status = take_scheme(source, scheme, weight, err);
     return status == TN_OK && !is_float ? take_zeros(source, scheme, weight, err) : status;

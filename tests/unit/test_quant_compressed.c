@@ -9,6 +9,7 @@ enum { ROWS = 8, COLUMNS = 64 };
 
 #define INT4          "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":true,\"strategy\":\"group\",\"group_size\":16}"
 #define INT8          "\"weights\":{\"num_bits\":8,\"type\":\"int\",\"symmetric\":true,\"strategy\":\"channel\"}"
+#define UINT8         "\"weights\":{\"num_bits\":8,\"type\":\"int\",\"symmetric\":false,\"strategy\":\"channel\"}"
 #define FP8           "\"weights\":{\"num_bits\":8,\"type\":\"float\",\"symmetric\":true,\"strategy\":\"tensor\"}"
 #define GROUP(text)   "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{" text "}}}"
 #define WEIGHTS(text) GROUP("\"weights\":{" text "}")
@@ -163,6 +164,26 @@ static void test_the_tensors_choose_among_schemes(void **state)
     quant_table()->close(qmodel);
 }
 
+/* Two groups differ in nothing but zero points: a weight is of that which is as its tensors are, in either order. */
+static void test_zero_points_choose_among_schemes(void **state)
+{
+    (void)state;
+    static const char *const configs[] = {
+        "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"a\":{" INT8 "},\"b\":{" UINT8 "}}}",
+        "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"a\":{" UINT8 "},\"b\":{" INT8 "}}}"};
+    for (size_t i = 0; i < 2; i++) {
+        start_bytes(TN_DTYPE_I8, ROWS);
+        tn_qmodel *qmodel = open_fake(configs[i]);
+        assert_int_equal(first_encoding(qmodel).zero_type, TN_ZERO_NONE);
+        quant_table()->close(qmodel);
+        add("m.weight_zero_point", TN_DTYPE_I8, ROWS, 1, bytes);
+        qmodel = open_fake(configs[i]);
+        assert_int_equal(first_encoding(qmodel).zero_type, TN_ZERO_POINT);
+        assert_int_equal(rig_check_weight(quant_table(), qmodel, "m.weight"), 2);
+        quant_table()->close(qmodel);
+    }
+}
+
 static void test_hostile_tensors_are_refused(void **state)
 {
     (void)state;
@@ -272,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_static_inputs_bring_their_scale),
         cmocka_unit_test(test_scales_of_blocks_come_by_rows_too),
         cmocka_unit_test(test_the_tensors_choose_among_schemes),
+        cmocka_unit_test(test_zero_points_choose_among_schemes),
         cmocka_unit_test(test_hostile_tensors_are_refused),
         cmocka_unit_test(test_hostile_experts_are_refused),
         cmocka_unit_test(test_configs_that_cannot_be_honoured_are_refused),
