@@ -299,13 +299,40 @@ static void test_hf_null_is_none_where_the_class_has_a_value(void **state)
     assert_int_equal(config.window, 0);
 }
 
-/* In transformers a Llama has no window, whatever its file says: some were made from models that have one. */
-static void test_hf_llama_has_no_window(void **state)
+/* In transformers these have no window, whatever their files say: some were made from models that have one. */
+static void test_hf_classes_without_a_window_have_none(void **state)
+{
+    static const char *const names[] = {"LlamaForCausalLM", "Olmo2ForCausalLM"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        model_config config = read_class(names[n], ", \"sliding_window\": 1024");
+        for (uint32_t i = 0; i < config.layers; i++)
+            assert_int_equal(config.layer_kind[i], 0);
+    }
+}
+
+static void test_hf_window_of_smollm3_is_of_layers_that_do_not_rotate(void **state)
 {
     (void)state;
-    model_config config = read_class("LlamaForCausalLM", ", \"sliding_window\": 1024");
-    for (uint32_t i = 0; i < config.layers; i++)
-        assert_int_equal(config.layer_kind[i], 0);
+    model_config config = read_class("SmolLM3ForCausalLM", ", \"use_sliding_window\": true, \"sliding_window\": 1024");
+    assert_int_equal(config.window, 1024);
+    assert_int_equal(config.layer_kind[2], 0);
+    assert_int_equal(config.layer_kind[3], LAYER_NO_ROPE | LAYER_WINDOW);
+    assert_int_equal(read_class("SmolLM3ForCausalLM", ", \"sliding_window\": 1024").window, 0);
+}
+
+static void test_hf_gpt_oss_scales_its_rotation_by_default(void **state)
+{
+    (void)state;
+    model_config config = read_class("GptOssForCausalLM", ", \"num_local_experts\": 8, \"num_experts_per_tok\": 2");
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_YARN);
+    assert_true(config.rope_factor == 32.0f && config.rope_beta_fast == 32.0f && config.rope_beta_slow == 1.0f);
+    assert_true(config.rope_untruncated);
+    assert_int_equal(config.rope_original_context, 4096);
+    config = read_class("GptOssForCausalLM", ", \"num_local_experts\": 8, \"num_experts_per_tok\": 2, "
+                                             "\"rope_parameters\": {\"rope_type\": \"default\"}");
+    assert_int_equal(config.rope_scaling, ROPE_SCALING_NONE);
 }
 
 /* Qwen's file turns its window on; without max_window_layers it begins at layer 28. */
@@ -513,7 +540,9 @@ int main(void)
         cmocka_unit_test(test_hf_defaults_are_those_of_transformers),
         cmocka_unit_test(test_hf_defaults_are_those_of_the_class),
         cmocka_unit_test(test_hf_null_is_none_where_the_class_has_a_value),
-        cmocka_unit_test(test_hf_llama_has_no_window),
+        cmocka_unit_test(test_hf_classes_without_a_window_have_none),
+        cmocka_unit_test(test_hf_window_of_smollm3_is_of_layers_that_do_not_rotate),
+        cmocka_unit_test(test_hf_gpt_oss_scales_its_rotation_by_default),
         cmocka_unit_test(test_hf_qwen_window_begins_at_its_layer),
         cmocka_unit_test(test_hf_experts_of_gpt_oss_are_turned_in_mxfp4_alone),
         cmocka_unit_test(test_hf_rope_scaling_is_read_in_both_spellings),

@@ -51,7 +51,6 @@ static void prepare_gemma_hf(model_config *config, const char *name)
 {
     (void)name;
     config->context = 8192;
-    config->kv_heads = 16;
 }
 
 static void prepare_gemma2_hf(model_config *config, const char *name)

@@ -41,6 +41,18 @@ static void prepare_hf(model_config *config, const char *name)
     config->rope_theta = 150000.0f;
 }
 
+/* Its class scales also where the file says nothing of it; the context is as long as that makes it. */
+static void scale_rotation(const config_reader *reader, model_config *config)
+{
+    if (config_has(reader, "rope_scaling") || config_has(reader, "rope_parameters"))
+        return;
+    config->rope_scaling = ROPE_SCALING_YARN;
+    config->rope_factor = 32.0f;
+    config->rope_beta_fast = 32.0f;
+    config->rope_beta_slow = 1.0f;
+    config->rope_original_context = 4096;
+}
+
 static bool is_mxfp4(const config_reader *reader)
 {
     const json_t *quantization = json_object_get(reader->ctx, "quantization_config");
@@ -55,6 +67,7 @@ static void read_hf(config_reader *reader, model_config *config)
     config_real(reader, "swiglu_limit", 1e-3, 1e6, 7.0, &config->swiglu_limit);
     config_real(reader, "swiglu_alpha", 1e-3, 1e6, 1.702, &config->swiglu_alpha);
     config->activation = TN_ACT_SWIGLU_CLAMPED;
+    scale_rotation(reader, config);
     config->fused_experts = true;
     config->experts_transposed = !is_mxfp4(reader);
 }

@@ -5,6 +5,8 @@
  */
 #include "model/decoder.h"
 
+#include <string.h>
+
 static const char *const olmo2_architectures[] = {"Olmo2ForCausalLM", NULL};
 static const char *const olmo3_architectures[] = {"Olmo3ForCausalLM", NULL};
 
@@ -22,10 +24,12 @@ static void prepare_olmo3(model_config *config)
     config->rope_theta = 500000.0f;
 }
 
+/* As with Llama, a window in the file of an OLMo 2 says nothing. */
 static void prepare_hf(model_config *config, const char *name)
 {
-    (void)name;
     config->norm_eps = 1e-5f;
+    if (strcmp(name, "Olmo2ForCausalLM") == 0)
+        memset(config->layer_kind, 0, sizeof config->layer_kind);
 }
 
 /* rope_parameters may have set it. */

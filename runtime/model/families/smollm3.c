@@ -19,7 +19,7 @@ static void prepare_hf(model_config *config, const char *name)
     config->rope_theta = 2e6f;
 }
 
-/* no_rope_layers holds 1 where a layer does rotate. */
+/* no_rope_layers holds 1 where a layer does rotate. A window, if there is one, is of those that do not. */
 static void read_hf(config_reader *reader, model_config *config)
 {
     uint32_t interval = 4, count = config_length(reader, "no_rope_layers");
@@ -38,6 +38,8 @@ static void read_hf(config_reader *reader, model_config *config)
         uint32_t rotates = config_count_at(reader, "no_rope_layers", i, 1);
         config->layer_kind[i] = (uint8_t)(config->layer_kind[i] & ~LAYER_NO_ROPE) | (rotates ? 0 : LAYER_NO_ROPE);
     }
+    for (uint32_t i = 0; i < config->layers && !config_has(reader, "layer_types"); i++)
+        config->layer_kind[i] |= config->layer_kind[i] & LAYER_NO_ROPE ? LAYER_WINDOW : 0;
 }
 
 const model_family smollm3_family = {.architecture = "smollm3",
