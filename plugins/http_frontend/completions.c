@@ -6,6 +6,9 @@
 #include <string.h>
 
 enum { DEFAULT_TOKENS = 16 };
+/* Of JSON, as usual: a token's id in a list; a token with its log-probability, and each alternative to it. */
+enum { ID_BYTES = 7, SCORE_BYTES = 32 };
+#define REPEATED_BYTES_MAX (256ull << 20)
 
 static tn_status read_best_of(const field_rule *field, json_t *value, void *into, api_error *error)
 {
@@ -84,6 +87,25 @@ static tn_status read_prompt(http_model *model, const call_params *params, const
     return prompt_fit(model, params, DEFAULT_TOKENS, "prompt", prompt, error);
 }
 
+/* Every choice repeats what is asked of its prompt: a short request could ask for gigabytes. */
+static tn_status check_repeated(const http_call *call, api_error *error)
+{
+    const uint64_t echoed = call->echo && call->logprobs != PARAM_UNSET ? (uint64_t)call->logprobs + 1 : 0;
+    const uint64_t scored = call->prompt_logprobs != PARAM_UNSET ? (uint64_t)call->prompt_logprobs + 1 : 0;
+    const uint64_t token_bytes = (echoed + scored) * SCORE_BYTES + (call->return_token_ids ? ID_BYTES : 0);
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < call->prompt_count; i++)
+        bytes += call->prompts[i].text_bytes + call->prompts[i].token_count * token_bytes;
+    bytes *= call->choices_per_prompt;
+    if (bytes <= REPEATED_BYTES_MAX)
+        return TN_OK;
+    return api_fail_field(error, "n",
+                          "the answer would repeat some %llu MiB of the prompts' text, ids and scores, and %llu is the "
+                          "most: lower 'n' or 'logprobs', or send fewer prompts in a request",
+                          (unsigned long long)(bytes >> 20), REPEATED_BYTES_MAX >> 20);
+}
+
 tn_status completions_prepare(http_model *model, json_t *root, call_params *params, http_call **ret_call,
                               api_error *error)
 {
@@ -105,6 +127,8 @@ tn_status completions_prepare(http_model *model, json_t *root, call_params *para
         const json_t *value = single ? params->prompt : json_array_get(params->prompt, i);
         status = read_prompt(model, params, value, &call->prompts[i], error);
     }
+    if (status == TN_OK)
+        status = check_repeated(call, error);
     if (status != TN_OK) {
         call_destroy(call);
         return status;

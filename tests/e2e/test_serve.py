@@ -45,6 +45,14 @@ def test_port_in_use(server):
     assert done.returncode == 1 and str(server.port) in done.stderr and "in use" in done.stderr, done.stderr
 
 
+def test_a_short_request_cannot_ask_for_gigabytes(server):
+    """Every choice repeats the prompts' scores: 100 kB here ask for 2.5 GB."""
+    asked = {"prompt": [[1] * 3000] * 10, "echo": True, "logprobs": 20, "max_tokens": 0, "n": 128}
+    status, _, body = server.request("POST", "/v1/completions", asked)
+    error = body["error"]
+    assert status == 400 and error["param"] == "n" and "MiB of the prompts' text, ids and scores, and 256 is the most" in error["message"], body
+
+
 def vanish(server, clients):
     streams = [open_stream(server, 3900) for _ in range(clients)]
     wait_for("requests run", lambda: server.metric("tenon:num_requests_running") >= clients)
@@ -190,6 +198,7 @@ def main():
         pages = server.free_pages()
         test_readiness_is_the_loops_own(server)
         test_port_in_use(server)
+        test_a_short_request_cannot_ask_for_gigabytes(server)
         test_idle_costs_no_cpu(server)
         test_vanishing_clients_free_their_pages(server)
         test_a_reader_that_stops_reading_blocks_nobody(server)
