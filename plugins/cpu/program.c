@@ -177,8 +177,9 @@ static bool is_read_between(const builder *b, uint32_t value, uint32_t first, ui
     return false;
 }
 
-/* out = residual + linear, when the ADD's other operand exists before node `index` runs. */
-static void residual_match(builder *b, uint32_t index, linear_part *part)
+/* out = residual + linear, when the ADD's other operand exists before the step. first: the node whose place the step
+ * takes; `index` runs there too, ahead of those in between. */
+static void residual_match(builder *b, uint32_t first, uint32_t index, linear_part *part)
 {
     uint32_t y = b->node[index].out[0], add = only_reader(b, y, TN_OP_ADD);
 
@@ -188,13 +189,13 @@ static void residual_match(builder *b, uint32_t index, linear_part *part)
     }
     const tn_node *n = &b->node[add];
     uint32_t other = n->in[0] == y ? n->in[1] : n->in[0];
-    if (other == y || b->writer[other] >= index) {
+    if (other == y || b->writer[other] >= first) {
         part->out = buffer_for(b, y);
         return;
     }
     part->residual = buffer_for(b, other);
     /* The sum takes the residual's place when nobody reads that any more: same element, same thread. */
-    if (!is_read_between(b, other, index, add) && b->reader[other] == add)
+    if (!is_read_between(b, other, first, add) && b->reader[other] == add)
         b->buffer_of[n->out[0]] = part->residual;
     part->out = buffer_for(b, n->out[0]);
     b->done[add] = true;
@@ -266,7 +267,7 @@ static void add_linears(builder *b, uint32_t index)
             break;
         uint32_t input = linear_input(b, n->in[0], weight_of(b, n, 1));
         part[count] = (linear_part){weight_of(b, n, 1), weight_of(b, n, 2), input, NONE, NONE};
-        residual_match(b, i, &part[count++]);
+        residual_match(b, index, i, &part[count++]);
         b->done[i] = true;
     }
     step *s = step_add(b, STEP_LINEAR, is_outputs(b, first->out[0]));
