@@ -90,10 +90,13 @@ static void open_step(pool *p, uint32_t step, uint32_t thread)
     }
     p->step = step;
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
-    if (p->items)
+    if (p->items) {
+        /* With this the others begin, and may have opened the next step before it returns. */
         atomic_store(&p->claim, sequence << 32 | (EMPTY + (uint64_t)p->items));
-    else
+    } else {
+        atomic_store(&p->claim, sequence << 32 | EMPTY); /* or failed draws would add up over jobs */
         atomic_store(&p->running, false);
+    }
     announce(p, &p->phase);
 }
 

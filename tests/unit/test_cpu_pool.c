@@ -3,7 +3,7 @@
  * the counts may miss.
  */
 #include "cmocka_test.h"
-#include "pool.h"
+#include "pool.c" /* what threads have drawn shows in no answer */
 
 #include <stdatomic.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static void test_each_item_runs_once_and_in_its_step(void **state)
 {
     (void)state;
     static journal j;
-    pool *p;
+    pool *p = NULL;
     tn_error err = TN_ERROR_INIT;
     const pool_job job = {.step_count = STEPS, .begin = begin_step, .item = run_item, .context = &j};
 
@@ -71,7 +71,7 @@ static void test_one_thread_runs_everything_itself(void **state)
 {
     (void)state;
     static journal j;
-    pool *p;
+    pool *p = NULL;
     tn_error err = TN_ERROR_INIT;
 
     assert_int_equal(pool_create(1, &p, &err), TN_OK);
@@ -83,11 +83,41 @@ static void test_one_thread_runs_everything_itself(void **state)
     pool_destroy(NULL);
 }
 
+/* Steps of one item run in the thread that opens them; the others come to see, and draw nothing. */
+static uint32_t begin_single(void *context, uint32_t step)
+{
+    (void)context, (void)step;
+    return 1;
+}
+
+static void run_single(void *context, uint32_t step, uint32_t item, uint32_t thread)
+{
+    (void)step, (void)thread;
+    atomic_fetch_add((_Atomic uint32_t *)context, item == 0);
+}
+
+static void test_draws_that_failed_do_not_add_up_over_jobs(void **state)
+{
+    (void)state;
+    _Atomic uint32_t ran = 0;
+    pool *p = NULL;
+    tn_error err = TN_ERROR_INIT;
+
+    assert_int_equal(pool_create(THREADS, &p, &err), TN_OK);
+    atomic_store(&p->claim, EMPTY / 2); /* as many thousands of such jobs would leave it */
+    pool_run(p, &(pool_job){.step_count = STEPS, .begin = begin_single, .item = run_single, .context = &ran});
+    assert_int_equal(atomic_load(&ran), STEPS);
+    uint32_t left = (uint32_t)atomic_load(&p->claim);
+    assert_true(left <= EMPTY && left >= EMPTY - 2 * THREADS);
+    pool_destroy(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_item_runs_once_and_in_its_step),
         cmocka_unit_test(test_one_thread_runs_everything_itself),
+        cmocka_unit_test(test_draws_that_failed_do_not_add_up_over_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
