@@ -590,6 +590,39 @@ static void test_a_row_that_is_not_finite_taints_itself_alone(void **state)
     }
 }
 
+/* Of -1 throughout but for the elements at 3 and 9 of its first block. */
+static void check_sums(const kernels *k, uint32_t form, float at3, float at9)
+{
+    float x[2 * K_BLOCK];
+    buffer b = {.form = form, .columns = 2 * K_BLOCK, .stride = 2 * K_BLOCK, .rows = TILE_ROWS};
+    b.tile_stride = k->tiles ? 3 * 64 : 0;
+    uint8_t *memory = aligned(16384);
+    quant_rows q = buffer_rows(&b, memory);
+
+    for (int i = 0; i < 2 * K_BLOCK; i++)
+        x[i] = -1;
+    x[3] = at3;
+    x[9] = at9;
+    k->quantize_part(x, 0, 2 * K_BLOCK, &q, 0);
+    assert_true(isnan(q.scale[0]) && isnan(q.sum[0]) && isfinite(q.scale[q.blocks - 1]));
+    for (uint32_t i = 0; i < q.blocks; i++)
+        if (q.isum[i] > 0 || q.isum[i] < -(int32_t)q.block * 32767)
+            fail_msg("%s: a sum of %d in block %u of %u", k->name, q.isum[i], i, q.block);
+    free(memory);
+}
+
+static void test_sums_of_codes_stay_in_their_range_where_a_row_is_not_finite(void **state)
+{
+    (void)state;
+    for (int f = 0; f < FAMILIES; f++) {
+        for (uint32_t form = FORM_16; family(f) && form <= FORM_32; form++) {
+            check_sums(family(f), form, NAN, -1);
+            check_sums(family(f), form, INFINITY, -INFINITY);
+            check_sums(family(f), form, NAN, INFINITY);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -605,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_parts_have_their_columns_in_orders_of_their_own),
         cmocka_unit_test(test_float_products),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),
+        cmocka_unit_test(test_sums_of_codes_stay_in_their_range_where_a_row_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

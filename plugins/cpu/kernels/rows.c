@@ -28,7 +28,7 @@ static void quantize_block(vf low, vf high, bool wide, int16_t *q, float *scale,
         vi_store_s16(q + LANES, more);
         rounded = vi_add32(rounded, more);
     }
-    *isum = vi_sum(rounded);
+    *isum = poison == 0 ? vi_sum(rounded) : 0; /* rounding a NaN gives INT32_MIN, and sums of it overflow */
     *sum = *scale * (float)*isum;
 }
 
