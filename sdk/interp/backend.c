@@ -109,6 +109,17 @@ static void interp_close(tn_dev *dev)
 
 /* ---- compile ---- */
 
+/* Handle 0 stands for no buffer here, as tenon/ops.h says: one that had it could be neither used nor freed. */
+static tn_status allocate(tn_model *model, uint64_t bytes, uint32_t usage, uint64_t *ret_handle, tn_error *err)
+{
+    tn_status status = model->ops->alloc(model->dev, bytes, usage, ret_handle, err);
+    if (status == TN_OK && *ret_handle == 0)
+        return tn_fail(err, TN_E_INTERNAL,
+                       "tn.ops: alloc of %llu bytes answers TN_OK with handle 0; no buffer may be 0",
+                       (unsigned long long)bytes);
+    return status;
+}
+
 static tn_status allocate_weight(tn_model *model, uint32_t value_id, const tn_value *value, tn_error *err)
 {
     interp_weight *weight = &model->weight[value->weight_id];
@@ -116,8 +127,8 @@ static tn_status allocate_weight(tn_model *model, uint32_t value_id, const tn_va
     if (weight->buf.handle == 0) {
         weight->n = (uint64_t)value->dim[0];
         weight->k = (uint64_t)value->dim[1];
-        tn_status status = model->ops->alloc(model->dev, interp_weight_bytes(weight->n, weight->k), TN_USAGE_WEIGHT,
-                                             &weight->buf.handle, err);
+        tn_status status =
+            allocate(model, interp_weight_bytes(weight->n, weight->k), TN_USAGE_WEIGHT, &weight->buf.handle, err);
         if (status != TN_OK)
             return status;
     }
@@ -130,7 +141,7 @@ static tn_status allocate_constant(tn_model *model, uint32_t value_id, const tn_
     uint64_t count = (uint64_t)value->dim[0] * (uint64_t)value->dim[1];
     tn_buf *buf = &model->value_buf[value_id];
 
-    tn_status status = model->ops->alloc(model->dev, interp_weight_bytes(1, count), TN_USAGE_WEIGHT, &buf->handle, err);
+    tn_status status = allocate(model, interp_weight_bytes(1, count), TN_USAGE_WEIGHT, &buf->handle, err);
     if (status == TN_OK)
         status = model->ops->put(model->dev, *buf, value->constant, count * sizeof(float), err);
     return status;
@@ -141,7 +152,7 @@ static tn_status allocate_device(tn_model *model, tn_error *err)
     tn_status status = TN_OK;
 
     for (uint32_t s = 0; s < model->slot_count && status == TN_OK; s++)
-        status = model->ops->alloc(model->dev, model->slot_bytes[s], TN_USAGE_ACTIVATION, &model->slot_handle[s], err);
+        status = allocate(model, model->slot_bytes[s], TN_USAGE_ACTIVATION, &model->slot_handle[s], err);
     for (uint32_t i = 0; i < model->api->value_count && status == TN_OK; i++) {
         tn_value value = interp_value(model, i);
         if (value.kind == TN_VALUE_WEIGHT)
@@ -329,8 +340,8 @@ static tn_status interp_kv_reserve(tn_model *model, uint32_t group, uint64_t pag
         return tn_fail(err, TN_E_ARGUMENT, "interpreter: kv_reserve of %llu pages for group %u",
                        (unsigned long long)pages, group);
     interp_kv *kv = &model->kv[group];
-    tn_status status = model->ops->alloc(model->dev, pages * kv->layer_page_bytes * kv->shape.layer_count, TN_USAGE_KV,
-                                         &kv->handle, err);
+    tn_status status =
+        allocate(model, pages * kv->layer_page_bytes * kv->shape.layer_count, TN_USAGE_KV, &kv->handle, err);
     if (status == TN_OK)
         kv->pages = pages;
     return status;

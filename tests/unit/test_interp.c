@@ -644,6 +644,28 @@ static void test_a_table_without_a_mandatory_member_is_refused(void **state)
     assert_null(backend);
 }
 
+static tn_status nowhere_alloc(tn_dev *dev, uint64_t bytes, uint32_t usage, uint64_t *ret_handle, tn_error *err)
+{
+    (void)dev, (void)bytes, (void)usage, (void)err;
+    *ret_handle = 0;
+    return TN_OK;
+}
+
+static void test_a_buffer_with_handle_0_is_refused(void **state)
+{
+    (void)state;
+    static tn_ops_table broken;
+    rig r;
+
+    broken = awkward_ops;
+    broken.alloc = nowhere_alloc;
+    build(&r, &broken);
+    ASSERT_STATUS(&r, r.backend->open(&(tn_open){.struct_size = sizeof(tn_open), .world = 1}, &r.dev, &r.err), TN_OK);
+    ASSERT_STATUS(&r, r.backend->compile(r.dev, &r.compile, &r.model, &r.err), TN_E_INTERNAL);
+    assert_non_null(strstr(r.err.msg, "handle 0"));
+    unload(&r);
+}
+
 /* ---- windows: the llama graph with another attribute ---- */
 
 enum { WINDOW = 4 };
@@ -789,6 +811,7 @@ int main(void)
         cmocka_unit_test(test_copied_pages_hold_the_same_keys_and_values),
         cmocka_unit_test(test_batches_that_break_a_promise_are_refused),
         cmocka_unit_test(test_a_table_without_a_mandatory_member_is_refused),
+        cmocka_unit_test(test_a_buffer_with_handle_0_is_refused),
         cmocka_unit_test(test_a_window_hides_what_lies_before_it),
         cmocka_unit_test(test_pages_that_left_the_window_may_serve_others),
         cmocka_unit_test(test_check_passes_a_right_kernel),
