@@ -29,7 +29,7 @@ static void check_devices(report *report, const tn_backend *table, tn_devinfo *i
             found.mem_free > found.mem_total) {
             report_fail(report,
                         "device %u: %s; expected name, mem_domain and 0 <= mem_free <= mem_total, or TN_E_NOT_FOUND",
-                        count, status == TN_OK ? "incomplete description" : err.msg);
+                        count, status == TN_OK ? "incomplete description" : report_reason(status, &err));
             return;
         }
         if (count == 0)
@@ -51,7 +51,7 @@ static void check_accepts(report *report, const tn_backend *table, const tn_devi
         if (status == TN_OK)
             continue;
         report_fail(report, "weight %s: %s; bf16 is mandatory, so that every checkpoint can be loaded",
-                    model_graph_weight_name(model->graph, id), *err.msg ? err.msg : tn_status_text(status));
+                    model_graph_weight_name(model->graph, id), report_reason(status, &err));
         return;
     }
     report_pass(report, "for all %u weights of a small Llama", model->api->weight_count);
@@ -69,7 +69,7 @@ static void check_nodes(report *report, const tn_backend *table, const tn_devinf
         report_fail(report, "answers TN_OK but names %u nodes", count);
     else
         report_fail(report, "%u of %u nodes of a small Llama are not supported, the first is %u: %s", count,
-                    model->api->node_count, count ? bad[0] : 0, err.msg);
+                    model->api->node_count, count ? bad[0] : 0, report_reason(status, &err));
 }
 
 /* One sizing with its arrays, comparable as bytes. */
@@ -107,9 +107,13 @@ static void check_plan(report *report, const tn_backend *table, const tn_devinfo
     wide.compile.max_tokens *= 4;
     wide.compile.max_outputs *= 4;
     report_begin("plan");
-    if (size_up(model, table, info, &first, &err) != TN_OK || size_up(model, table, info, &second, &err) != TN_OK ||
-        size_up(&wide, table, info, &wider, &err) != TN_OK)
-        report_fail(report, "%s", err.msg);
+    tn_status status = size_up(model, table, info, &first, &err);
+    if (status == TN_OK)
+        status = size_up(model, table, info, &second, &err);
+    if (status == TN_OK)
+        status = size_up(&wide, table, info, &wider, &err);
+    if (status != TN_OK)
+        report_fail(report, "%s", report_reason(status, &err));
     else if (!same_sizing(&first, &second))
         report_fail(report, "two calls with equal arguments differ; a plan must be a pure function");
     else if (first.page_tokens[0] == 0 || first.page_bytes[0] == 0 || first.plan.weights == 0)

@@ -70,8 +70,9 @@ static void check_numbers(report *report, small_run *run)
 {
     tn_error err = TN_ERROR_INIT;
     report_begin("prompt against the reference");
-    if (small_run_step(run, &(small_span){0, 0, PROMPT, prompt}, 1, &seen[0][0], ids, &err) != TN_OK) {
-        report_fail(report, "%s", err.msg);
+    tn_status status = small_run_step(run, &(small_span){0, 0, PROMPT, prompt}, 1, &seen[0][0], ids, &err);
+    if (status != TN_OK) {
+        report_fail(report, "%s", report_reason(status, &err));
         return;
     }
     double d = deviation(expected, seen, PROMPT);
@@ -116,8 +117,9 @@ static void check_chunks(report *report, small_run *run)
     report_begin("prompt in chunks");
     for (uint32_t at = 0; at < PROMPT; at += CHUNK) {
         uint32_t count = PROMPT - at < CHUNK ? PROMPT - at : CHUNK;
-        if (small_run_step(run, &(small_span){1, at, count, prompt + at}, 1, &again[at][0], ids, &err) != TN_OK) {
-            report_fail(report, "%s", err.msg);
+        tn_status status = small_run_step(run, &(small_span){1, at, count, prompt + at}, 1, &again[at][0], ids, &err);
+        if (status != TN_OK) {
+            report_fail(report, "%s", report_reason(status, &err));
             return;
         }
     }
@@ -140,7 +142,7 @@ static void check_company(report *report, small_run *run)
         memcpy(again[i], mixed[rows], sizeof *again);
     }
     if (status != TN_OK)
-        report_fail(report, "%s", err.msg);
+        report_fail(report, "%s", report_reason(status, &err));
     else
         judge_same(report, run, before, DECODED);
 }
@@ -151,7 +153,7 @@ static void check_flight(report *report, small_run *run)
     enum { TICKETS_MAX = 16 };
     uint64_t tickets[TICKETS_MAX], surplus;
     uint32_t limit = run->backend->max_in_flight;
-    tn_error err = TN_ERROR_INIT;
+    tn_error err = TN_ERROR_INIT, refusal = TN_ERROR_INIT;
     report_begin("tickets in flight");
     if (limit >= TICKETS_MAX) {
         report_skip(report, "max_in_flight is %u, more than this check holds", limit);
@@ -161,16 +163,16 @@ static void check_flight(report *report, small_run *run)
     for (uint32_t i = 0; i < limit && status == TN_OK; i++)
         status = small_run_submit(run, &(small_span){0, PROMPT + i, 1, prompt}, 1, false, &tickets[i], &err);
     if (status != TN_OK) {
-        report_fail(report, "%s", err.msg);
+        report_fail(report, "%s", report_reason(status, &err));
         return;
     }
-    tn_status full = small_run_submit(run, &(small_span){0, PROMPT + limit, 1, prompt}, 1, false, &surplus, &err);
+    tn_status full = small_run_submit(run, &(small_span){0, PROMPT + limit, 1, prompt}, 1, false, &surplus, &refusal);
     for (uint32_t i = 0; i < limit && status == TN_OK; i++) {
         tn_result result = {.struct_size = sizeof result, .out_count = 1, .id = ids};
         status = run->backend->wait(run->loaded, tickets[i], &result, &err);
     }
     if (status != TN_OK)
-        report_fail(report, "wait: %s", err.msg);
+        report_fail(report, "wait: %s", report_reason(status, &err));
     else if (full != TN_E_AGAIN)
         report_fail(report, "the ticket past max_in_flight (%u) got \"%s\", not TN_E_AGAIN", limit,
                     tn_status_text(full));
@@ -184,7 +186,7 @@ static tn_status open_run(report *report, small_model *model, const tn_backend *
     tn_status status = small_run_open(run, model, table, err);
     if (status != TN_E_UNSUPPORTED || !model->compile.batch_invariant)
         return status;
-    report_skip(report, "with batch_invariant: %s", err->msg);
+    report_skip(report, "with batch_invariant: %s", report_reason(status, err));
     report_begin("load a small Llama");
     small_run_close(run);
     model->compile.batch_invariant = 0;
@@ -196,8 +198,9 @@ static void check_loaded(report *report, const tn_backend *table, small_model *m
     tn_error err = TN_ERROR_INIT;
     small_run run = {0};
     report_begin("load a small Llama");
-    if (open_run(report, model, table, &run, &err) != TN_OK) {
-        report_fail(report, "%s", err.msg);
+    tn_status status = open_run(report, model, table, &run, &err);
+    if (status != TN_OK) {
+        report_fail(report, "%s", report_reason(status, &err));
         if (run.backend)
             small_run_close(&run);
         return;

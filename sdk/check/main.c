@@ -5,8 +5,10 @@
  */
 #include "check/checks.h"
 
+#include "plugin/handshake.h"
 #include "version.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,33 @@ static int parse_arguments(int argc, char **argv, arguments *args)
     return -1;
 }
 
+static bool is_known(const char *id)
+{
+    for (const char *const *known = plugin_known_ids; *known; known++) {
+        if (!strcmp(id, *known))
+            return true;
+    }
+    return false;
+}
+
+/* A core ignores ids that it does not know, which a misspelt one is too: nothing of such a plugin has been tried. */
+static void check_provides(report *report, const tn_plugin *descriptor)
+{
+    bool any = false;
+    for (const char *const *id = descriptor->provides; *id; id++)
+        any = any || is_known(*id);
+    for (const char *const *id = descriptor->provides; *id; id++) {
+        report_begin("provides");
+        if (is_known(*id))
+            report_pass(report, "%s", *id);
+        else if (any)
+            report_skip(report, "%s, which this core does not know and ignores", *id);
+        else
+            report_fail(report, "%s, which this core does not know; it takes ids of the SDK's headers, such as %s", *id,
+                        TN_BACKEND_ID);
+    }
+}
+
 static void check_tables(report *report, const plugin *plugin)
 {
     const tn_backend *backend = NULL;
@@ -57,9 +86,9 @@ static void check_tables(report *report, const plugin *plugin)
 
     check_object(report, plugin, is_backend);
     check_descriptor(report, plugin);
-    const tn_ops_table *ops = plugin_descriptor(plugin)->get_interface(TN_OPS_ID);
-    if (ops)
-        check_ops(report, ops);
+    check_provides(report, plugin_descriptor(plugin));
+    if (handshake_provides(plugin_descriptor(plugin), TN_OPS_ID))
+        check_ops(report, plugin_descriptor(plugin)->get_interface(TN_OPS_ID));
     if (is_backend) {
         check_backend_probe(report, backend);
         check_backend_run(report, backend);

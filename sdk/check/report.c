@@ -66,3 +66,8 @@ void report_skip(report *report, const char *format, ...)
     say("skip", format, args);
     va_end(args);
 }
+
+const char *report_reason(tn_status status, const tn_error *err)
+{
+    return *err->msg ? err->msg : tn_status_text(status);
+}

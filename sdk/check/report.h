@@ -21,5 +21,7 @@ void report_begin(const char *check);
 void report_pass(report *report, const char *format, ...) TN_PRINTF(2, 3); /* format: what was seen */
 void report_fail(report *report, const char *format, ...) TN_PRINTF(2, 3); /* what was found and expected */
 void report_skip(report *report, const char *format, ...) TN_PRINTF(2, 3); /* why */
+/* What a failed call has said or, when it said nothing, the text of its status. Borrowed from err. */
+const char *report_reason(tn_status status, const tn_error *err);
 
 #endif

@@ -49,6 +49,15 @@ class Faults(unittest.TestCase):
     def test_crashes_name_the_check(self):
         self.finds('fault_close_null', 'model_free(NULL), close(NULL): the plugin crashed here')
 
+    def test_crashes_of_a_kernel_name_its_node(self):
+        self.finds('fault_ops_crash', 'single ops, attn_norm: the plugin crashed here')
+
+    def test_failures_without_a_word_are_told_by_their_status(self):
+        self.finds('fault_ops_silent', 'single ops: input/output error', 'load a small Llama: input/output error')
+
+    def test_a_plugin_of_which_nothing_can_be_tried(self):
+        self.finds('fault_ops_misspelt', 'provides: tn.opps/1, which this core does not know')
+
     def test_defaults_of_the_wrong_type(self):
         self.finds('fault_option', 'options: "threads": its default "auto" is not of its type integer')
 
