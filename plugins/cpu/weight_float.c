@@ -12,6 +12,13 @@ static uint32_t store_of(uint32_t type)
     return type == TN_F32 ? STORE_F32 : type == TN_F16 ? STORE_F16 : type == TN_BF16 ? STORE_BF16 : STORE_E4M3;
 }
 
+/* Planes are measured by `bits`, rows read by the type. */
+static bool is_float(const tn_enc *enc)
+{
+    return enc->family == TN_ENC_FLOAT && (enc->qtype == TN_F32 || enc->qtype == TN_F16 || enc->qtype == TN_BF16) &&
+           enc->bits == tn_scalar_bytes(enc->qtype) * 8;
+}
+
 static tn_status e4m3_check(const tn_enc *enc, uint64_t k, const char *name, tn_error *err)
 {
     if (enc->bits != 8 || enc->zero_type != TN_ZERO_NONE || enc->group2_k)
@@ -40,8 +47,8 @@ tn_status float_init(weight *w, const char *name, tn_error *err)
     float_weight *f = &w->matrix;
     uint32_t type = w->enc.qtype;
 
-    if (type != TN_F32 && type != TN_F16 && type != TN_BF16 && type != TN_Q_E4M3)
-        return tn_fail(err, TN_E_UNSUPPORTED, "%s: float weights of type %u", name, type);
+    if (!is_float(&w->enc) && !(w->enc.family == TN_ENC_AFFINE && type == TN_Q_E4M3))
+        return tn_fail(err, TN_E_UNSUPPORTED, "%s: float weights of type %u and %u bits", name, type, w->enc.bits);
     tn_status status = type == TN_Q_E4M3 ? e4m3_check(&w->enc, w->k, name, err) : TN_OK;
     if (status != TN_OK)
         return status;

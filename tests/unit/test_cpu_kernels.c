@@ -556,6 +556,20 @@ static void test_float_products(void **state)
                        types[i] == TN_BF16 ? "amx" : NULL);
 }
 
+static void test_floats_of_another_width_than_their_type_are_refused(void **state)
+{
+    (void)state;
+    static const uint32_t wrong[][2] = {{TN_F32, 16}, {TN_BF16, 0}, {TN_F16, 32}, {TN_Q_E4M3, 8}, {TN_U8, 8}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const tn_enc enc = {.family = TN_ENC_FLOAT, .qtype = wrong[i][0], .bits = wrong[i][1]};
+        tn_error err = TN_ERROR_INIT;
+        weight w;
+        for (int vector = 0; vector < 2; vector++)
+            assert_int_equal(weight_init(&w, &enc, 1, 32, vector, "narrow", &err), TN_E_UNSUPPORTED);
+        assert_non_null(strstr(err.msg, "narrow: float weights of type"));
+    }
+}
+
 static void test_a_row_that_is_not_finite_taints_itself_alone(void **state)
 {
     (void)state;
@@ -637,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_products_with_permuted_columns),
         cmocka_unit_test(test_parts_have_their_columns_in_orders_of_their_own),
         cmocka_unit_test(test_float_products),
+        cmocka_unit_test(test_floats_of_another_width_than_their_type_are_refused),
         cmocka_unit_test(test_a_row_that_is_not_finite_taints_itself_alone),
         cmocka_unit_test(test_sums_of_codes_stay_in_their_range_where_a_row_is_not_finite),
     };
