@@ -296,6 +296,20 @@ static tn_status check_planes(const tn_model *model, const interp_weight *weight
     return TN_OK;
 }
 
+static tn_status check_order(const interp_weight *weight, uint32_t id, const tn_planes *planes, tn_error *err)
+{
+    const unsigned char *perm = planes->plane[TN_PLANE_PERM];
+
+    for (uint64_t k = 0; weight->enc.flags & TN_ENC_PERM_K && k < weight->k; k++) {
+        uint32_t input;
+        memcpy(&input, perm + k * sizeof input, sizeof input);
+        if (input >= weight->k)
+            return tn_fail(err, TN_E_ARGUMENT, "interpreter: weight %u: column %llu multiplies input %u of %llu", id,
+                           (unsigned long long)k, input, (unsigned long long)weight->k);
+    }
+    return TN_OK;
+}
+
 /* A device that the host cannot address takes one block at a time through weight_block. */
 static tn_status interp_weight_arrives(tn_model *model, uint32_t id, const tn_planes *planes, tn_error *err)
 {
@@ -306,6 +320,8 @@ static tn_status interp_weight_arrives(tn_model *model, uint32_t id, const tn_pl
     step = model->mapped ? planes->n_rows : step ? step : 1;
 
     tn_status status = check_planes(model, weight, id, planes, err);
+    if (status == TN_OK)
+        status = check_order(weight, id, planes, err);
     for (uint64_t row = 0; row < planes->n_rows && status == TN_OK; row += step) {
         uint64_t count = planes->n_rows - row < step ? planes->n_rows - row : step;
         if (!model->mapped)

@@ -644,6 +644,47 @@ static void test_a_table_without_a_mandatory_member_is_refused(void **state)
     assert_null(backend);
 }
 
+/* What a quantization plugin hands over is no reason to stop the process. */
+static void test_columns_that_multiply_no_input_are_refused(void **state)
+{
+    (void)state;
+    enum { VECTOR = 1 };
+    uint8_t codes[WIDTH] = {0};
+    uint32_t perm[WIDTH];
+    const float scale = 1;
+    const void *plane[TN_PLANE_LIMIT] = {codes, &scale, [TN_PLANE_PERM] = perm};
+    const uint64_t bytes[TN_PLANE_LIMIT] = {sizeof codes, sizeof scale, [TN_PLANE_PERM] = sizeof perm};
+    rig r;
+
+    build(&r, &awkward_ops);
+    uint64_t n, k;
+    model_graph_weight_shape(r.graph, VECTOR, &n, &k);
+    assert_true(n == 1 && k == WIDTH);
+    r.enc[VECTOR] = (tn_enc){.struct_size = sizeof(tn_enc),
+                             .family = TN_ENC_AFFINE,
+                             .qtype = TN_Q_UNSIGNED,
+                             .bits = 8,
+                             .group_k = WIDTH,
+                             .scale_type = TN_F32,
+                             .flags = TN_ENC_PERM_K};
+    ASSERT_STATUS(&r, r.backend->open(&(tn_open){.struct_size = sizeof(tn_open), .world = 1}, &r.dev, &r.err), TN_OK);
+    ASSERT_STATUS(&r, r.backend->compile(r.dev, &r.compile, &r.model, &r.err), TN_OK);
+    for (uint32_t i = 0; i < WIDTH; i++)
+        perm[i] = WIDTH - 1 - i;
+    perm[3] = WIDTH;
+    const tn_planes planes = {.struct_size = sizeof planes,
+                              .plane_count = TN_PLANE_LIMIT,
+                              .n_rows = n,
+                              .n_k = k,
+                              .plane = plane,
+                              .plane_bytes = bytes};
+    ASSERT_STATUS(&r, r.backend->weight(r.model, VECTOR, &planes, &r.err), TN_E_ARGUMENT);
+    assert_non_null(strstr(r.err.msg, "column 3"));
+    perm[3] = WIDTH - 1 - 3;
+    ASSERT_STATUS(&r, r.backend->weight(r.model, VECTOR, &planes, &r.err), TN_OK);
+    unload(&r);
+}
+
 static tn_status nowhere_alloc(tn_dev *dev, uint64_t bytes, uint32_t usage, uint64_t *ret_handle, tn_error *err)
 {
     (void)dev, (void)bytes, (void)usage, (void)err;
@@ -811,6 +852,7 @@ int main(void)
         cmocka_unit_test(test_copied_pages_hold_the_same_keys_and_values),
         cmocka_unit_test(test_batches_that_break_a_promise_are_refused),
         cmocka_unit_test(test_a_table_without_a_mandatory_member_is_refused),
+        cmocka_unit_test(test_columns_that_multiply_no_input_are_refused),
         cmocka_unit_test(test_a_buffer_with_handle_0_is_refused),
         cmocka_unit_test(test_a_window_hides_what_lies_before_it),
         cmocka_unit_test(test_pages_that_left_the_window_may_serve_others),
