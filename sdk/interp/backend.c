@@ -263,8 +263,12 @@ static tn_status store_rows(tn_model *model, const interp_weight *weight, const 
                             uint64_t count, tn_error *err)
 {
     tn_buf at = {weight->buf.handle, (planes->row0 + row) * weight->k * sizeof(float)};
-    float *out = model->mapped ? model->ops->map(model->dev, at) : model->weight_block;
+    void *memory = model->weight_block;
 
+    tn_status status = model->mapped ? interp_map(model, at, &memory, err) : TN_OK;
+    if (status != TN_OK)
+        return status;
+    float *out = memory;
     for (uint64_t i = 0; i < count; i++)
         interp_decode_row(&weight->enc, planes, row + i, out + i * weight->k);
     return model->mapped ? TN_OK : model->ops->put(model->dev, at, out, count * weight->k * sizeof(float), err);

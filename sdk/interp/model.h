@@ -132,6 +132,8 @@ tn_value interp_value(const tn_model *model, uint32_t index);
 /* Runs one node on the device, or on the host if the device declines. rows: of its first output. batch: with resolved
  * tokens. [step] */
 tn_status interp_run_node(tn_model *model, uint32_t index, const tn_batch *batch, tn_error *err);
+/* Where device memory lies for the host, of a device that has `map`. */
+tn_status interp_map(tn_model *model, tn_buf buf, void **ret, tn_error *err);
 /* A host view of device memory: mapped, or fetched into scratch. */
 tn_status interp_read(tn_model *model, tn_buf buf, uint64_t bytes, void *scratch, const void **ret, tn_error *err);
 

@@ -8,11 +8,26 @@
 
 #include <string.h>
 
+tn_status interp_map(tn_model *model, tn_buf buf, void **ret, tn_error *err)
+{
+    void *memory = model->ops->map(model->dev, buf);
+
+    if (!memory)
+        return tn_fail(err, TN_E_INTERNAL,
+                       "tn.ops: map answers NULL; a device whose memory the host cannot address has no `map`");
+    *ret = memory;
+    return TN_OK;
+}
+
 tn_status interp_read(tn_model *model, tn_buf buf, uint64_t bytes, void *scratch, const void **ret, tn_error *err)
 {
+    void *memory = NULL;
+
     if (model->mapped) {
-        *ret = model->ops->map(model->dev, buf);
-        return TN_OK;
+        tn_status status = interp_map(model, buf, &memory, err);
+        if (status == TN_OK)
+            *ret = memory;
+        return status;
     }
     *ret = scratch;
     return model->ops->get(model->dev, scratch, buf, bytes, err);
@@ -195,9 +210,12 @@ static tn_status run_on_host(node_call *call)
                              call->err);
         call->x[j] = view;
     }
+    void *out = model->out;
+    if (status == TN_OK && model->mapped)
+        status = interp_map(model, call->out, &out, call->err);
     if (status != TN_OK)
         return status;
-    call->y = model->mapped ? model->ops->map(model->dev, call->out) : model->out;
+    call->y = out;
     status = host_kernel(call);
     if (status == TN_OK && !model->mapped)
         status = model->ops->put(model->dev, call->out, call->y, out_bytes, call->err);

@@ -644,6 +644,28 @@ static void test_a_table_without_a_mandatory_member_is_refused(void **state)
     assert_null(backend);
 }
 
+static void *nowhere_map(tn_dev *dev, tn_buf buf)
+{
+    (void)dev, (void)buf;
+    return NULL;
+}
+
+static void test_a_map_that_answers_null_is_an_error(void **state)
+{
+    (void)state;
+    static tn_ops_table broken;
+    rig r;
+
+    broken = awkward_ops;
+    broken.map = nowhere_map;
+    build(&r, &broken);
+    ASSERT_STATUS(&r, r.backend->open(&(tn_open){.struct_size = sizeof(tn_open), .world = 1}, &r.dev, &r.err), TN_OK);
+    ASSERT_STATUS(&r, r.backend->compile(r.dev, &r.compile, &r.model, &r.err), TN_OK);
+    ASSERT_STATUS(&r, send_weight(&r, 0, 0, 1), TN_E_INTERNAL);
+    assert_non_null(strstr(r.err.msg, "map answers NULL"));
+    unload(&r);
+}
+
 /* What a quantization plugin hands over is no reason to stop the process. */
 static void test_columns_that_multiply_no_input_are_refused(void **state)
 {
@@ -854,6 +876,7 @@ int main(void)
         cmocka_unit_test(test_a_table_without_a_mandatory_member_is_refused),
         cmocka_unit_test(test_columns_that_multiply_no_input_are_refused),
         cmocka_unit_test(test_a_buffer_with_handle_0_is_refused),
+        cmocka_unit_test(test_a_map_that_answers_null_is_an_error),
         cmocka_unit_test(test_a_window_hides_what_lies_before_it),
         cmocka_unit_test(test_pages_that_left_the_window_may_serve_others),
         cmocka_unit_test(test_check_passes_a_right_kernel),

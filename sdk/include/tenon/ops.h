@@ -53,7 +53,7 @@ typedef struct tn_ops_table {
     /* Runs one node, or answers TN_E_UNSUPPORTED having done nothing. NULL: nothing is supported. [step] */
     tn_status (*run)(tn_dev *dev, const tn_ops_args *args, tn_error *err);
     /* Where the host may read and write device memory once `sync` has returned (host or unified memory); saves the copies
-     * of put and get. NULL: nowhere. [any] */
+     * of put and get. Answers for every buffer. NULL member: nowhere. [any] */
     void *(*map)(tn_dev *dev, tn_buf buf);
 } tn_ops_table;
 TN_SEALED(tn_ops_table, map);
