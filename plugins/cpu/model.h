@@ -67,7 +67,7 @@ struct tn_model {
     attend_task *task;      /* [max_tokens] */
     uint32_t *row_slot;     /* [max_tokens] */
     uint32_t *row_position; /* [max_tokens] */
-    uint32_t *slot_mark;    /* [max_seqs] ticket low bits + 1 of the last batch that used the slot */
+    uint32_t *slot_mark;    /* [max_seqs] 1: a sequence of the batch under check has the slot */
     uint32_t *moe_expert;   /* [choices_max] of row r at r * chosen + i */
     float *moe_weight;      /* [choices_max] */
     uint32_t *moe_place;    /* [choices_max] row of the choice among those sorted by expert */

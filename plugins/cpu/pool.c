@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -166,7 +167,10 @@ tn_status pool_create(uint32_t threads, pool **ret_pool, tn_error *err)
         if (code) {
             free(start);
             pool_destroy(p);
-            return tn_fail(err, TN_E_MEMORY, "thread %u of %u could not be started (error %d)", i + 1, threads, code);
+            return tn_fail(err, TN_E_MEMORY,
+                           "thread %u of %u could not be started (%s): lower [cpu] threads, or raise the limits on "
+                           "threads and memory",
+                           i + 1, threads, strerror(code));
         }
         p->threads = i + 1;
     }

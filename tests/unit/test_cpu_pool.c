@@ -3,7 +3,24 @@
  * the counts may miss.
  */
 #include "cmocka_test.h"
-#include "pool.c" /* what threads have drawn shows in no answer */
+
+#include <errno.h>
+#include <pthread.h>
+
+static uint32_t threads_granted = UINT32_MAX; /* how many more the system starts */
+
+static int create_thread(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+    if (!threads_granted)
+        return EAGAIN;
+    threads_granted--;
+    return pthread_create(thread, attributes, start, argument);
+}
+
+/* Included, since what threads have drawn shows in no answer. */
+#define pthread_create create_thread
+#include "pool.c"
+#undef pthread_create
 
 #include <stdatomic.h>
 #include <string.h>
@@ -112,12 +129,30 @@ static void test_draws_that_failed_do_not_add_up_over_jobs(void **state)
     pool_destroy(p);
 }
 
+static void test_threads_that_cannot_be_had_are_an_error(void **state)
+{
+    (void)state;
+    pool *p = NULL;
+    tn_error err = TN_ERROR_INIT;
+
+    for (uint32_t granted = 0; granted < 3; granted++) {
+        threads_granted = granted;
+        assert_int_equal(pool_create(4, &p, &err), TN_E_MEMORY); /* those that were started have been joined */
+        assert_null(p);
+        assert_int_equal(err.msg[strlen("thread ")], '2' + (int)granted);
+        assert_non_null(strstr(err.msg, "of 4 could not be started"));
+        assert_non_null(strstr(err.msg, strerror(EAGAIN)));
+    }
+    threads_granted = UINT32_MAX;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_item_runs_once_and_in_its_step),
         cmocka_unit_test(test_one_thread_runs_everything_itself),
         cmocka_unit_test(test_draws_that_failed_do_not_add_up_over_jobs),
+        cmocka_unit_test(test_threads_that_cannot_be_had_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
