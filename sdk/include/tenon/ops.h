@@ -19,12 +19,12 @@ typedef struct tn_buf {
 
 enum { TN_USAGE_WEIGHT = 1, TN_USAGE_ACTIVATION = 2, TN_USAGE_KV = 3 };
 
-/* Arguments of one node. Activations and weights are dense row-major float32. Tokens in `batch` are ids (those that pointed
- * into an earlier ticket have been resolved). ATTENTION first writes the batch's k and v rows, then attends; page `p` of the
- * layer starts p * page_tokens * G * (D + Dv) floats into `kv` and holds page_tokens rows of k [G * D], then page_tokens
- * rows of v [G * Dv]. */
+/* Arguments of one node, borrowed for the call. Activations and weights are dense row-major float32; no input overlaps the
+ * output. Tokens in `batch` are ids (those that pointed into an earlier ticket have been resolved). ATTENTION first writes
+ * the batch's k and v rows, then attends; page `p` of the layer starts p * page_tokens * G * (D + Dv) floats into `kv` and
+ * holds page_tokens rows of k [G * D], then page_tokens rows of v [G * Dv]. */
 typedef struct tn_ops_args {
-    uint32_t struct_size, rows; /* R: token or output rows of this step */
+    uint32_t struct_size, rows; /* R: token or output rows of this step, at least 1 */
     const tn_node *node;
     const tn_value *value_in, *value_out; /* node->in_count, node->out_count descriptions */
     const tn_buf *in, *out;               /* where they live; constants are uploaded like weights */
