@@ -74,6 +74,9 @@ static void test_single_words_do_not_match_inside_words(void **state)
                                  false),
                         "\xC3\xA9"
                         "fox fox\xCC\x81");
+    /* Circled letters are letters, U+1F18A is none. */
+    assert_string_equal(scan_all(tokens, 1, "fox\xE2\x92\xB6 fox\xF0\x9F\x86\x8A", false),
+                        "fox\xE2\x92\xB6 |#1|\xF0\x9F\x86\x8A");
 }
 
 static void test_tokens_swallow_the_spaces_they_are_told_to(void **state)
@@ -87,6 +90,21 @@ static void test_tokens_swallow_the_spaces_they_are_told_to(void **state)
     assert_string_equal(scan_all(tokens, 2, "  <l>", false), "#1");
 }
 
+/* What tokenizers 0.23.3 makes of these. */
+static void test_a_token_may_begin_in_swallowed_spaces(void **state)
+{
+    (void)state;
+    added_token tokens[] = {token("<r>", 1), token("\n*", 2), token("\n", 3)};
+    tokens[0].rstrip = true;
+    assert_string_equal(scan_all(tokens, 2, "<r> \n*x", false), "#1|#2|x");
+    assert_string_equal(scan_all(tokens, 3, "<r> \n x", false), "#1|#3| x");
+    tokens[2].rstrip = true;
+    assert_string_equal(scan_all(tokens, 3, "<r>\n\nx", false), "#1|#3|#3|x");
+    tokens[2].lstrip = true;
+    assert_string_equal(scan_all(tokens, 3, "<r> \n x", false), "#1|x");
+    assert_string_equal(scan_all(tokens, 3, "<r> \n ", false), "#1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +113,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_token_hides_the_ones_within_it),
         cmocka_unit_test(test_single_words_do_not_match_inside_words),
         cmocka_unit_test(test_tokens_swallow_the_spaces_they_are_told_to),
+        cmocka_unit_test(test_a_token_may_begin_in_swallowed_spaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

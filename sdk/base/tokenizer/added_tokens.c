@@ -96,11 +96,19 @@ const added_token *added_tokens_longest(const added_tokens *added, const char *t
     return best;
 }
 
+/* Circled and squared letters: symbols by category, letters by Unicode's Alphabetic. */
+static bool is_enclosed_letter(uint32_t codepoint)
+{
+    return (codepoint >= 0x24B6 && codepoint <= 0x24E9) || (codepoint >= 0x1F130 && codepoint <= 0x1F149) ||
+           (codepoint >= 0x1F150 && codepoint <= 0x1F169) || (codepoint >= 0x1F170 && codepoint <= 0x1F189);
+}
+
+/* \w of Unicode's UTS 18: letters, marks, decimal and letter numbers, connectors, joiners. */
 static bool is_word_char(uint32_t codepoint)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)codepoint);
     return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) || category == UTF8PROC_CATEGORY_PC ||
-           codepoint == 0x200C || codepoint == 0x200D;
+           codepoint == 0x200C || codepoint == 0x200D || is_enclosed_letter(codepoint);
 }
 
 /* Length and value of the character before `at`, at > 0, in valid UTF-8. */
@@ -137,21 +145,26 @@ static size_t strip_left(const added_scan *scan, size_t start)
     return start > scan->at ? start : scan->at;
 }
 
-static size_t strip_right(const added_scan *scan, size_t end)
+/* Walks no spaces twice: a token within those that the last one swallowed swallows the same. */
+static size_t strip_right(added_scan *scan, size_t end)
 {
     uint32_t codepoint;
     bool valid;
+    if (end < scan->swallowed_end)
+        return scan->swallowed_end;
     while (end < scan->n) {
         size_t length = utf8_decode(scan->text + end, scan->n - end, &codepoint, &valid);
         if (!is_white_space(codepoint))
             break;
         end += length;
     }
+    scan->swallowed_end = end;
     return end;
 }
 
-/* Finds the next token to take: its extent with the spaces it swallows. A match that is refused hides the text it
- * covers from other tokens, as it does in tokenizers. */
+/* Finds the next token to take: its extent with the spaces it swallows. As in tokenizers, a match that is refused hides
+ * the text it covers from other tokens; swallowed spaces hide only a token that strips to the left and has nothing but
+ * them. */
 static const added_token *find(added_scan *scan, size_t *ret_start, size_t *ret_end)
 {
     const added_tokens *added = scan->added;
@@ -168,10 +181,12 @@ static const added_token *find(added_scan *scan, size_t *ret_start, size_t *ret_
         scan->searched = end;
         if ((token->special && !scan->parse_special) || (token->single_word && !is_single_word(scan, start, end)))
             continue;
-        *ret_start = token->lstrip ? strip_left(scan, start) : start;
-        *ret_end = token->rstrip ? strip_right(scan, end) : end;
-        if (*ret_end > scan->searched)
-            scan->searched = *ret_end;
+        start = token->lstrip ? strip_left(scan, start) : start;
+        end = token->rstrip ? strip_right(scan, end) : end;
+        if (start >= end)
+            continue;
+        *ret_start = start;
+        *ret_end = end;
         return token;
     }
     return NULL;
@@ -181,8 +196,6 @@ bool added_scan_next(added_scan *scan, const added_token **ret_token, const char
 {
     size_t start = scan->n, end = scan->n;
     if (!scan->waiting) {
-        if (scan->at == scan->n)
-            return false;
         scan->waiting = scan->added->count > 0 ? find(scan, &start, &end) : NULL;
         scan->waiting_end = end;
         if (start > scan->at) {
@@ -192,6 +205,8 @@ bool added_scan_next(added_scan *scan, const added_token **ret_token, const char
             scan->at = start;
             return true;
         }
+        if (!scan->waiting)
+            return false;
     }
     *ret_token = scan->waiting;
     *ret_piece = NULL;

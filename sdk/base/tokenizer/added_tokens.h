@@ -45,6 +45,7 @@ typedef struct added_scan {
     const char *text;
     size_t n, at;               /* at: everything before it has been given out */
     size_t searched;            /* no match starts before it */
+    size_t swallowed_end;       /* of the spaces that a token swallowed behind itself; 0: of none yet */
     const added_token *waiting; /* found behind a piece of text */
     size_t waiting_end;
     bool parse_special;
