@@ -128,12 +128,18 @@ static uint64_t end_run(const encoder *enc, uint64_t count, unknown_run *run)
     return count;
 }
 
+/* Whether text may become a token by being it. */
+static bool is_piece(const vocabulary *vocab, int32_t id)
+{
+    return id >= 0 && !(vocab->flags[id] & (TOKEN_SPECIAL | TOKEN_ADDED));
+}
+
 static tn_status encode_by_merges(encoder *enc, const char *text, size_t n, tn_error *err)
 {
     const tn_tok *tok = enc->tok;
     const vocabulary *vocab = &tok->lex.vocab;
     int32_t whole = tok->ignore_merges ? vocabulary_find(vocab, text, n) : -1;
-    if (whole >= 0 && !(vocab->flags[whole] & TOKEN_SPECIAL))
+    if (is_piece(vocab, whole))
         return id_list_append(&enc->out, &whole, 1, err);
     uint64_t count = 0;
     unknown_run run = {0};
@@ -144,7 +150,7 @@ static tn_status encode_by_merges(encoder *enc, const char *text, size_t n, tn_e
         int32_t bytes[4];
         width = utf8_decode(text + at, n - at, &codepoint, &valid);
         int32_t id = vocabulary_find(vocab, text + at, width);
-        if (id >= 0 && !(vocab->flags[id] & TOKEN_SPECIAL)) {
+        if (is_piece(vocab, id)) {
             count = end_run(enc, count, &run);
             enc->symbol[count++] = id;
         } else if (bytes_of(tok, text + at, width, bytes)) {

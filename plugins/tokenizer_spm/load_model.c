@@ -84,6 +84,8 @@ static tn_status apply_types(tn_tok *tok, const model_proto *model, lexicon_buil
             tok->lex.vocab.flags[i] |= TOKEN_BYTE;
         if (type == PROTO_UNUSED || !build->entry[i].text)
             tok->lex.vocab.flags[i] |= TOKEN_UNUSED;
+        if (i >= model->count)
+            tok->lex.vocab.flags[i] |= TOKEN_ADDED;
         if (build->entry[i].added || !build->entry[i].text)
             continue; /* it is matched as its entry says */
         if (special || (i >= model->count))

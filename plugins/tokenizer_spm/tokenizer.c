@@ -27,7 +27,7 @@ tn_status tokenizer_open(const tn_source *source, tn_tok **ret_tok, tn_error *er
     bool is_gguf = strcmp(source->container, "gguf") == 0;
     tn_status status = is_gguf ? tokenizer_load_gguf(tok, source, err) : tokenizer_load_directory(tok, source, err);
     if (status == TN_OK && tok->model == SPM_UNIGRAM)
-        status = unigram_init(&tok->uni, &tok->lex.vocab, TOKEN_SPECIAL | TOKEN_BYTE | TOKEN_UNUSED, err);
+        status = unigram_init(&tok->uni, &tok->lex.vocab, TOKEN_SPECIAL | TOKEN_BYTE | TOKEN_UNUSED | TOKEN_ADDED, err);
     if (status != TN_OK) {
         tokenizer_close(tok);
         return status;
@@ -90,7 +90,7 @@ static int compare_scores(const void *a, const void *b)
 /* What no text may become by merging. */
 static bool is_apart(const vocabulary *vocab, uint32_t id)
 {
-    return vocab->flags[id] & (TOKEN_SPECIAL | TOKEN_BYTE);
+    return vocab->flags[id] & (TOKEN_SPECIAL | TOKEN_BYTE | TOKEN_ADDED);
 }
 
 static tn_status rank_by_score(tn_tok *tok, const double *score, tn_error *err)

@@ -156,6 +156,39 @@ static void test_added_tokens_follow_the_pieces(void **state)
     refused(TN_E_CORRUPT, "dir: added_tokens.json: the id of \"<new>\" is not an integer from 0 to 4194303");
 }
 
+/* "b" and "aa" are added, and match as single words only. The ids are those of tokenizers 0.23.3. */
+#define WORDS                                                                    \
+    "\"added_tokens\": [{\"id\": 2, \"content\": \"b\", \"single_word\": true}," \
+    " {\"id\": 3, \"content\": \"aa\", \"single_word\": true}]"
+
+static void test_added_tokens_are_no_pieces(void **state)
+{
+    (void)state;
+    const char *const models[] = {
+        "{\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0, \"a\": 1}, \"merges\": []}",
+        "{\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0, \"a\": 1}, \"merges\": [],"
+        " \"ignore_merges\": true}",
+        "{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"?\", 0], [\"a\", -1]]}"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char json[512];
+        snprintf(json, sizeof json, "{" WORDS ", \"model\": %s}", models[i]);
+        dir.json = json;
+        tn_tok *tok = opened();
+        EXPECT(tok, "b", 0, 2);
+        EXPECT(tok, "ab", 0, 1, 0);
+        EXPECT(tok, "aaa", 0, 1, 1, 1);
+        EXPECT(tok, "aa", 0, 3);
+        tokenizer_close(tok);
+    }
+    dir.json = NULL;
+    put_model(2);
+    dir.config = "{\"added_tokens_decoder\": {\"11\": {\"content\": \"bb\", \"single_word\": true}}}";
+    tn_tok *tok = opened();
+    EXPECT(tok, "abb", 0, SPACE_A, B, B);
+    EXPECT(tok, "a bb", 0, SPACE_A, SPACE, 11);
+    tokenizer_close(tok);
+}
+
 static void test_pieces_decode_to_bytes(void **state)
 {
     (void)state;
@@ -272,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_special_tokens_are_text_unless_asked_for, fresh, drop),
         cmocka_unit_test_setup_teardown(test_config_says_what_frames_a_text_and_where_spaces_go, fresh, drop),
         cmocka_unit_test_setup_teardown(test_added_tokens_follow_the_pieces, fresh, drop),
+        cmocka_unit_test_setup_teardown(test_added_tokens_are_no_pieces, fresh, drop),
         cmocka_unit_test_setup_teardown(test_pieces_decode_to_bytes, fresh, drop),
         cmocka_unit_test_setup_teardown(test_files_that_are_no_models_are_refused, fresh, drop),
         cmocka_unit_test_setup_teardown(test_models_of_other_kinds_are_refused_by_name, fresh, drop),

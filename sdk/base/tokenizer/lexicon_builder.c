@@ -78,8 +78,10 @@ static tn_status add_added(lexicon_builder *build, uint64_t id, const json_t *to
     const json_t *content = json_object_get(token, "content");
     if (!json_is_string(content))
         return corrupt(build, "an added token has no \"content\"");
+    bool beyond = id >= build->count || !build->entry[id].text;
     tn_status status = lexicon_builder_set(build, id, json_string_value(content), json_string_length(content));
     if (status == TN_OK) {
+        build->entry[id].beyond |= beyond;
         build->entry[id].added = token;
         build->entry[id].file = build->file;
     }
@@ -231,7 +233,7 @@ static tn_status match_token(const lexicon_builder *build, int32_t id, lexicon_n
         return status;
     if (n > ADDED_TOKEN_BYTES_MAX)
         return tn_fail(build->err, TN_E_CORRUPT, "%s: %s: the added token %d is too long", build->path, e->file, id);
-    build->lex->vocab.flags[id] |= TOKEN_LITERAL | (token.special ? TOKEN_SPECIAL : 0);
+    build->lex->vocab.flags[id] |= TOKEN_LITERAL | (token.special ? TOKEN_SPECIAL : 0) | (e->beyond ? TOKEN_ADDED : 0);
     token.text = (char *)text;
     token.n = (uint32_t)n;
     return n > 0 ? added_tokens_add(in_normalized ? &build->lex->normalized : &build->lex->raw, &token, build->err)

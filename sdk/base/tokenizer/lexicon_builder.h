@@ -14,6 +14,7 @@ typedef struct lexicon_entry {
     size_t n;
     const json_t *added; /* borrowed: the AddedToken that this is, or NULL */
     const char *file;    /* that says so */
+    bool beyond;         /* the model's own vocabulary does not have it */
 } lexicon_entry;
 
 typedef struct lexicon_builder {

@@ -20,7 +20,8 @@ enum {
     TOKEN_ENDS = 1 << 2,    /* ends a generation */
     TOKEN_UNUSED = 1 << 3,  /* a hole in the numbering, or declared unused */
     TOKEN_MERGED = 1 << 4,  /* ordinary text can become it */
-    TOKEN_BYTE = 1 << 5     /* stands for the one byte that its text, <0xHH>, names */
+    TOKEN_BYTE = 1 << 5,    /* stands for the one byte that its text, <0xHH>, names */
+    TOKEN_ADDED = 1 << 6    /* no piece of the model's own: only a match as an added token becomes it */
 };
 
 typedef struct token_slot {
