@@ -1,4 +1,8 @@
-/* special_text.c: U+FDD0 opens and U+FDD1 closes a mark; both are "not a character" for all time (Unicode 23.7). */
+/* special_text.c: U+FDD0 opens and U+FDD1 closes a mark; both are "not a character" for all time (Unicode 23.7).
+ *
+ * Vocabularies have a thousand special tokens that begin alike, and a user may write eight million of their first
+ * letter: each place costs a binary search, not a comparison with all.
+ */
 #include "special_text.h"
 
 #include <string.h>
@@ -7,17 +11,32 @@
 #define MARK_CLOSE "\xEF\xB7\x91"
 enum { MARK_BYTES = 3, PIECE_BYTES = 512 };
 
-static int compare_length(const void *a, const void *b)
+static int compare_bytes(const void *a, const void *b)
 {
-    size_t a_bytes = strlen(*(char *const *)a), b_bytes = strlen(*(char *const *)b);
-    return a_bytes < b_bytes ? 1 : a_bytes > b_bytes ? -1 : 0;
+    return strcmp(((const special_text *)a)->text, ((const special_text *)b)->text);
+}
+
+static bool begins(const special_text *special, const char *text, size_t n)
+{
+    return special->bytes <= n && memcmp(special->text, text, special->bytes) == 0;
+}
+
+/* What a text begins with stands before it, and all between the two begin with it as well. */
+static void link_prefixes(special_texts *specials)
+{
+    for (uint32_t i = 0; i < specials->count; i++) {
+        special_text *special = &specials->texts[i];
+        special->prefix = (int64_t)i - 1;
+        while (special->prefix >= 0 && !begins(&specials->texts[special->prefix], special->text, special->bytes))
+            special->prefix = specials->texts[special->prefix].prefix;
+    }
 }
 
 static tn_status add_text(special_texts *specials, const char *bytes, size_t n, tn_error *err)
 {
     if ((specials->count & (specials->count - 1)) == 0) { /* at powers of two, double */
         size_t capacity = specials->count ? (size_t)specials->count * 2 : 1;
-        char **texts = realloc(specials->texts, capacity * sizeof *texts);
+        special_text *texts = realloc(specials->texts, capacity * sizeof *texts);
         if (!texts)
             return tn_fail(err, TN_E_MEMORY, "http_frontend: out of memory for special tokens");
         specials->texts = texts;
@@ -25,7 +44,7 @@ static tn_status add_text(special_texts *specials, const char *bytes, size_t n, 
     char *text = strndup(bytes, n);
     if (!text)
         return tn_fail(err, TN_E_MEMORY, "http_frontend: out of memory for special tokens");
-    specials->texts[specials->count++] = text;
+    specials->texts[specials->count++] = (special_text){.text = text, .bytes = n};
     specials->starts[(unsigned char)text[0]] = true;
     return TN_OK;
 }
@@ -51,7 +70,8 @@ tn_status special_texts_read(const tn_tokenizer_table *table, const tn_tok *tok,
         return status;
     }
     if (specials.count > 0)
-        qsort(specials.texts, specials.count, sizeof *specials.texts, compare_length);
+        qsort(specials.texts, specials.count, sizeof *specials.texts, compare_bytes);
+    link_prefixes(&specials);
     *ret_specials = specials;
     return TN_OK;
 }
@@ -59,7 +79,7 @@ tn_status special_texts_read(const tn_tokenizer_table *table, const tn_tok *tok,
 void special_texts_finish(special_texts *specials)
 {
     for (uint32_t i = 0; i < specials->count; i++)
-        free(specials->texts[i]);
+        free(specials->texts[i].text);
     free(specials->texts);
     *specials = (special_texts){0};
 }
@@ -69,17 +89,30 @@ bool special_text_has_marks(const char *text, size_t n)
     return memmem(text, n, MARK_OPEN, MARK_BYTES) || memmem(text, n, MARK_CLOSE, MARK_BYTES);
 }
 
-/* Bytes of the special token that text[0..n) begins with, 0 if none. */
+static bool is_behind(const special_text *special, const char *text, size_t n)
+{
+    int order = memcmp(special->text, text, special->bytes < n ? special->bytes : n);
+    return order != 0 ? order > 0 : special->bytes > n;
+}
+
+/* Bytes of the longest special token that text[0..n) begins with, 0 if none. */
 static size_t match(const special_texts *specials, const char *text, size_t n)
 {
     if (!specials->starts[(unsigned char)text[0]])
         return 0;
-    for (uint32_t i = 0; i < specials->count; i++) {
-        size_t bytes = strlen(specials->texts[i]);
-        if (bytes <= n && memcmp(specials->texts[i], text, bytes) == 0)
-            return bytes;
+    uint32_t low = 0, high = specials->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (is_behind(&specials->texts[middle], text, n))
+            high = middle;
+        else
+            low = middle + 1;
     }
-    return 0;
+    /* The last that is not behind the text: the one we want, or one that begins with it. */
+    int64_t at = (int64_t)low - 1;
+    while (at >= 0 && !begins(&specials->texts[at], text, n))
+        at = specials->texts[at].prefix;
+    return at >= 0 ? specials->texts[at].bytes : 0;
 }
 
 bool special_text_mark(const special_texts *specials, const char *text, size_t n, byte_buffer *out)

@@ -11,8 +11,14 @@
 #include "byte_buffer.h"
 #include "tenon/tokenizer.h"
 
+typedef struct special_text {
+    char *text; /* owned; not empty */
+    size_t bytes;
+    int64_t prefix; /* index of the longest other one that this begins with; -1: none */
+} special_text;
+
 typedef struct special_texts {
-    char **texts; /* owned; not empty, longest first */
+    special_text *texts; /* [count], in the order of bytes */
     uint32_t count;
     bool starts[256]; /* bytes that begin one */
 } special_texts;
