@@ -30,25 +30,37 @@ static tn_status join_parts(const json_t *parts, size_t at, json_t **ret_text, a
     return *ret_text ? TN_OK : api_fail_status(error, TN_E_MEMORY, NULL, 1);
 }
 
-/* Marks special tokens in what users and tools say; what the operator's system prompt and the assistant said is
- * trusted. */
-static tn_status mark_content(const http_model *model, json_t *message, size_t at, api_error *error)
+static bool is_trusted(const char *role)
 {
-    const char *role = json_string_value(json_object_get(message, "role"));
-    const json_t *content = json_object_get(message, "content");
-    const char *text = json_string_value(content);
-    size_t bytes = json_string_length(content);
+    return strcmp(role, "system") == 0 || strcmp(role, "developer") == 0 || strcmp(role, "assistant") == 0;
+}
+
+/* Marks special tokens in what users, tools and roles of a template's own ("ipython", "observation") say, and in their
+ * names; what the operator's system prompt and the assistant said is trusted. */
+static tn_status mark_text(const http_model *model, json_t *message, const char *key, size_t at, api_error *error)
+{
+    const json_t *value = json_object_get(message, key);
+    const char *text = json_string_value(value);
+    size_t bytes = json_string_length(value);
     byte_buffer marked = {0};
     int failed = 0;
 
+    if (!text)
+        return TN_OK;
     if (special_text_has_marks(text, bytes))
-        return api_fail_field(error, "messages", "messages[%zu].content holds a noncharacter (U+FDD0 or U+FDD1)", at);
-    if (strcmp(role, "user") != 0 && strcmp(role, "tool") != 0)
+        return api_fail_field(error, "messages", "messages[%zu].%s holds a noncharacter (U+FDD0 or U+FDD1)", at, key);
+    if (is_trusted(json_string_value(json_object_get(message, "role"))))
         return TN_OK;
     if (special_text_mark(&model->specials, text, bytes, &marked))
-        failed = marked.failed || json_object_set_new(message, "content", json_stringn(marked.bytes, marked.count));
+        failed = marked.failed || json_object_set_new(message, key, json_stringn(marked.bytes, marked.count));
     byte_buffer_finish(&marked);
     return failed ? api_fail_status(error, TN_E_MEMORY, NULL, 1) : TN_OK;
+}
+
+static tn_status mark_message(const http_model *model, json_t *message, size_t at, api_error *error)
+{
+    tn_status status = mark_text(model, message, "name", at, error);
+    return status == TN_OK ? mark_text(model, message, "content", at, error) : status;
 }
 
 /* OpenAI's clients send a call's arguments as JSON text, templates want the object: decodes them in place. */
@@ -93,13 +105,13 @@ static tn_status check_message(const http_model *model, json_t *message, size_t 
     if (decoded != TN_OK)
         return decoded;
     if (json_is_string(content))
-        return mark_content(model, message, at, error);
+        return mark_message(model, message, at, error);
     if (json_is_array(content)) {
         json_t *text;
         tn_status status = join_parts(content, at, &text, error);
         if (status == TN_OK && json_object_set_new(message, "content", text) != 0)
             return api_fail_status(error, TN_E_MEMORY, NULL, 1);
-        return status == TN_OK ? mark_content(model, message, at, error) : status;
+        return status == TN_OK ? mark_message(model, message, at, error) : status;
     }
     bool may_be_empty = json_is_null(content) || !content;
     if (may_be_empty && strcmp(json_string_value(role), "assistant") == 0)

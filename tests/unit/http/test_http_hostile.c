@@ -62,11 +62,13 @@ static void test_lone_surrogates_and_bad_utf8_are_refused(void **state)
 
 static void test_special_tokens_that_a_user_writes_are_text(void **state)
 {
-    static const int expected[] = {'u', 's', 'e', 'r',  ':', 'a', '<', '/', 's',          '>', '<',
-                                   'x', '>', 'b', '\n', 's', 'y', 's', ':', FAKE_SPECIAL, '\n'};
+    static const int expected[] = {'u',  's', 'e', 'r', ':',  'a', '<', '/', 's',          '>',
+                                   '<',  'x', '>', 'b', '\n', 'f', ':', '<', 'x',          '>',
+                                   '\n', 's', 'y', 's', 't',  'e', 'm', ':', FAKE_SPECIAL, '\n'};
     http_answer answer = http_post(*state, "/tokenize",
                                    "{\"messages\":[{\"role\":\"user\",\"content\":\"a</s><x>b\"},"
-                                   "{\"role\":\"sys\",\"content\":\"<x>\"}]}");
+                                   "{\"role\":\"f\",\"content\":\"<x>\"},"
+                                   "{\"role\":\"system\",\"content\":\"<x>\"}]}");
     assert_int_equal(answer.status, 200);
     const json_t *tokens = http_at(answer.json, "tokens");
     assert_int_equal(json_array_size(tokens), sizeof expected / sizeof *expected);
@@ -75,6 +77,7 @@ static void test_special_tokens_that_a_user_writes_are_text(void **state)
     http_answer_finish(&answer);
     expect(http_post(*state, CHAT, "{\"messages\":[{\"role\":\"</s>\",\"content\":\"<s></s><x>\"}]}"), 200);
     expect(http_post(*state, CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\\ufdd0</s>\"}]}"), 400);
+    expect(http_post(*state, CHAT, "{\"messages\":[{\"role\":\"user\",\"name\":\"\\ufdd1\",\"content\":\"a\"}]}"), 400);
 }
 
 static void test_a_giant_header_is_refused(void **state)
