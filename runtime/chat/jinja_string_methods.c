@@ -356,10 +356,12 @@ static jinja_value method_count(jinja_state *state, jinja_call *call)
 static bool affix_matches(jinja_state *state, const jinja_string *string, jinja_value affix, bool at_end)
 {
     if (affix.kind == JINJA_TUPLE) {
-        for (uint64_t i = 0; i < affix.as.list->count; i++)
+        for (uint64_t i = 0; i < affix.as.list->count; i++) {
+            jinja_work(state, 1);
             if (affix.as.list->items[i].kind == JINJA_STRING &&
                 affix_matches(state, string, affix.as.list->items[i], at_end))
                 return true;
+        }
         return false;
     }
     jinja_require_defined(state, affix);
@@ -369,6 +371,7 @@ static bool affix_matches(jinja_state *state, const jinja_string *string, jinja_
     uint64_t n = affix.as.string->count;
     if (n > string->count)
         return false;
+    jinja_work(state, n / 64);
     return n == 0 || memcmp(string->bytes + (at_end ? string->count - n : 0), affix.as.string->bytes, n) == 0;
 }
 

@@ -254,11 +254,12 @@ const jinja_string *jinja_str(jinja_state *state, jinja_value value)
 }
 
 /* Copies the digits without blanks around and without "_" between; false where Python refuses. */
-static bool number_clean(const char *bytes, uint64_t count, char *out, uint64_t capacity)
+static bool number_clean(jinja_state *state, const char *bytes, uint64_t count, char *out, uint64_t capacity)
 {
     uint64_t start = jinja_space_prefix(bytes, count);
     uint64_t end = jinja_space_trimmed(bytes, count);
     uint64_t n = 0;
+    jinja_work(state, (start + count - end) / 4);
     for (uint64_t i = start; i < end; i++) {
         if (bytes[i] == '_') {
             if (i == start || i + 1 == end || !isalnum((unsigned char)bytes[i - 1]) ||
@@ -285,7 +286,7 @@ static uint32_t prefix_base(const char *text)
 bool jinja_int_parse(jinja_state *state, const char *bytes, uint64_t count, uint32_t base, jinja_int *ret_integer)
 {
     char text[512];
-    if (!number_clean(bytes, count, text, sizeof text))
+    if (!number_clean(state, bytes, count, text, sizeof text))
         return false;
     const char *at = text;
     bool negative = *at == '-';
@@ -346,8 +347,7 @@ static bool is_float_grammar(const char *at)
 bool jinja_float_parse(jinja_state *state, const char *bytes, uint64_t count, double *ret_real)
 {
     char text[512];
-    (void)state;
-    if (!number_clean(bytes, count, text, sizeof text) || !is_float_grammar(text))
+    if (!number_clean(state, bytes, count, text, sizeof text) || !is_float_grammar(text))
         return false;
     *ret_real = strtod(text, NULL);
     return true;

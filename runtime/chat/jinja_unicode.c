@@ -76,8 +76,9 @@ uint64_t jinja_space_trimmed(const char *bytes, uint64_t count)
 }
 
 /* True if the character bytes[0..n) is among `characters`. */
-static bool is_among(const jinja_string *characters, const char *bytes, uint64_t n)
+static bool is_among(jinja_state *state, const jinja_string *characters, const char *bytes, uint64_t n)
 {
+    jinja_work(state, 1 + characters->count / 64);
     return memmem(characters->bytes, characters->count, bytes, n) != NULL;
 }
 
@@ -102,17 +103,16 @@ jinja_value jinja_trim(jinja_state *state, const jinja_string *string, const jin
     }
     while ((sides & JINJA_TRIM_RIGHT) && end > 0) {
         uint64_t n = last_bytes(string->bytes, end);
-        if (!is_among(characters, string->bytes + end - n, n))
+        if (!is_among(state, characters, string->bytes + end - n, n))
             break;
         end -= n;
     }
     while ((sides & JINJA_TRIM_LEFT) && start < end) {
         uint64_t n = first_bytes(string->bytes + start, end - start);
-        if (!is_among(characters, string->bytes + start, n))
+        if (!is_among(state, characters, string->bytes + start, n))
             break;
         start += n;
     }
-    jinja_work(state, 1 + (start + string->count - end) / 4 * (1 + characters->count / 64));
     return jinja_string_part(state, string, start, end - start);
 }
 

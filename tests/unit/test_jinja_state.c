@@ -54,6 +54,10 @@ static void test_endless_work_ends(void **state)
     expect_limit("{% set s = 'a' * 16000000 %}{% for i in range(99999) %}{{ s is lower }}{% endfor %}", "steps");
     expect_limit("{% set s = 'a' * 8000000 %}{{ s.rfind('a' * 4000000 ~ 'b') }}", "steps");
     expect_limit("{% set t = [0] * 1000000 %}{% for i in range(9999) %}{{ 1 in t }}{% endfor %}", "steps");
+    expect_limit("{{ ('a' * 4000000).strip('b' * 4000000 ~ 'a') }}", "steps");
+    expect_limit("{% set t = ('b',) * 1000000 %}{% for i in range(9999) %}{{ 'a'.endswith(t) }}{% endfor %}", "steps");
+    expect_limit("{% set s = 'a' * 8000000 %}{% for i in range(9999) %}{{ s.startswith(s) }}{% endfor %}", "steps");
+    expect_limit("{% set s = ' ' * 8000000 %}{% for i in range(9999) %}{{ s | int }}{% endfor %}", "steps");
 }
 
 static void test_growing_values_end(void **state)
