@@ -101,8 +101,12 @@ DECLARE
     this @extschema@.llm_jobs;
     rows_asked bigint := 0;
     rows_bad bigint := 0;
-    rows_lost bigint := 0;
-    tells_lost boolean;
+    round_asked bigint;
+    round_bad bigint;
+    lost text[]; -- keys of the round before
+    tells_lost boolean := false;
+    options jsonb;
+    hides_errors boolean;
     path_before text := current_setting('search_path');
     fault text;
 BEGIN
@@ -124,20 +128,29 @@ BEGIN
     END IF;
     BEGIN
         PERFORM set_config('search_path', this.search_path, true);
-        -- A row whose connection broke has no answer: a later step asks it again, until one brings nothing else.
-        FOREACH tells_lost IN ARRAY ARRAY[false, true] LOOP
+        hides_errors := coalesce(this.options ->> 'on_error' = 'null', false);
+        options := this.options || CASE WHEN hides_errors THEN '{"on_error": "detail"}' ELSE '{}' END::jsonb;
+        -- A row whose connection broke has no answer, and is asked again in a further round, until a round brings no other answers. The
+        -- first rows of such a round were bad ones before: no breaker.
+        LOOP
             EXECUTE format('WITH "of llm_map" AS MATERIALIZED (SELECT * FROM @extschema@.llm_map($1, $2, $3)), ' -- no target's name
-                           'answers AS (INSERT INTO %s SELECT * FROM "of llm_map" '
-                           'WHERE $4 OR error_code IS DISTINCT FROM ''connection_lost'' RETURNING status) '
-                           'SELECT count(*), count(*) FILTER (WHERE status = ''error''), '
-                           '(SELECT count(*) FROM "of llm_map" WHERE error_code = ''connection_lost'') FROM answers', this.target)
-                INTO rows_asked, rows_bad, rows_lost
+                           'answers AS (INSERT INTO %s SELECT key, value, status, CASE WHEN NOT $5 THEN error_code END, '
+                           'CASE WHEN NOT $5 THEN error END, finish_reason, prompt_tokens, completion_tokens, latency_ms, attempts '
+                           'FROM "of llm_map" WHERE $4 OR error_code IS DISTINCT FROM ''connection_lost'' RETURNING status) '
+                           'SELECT count(*), count(*) FILTER (WHERE status = ''error''), (SELECT array_agg(format(''%%s'', key)) '
+                           'FROM "of llm_map" WHERE NOT $4 AND error_code = ''connection_lost'') FROM answers', this.target)
+                INTO round_asked, round_bad, lost
                 USING this.service,
                       format(E'SELECT * FROM (%s\n) AS asked(key, prompt) WHERE NOT EXISTS '
-                             '(SELECT FROM %s AS answered WHERE answered.key = format(''%%s'', asked.key)) LIMIT 1024',
-                             rtrim(this.query, E'; \t\r\n'), this.target),
-                      this.options, tells_lost;
-            EXIT WHEN rows_asked > 0 OR rows_lost = 0;
+                             '(SELECT FROM %s AS answered WHERE answered.key = format(''%%s'', asked.key))%s LIMIT 1024',
+                             rtrim(this.query, E'; \t\r\n'), this.target,
+                             CASE WHEN lost IS NOT NULL THEN format(' AND format(''%%s'', asked.key) = ANY (%L)', lost) END),
+                      options, tells_lost, hides_errors;
+            rows_asked := rows_asked + round_asked;
+            rows_bad := rows_bad + round_bad;
+            EXIT WHEN lost IS NULL;
+            tells_lost := round_asked = 0;
+            options := options || '{"breaker": false}';
         END LOOP;
         PERFORM set_config('search_path', path_before, true);
     EXCEPTION WHEN OTHERS THEN

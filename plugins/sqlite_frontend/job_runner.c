@@ -9,9 +9,11 @@
 #include "job_runner.h"
 
 #include "base/utf8.h"
+#include "client/run_options.h"
 #include "inner_query.h"
 #include "map_table.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,14 +22,15 @@
 
 SQLITE_EXTENSION_INIT3
 
-enum { ROWS_PER_WRITE = 64, COLUMNS = 10, STATUS_COLUMN = 2, CODE_COLUMN = 3 };
+enum { ROWS_PER_WRITE = 64, COLUMNS = 10, STATUS_COLUMN = 2, LOST_COLUMN = COLUMNS };
 
 typedef struct job_runner {
     sqlite3 *db;      /* the application's database */
     sqlite3 *scratch; /* llm_work(key, prompt, params): what is left to do; llm_lost(key): of it, in this round */
     job job;
     client_server server;
-    char *service, *query, *target, *options;
+    char *service, *query, *target, *options;     /* options: what the round is asked with */
+    bool hides_errors;                            /* on_error is 'null', which the rounds are not asked with */
     sqlite3_value *kept[ROWS_PER_WRITE][COLUMNS]; /* owned: answers that are not written down yet */
     int kept_count;
     bool tells_lost;              /* a row whose connection breaks is an error: the round before brought nothing else */
@@ -193,12 +196,6 @@ static tn_status keep_row(job_runner *runner, sqlite3_stmt *answers, tn_error *e
     return whole ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for the job");
 }
 
-static bool is_lost(sqlite3_stmt *answers)
-{
-    const char *code = (const char *)sqlite3_column_text(answers, CODE_COLUMN);
-    return code && strcmp(code, "connection_lost") == 0;
-}
-
 static tn_status note_lost(job_runner *runner, sqlite3_stmt *answers, tn_error *err)
 {
     sqlite3_stmt *insert;
@@ -214,8 +211,8 @@ static tn_status note_lost(job_runner *runner, sqlite3_stmt *answers, tn_error *
 /* The work of the next round: the rows that this one lost. */
 static tn_status keep_lost_work(const job_runner *runner, tn_error *err)
 {
-    tn_status status = job_execute(runner->scratch, "DELETE FROM llm_work WHERE key NOT IN (SELECT key FROM llm_lost)",
-                                   NULL, 0, err);
+    tn_status status =
+        job_execute(runner->scratch, "DELETE FROM llm_work WHERE key NOT IN (SELECT key FROM llm_lost)", NULL, 0, err);
 
     return status == TN_OK ? job_execute(runner->scratch, "DELETE FROM llm_lost", NULL, 0, err) : status;
 }
@@ -229,8 +226,8 @@ static tn_status answer_rows(job_runner *runner, sqlite3_stmt *answers, tn_error
     while (status == TN_OK && (code = sqlite3_step(answers)) != SQLITE_DONE) {
         if (code != SQLITE_ROW)
             return fail_sqlite(runner->scratch, err);
-        status = !runner->tells_lost && is_lost(answers) ? note_lost(runner, answers, err)
-                                                         : keep_row(runner, answers, err);
+        bool is_lost = !runner->tells_lost && sqlite3_column_int(answers, LOST_COLUMN);
+        status = is_lost ? note_lost(runner, answers, err) : keep_row(runner, answers, err);
         if (status == TN_OK && (runner->kept_count == ROWS_PER_WRITE || time(NULL) != written)) {
             status = write_down(runner, err);
             written = time(NULL);
@@ -259,8 +256,9 @@ static tn_status open_scratch(job_runner *runner, tn_error *err)
 static tn_status run_round(job_runner *runner, tn_error *err)
 {
     static const char sql[] =
-        "SELECT key, value, status, error_code, error, finish_reason, prompt_tokens, completion_tokens, latency_ms, "
-        "attempts FROM llm_map(?1, 'SELECT key, prompt, params FROM llm_work ORDER BY rowid', ?2)";
+        "SELECT key, value, status, iif(?3, NULL, error_code), iif(?3, NULL, error), finish_reason, prompt_tokens, "
+        "completion_tokens, latency_ms, attempts, error_code IS 'connection_lost' "
+        "FROM llm_map(?1, 'SELECT key, prompt, params FROM llm_work ORDER BY rowid', ?2)";
     sqlite3_stmt *answers = NULL;
     tn_error late = TN_ERROR_INIT;
 
@@ -268,6 +266,7 @@ static tn_status run_round(job_runner *runner, tn_error *err)
         return fail_sqlite(runner->scratch, err);
     sqlite3_bind_text(answers, 1, runner->service, -1, SQLITE_STATIC);
     sqlite3_bind_text(answers, 2, runner->options, -1, SQLITE_STATIC);
+    sqlite3_bind_int(answers, 3, runner->hides_errors);
     tn_status status = answer_rows(runner, answers, err);
     if (status != TN_E_CANCELLED && write_down(runner, &late) != TN_OK && status == TN_OK)
         status = tn_fail(err, TN_E_IO, "%s", late.msg);
@@ -275,10 +274,47 @@ static tn_status run_round(job_runner *runner, tn_error *err)
     return status;
 }
 
+/* value: moved. */
+static tn_status set_option(job_runner *runner, const char *key, json_t *value, tn_error *err)
+{
+    json_t *root = json_loads(*runner->options ? runner->options : "{}", JSON_REJECT_DUPLICATES, NULL);
+    char *text = json_object_set_new(root, key, value) == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+
+    json_decref(root);
+    if (!text)
+        return tn_fail(err, TN_E_MEMORY, "out of memory for the options");
+    free(runner->options);
+    runner->options = text;
+    return TN_OK;
+}
+
+/* Which rows were lost is in their code, so the rounds are asked for that whatever becomes of it. */
+static tn_status ask_for_codes(job_runner *runner, tn_error *err)
+{
+    run_options options;
+    tn_status status = run_options_parse(runner->options, strlen(runner->options), ON_ERROR_DETAIL, &options, err);
+
+    if (status != TN_OK)
+        return status;
+    runner->hides_errors = options.on_error == ON_ERROR_NULL;
+    run_options_finish(&options);
+    return runner->hides_errors ? set_option(runner, "on_error", json_string("detail"), err) : TN_OK;
+}
+
+/* The first rows of a further round were bad ones before, and say nothing of the others. */
+static tn_status prepare_next_round(job_runner *runner, tn_error *err)
+{
+    tn_status status = keep_lost_work(runner, err);
+
+    return status == TN_OK ? set_option(runner, "breaker", json_false(), err) : status;
+}
+
 static tn_status run(job_runner *runner, tn_error *err)
 {
     tn_status status = open_scratch(runner, err);
 
+    if (status == TN_OK)
+        status = ask_for_codes(runner, err);
     if (status == TN_OK)
         status = list_work(runner, err);
     do {
@@ -286,7 +322,7 @@ static tn_status run(job_runner *runner, tn_error *err)
         if (status == TN_OK)
             status = run_round(runner, err);
         if (status == TN_OK && runner->lost > 0)
-            status = keep_lost_work(runner, err);
+            status = prepare_next_round(runner, err);
         runner->tells_lost = runner->kept_in_round == 0;
     } while (status == TN_OK && runner->lost > 0);
     return status;

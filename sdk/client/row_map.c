@@ -14,7 +14,7 @@ struct row_map {
     char *service;
     mapped_row *rows; /* by slot */
     uint32_t asked, failed;
-    bool closed; /* the breaker's rows have passed */
+    bool closed; /* the breaker's rows have passed, or it has none */
 };
 
 tn_status row_map_create(const client_server *server, const char *service, run_options *options, row_map **ret_map,
@@ -29,6 +29,7 @@ tn_status row_map_create(const client_server *server, const char *service, run_o
     }
     map->options = *options;
     *options = (run_options){.fields = NULL};
+    map->closed = !map->options.breaker;
     status = request_window_create(server, &map->options.limits, &map->window, err);
     if (status == TN_OK) {
         map->service = strdup(service);

@@ -5,7 +5,7 @@
  *   else:                                       wait for row_map_window's fd, request_window_step, again
  *
  * Rows fail one by one; the map fails as a whole when no row can succeed, when a row fails and on_error says 'fail',
- * and when more than 20 % of the first 50 rows that were asked have failed.
+ * and, unless the option breaker is false, when more than 20 % of the first 50 rows that were asked have failed.
  */
 #ifndef CLIENT_ROW_MAP_H
 #define CLIENT_ROW_MAP_H

@@ -72,6 +72,8 @@ static tn_status take_option(const char *key, json_t *value, run_options *option
         return take_bool(key, value, &options->limits.ordered, err);
     if (strcmp(key, "raw") == 0)
         return take_bool(key, value, &options->raw, err);
+    if (strcmp(key, "breaker") == 0)
+        return take_bool(key, value, &options->breaker, err);
     if (strcmp(key, "on_error") == 0)
         return take_on_error(value, &options->on_error, err);
     if (strcmp(key, "system") == 0)
@@ -118,7 +120,7 @@ tn_status run_options_parse(const char *text, size_t bytes, row_fault_rule on_er
                             tn_error *err)
 {
     run_options options = {
-        .limits = {WINDOW, CLIENT_RETRIES_MAX, TIMEOUT_MS, true}, .on_error = on_error, .fields = new_object()};
+        .limits = window_limits_default(), .on_error = on_error, .breaker = true, .fields = new_object()};
     tn_status status = options.fields ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for the options");
 
     if (status == TN_OK && text && bytes > 0)

@@ -11,6 +11,7 @@ typedef enum row_fault_rule { ON_ERROR_DETAIL, ON_ERROR_NULL, ON_ERROR_FAIL } ro
 typedef struct run_options {
     window_limits limits;    /* window 64, retries 4, timeout_ms 600000, ordered */
     row_fault_rule on_error; /* what a row that fails becomes */
+    bool breaker;            /* too many failures among a map's first rows end it */
     bool raw;                /* the prompt goes to the model as it is, without the chat template */
     char *system;            /* owned; what the system says before the prompt; NULL: nothing */
     json_t *fields;          /* owned; what goes into every request: temperature, max_tokens, ... */

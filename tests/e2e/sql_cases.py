@@ -115,6 +115,7 @@ def case_what_no_row_survives_raises(db, fake):
                                ('{"max_retries": 5}', "'max_retries' must be an integer from 0 to 4"),
                                ('{"n": 2}', "'n' is set by the function itself"), ('[1]', "must be a JSON object"),
                                ('{"on_error": "shrug"}', "'on_error' must be"), ('{"ordered": 1}', "'ordered' must be true"),
+                               ('{"breaker": 1}', "'breaker' must be true"),
                                ('{"raw": true, "system": "x"}', "'system' needs the chat template")):
         for call in ("SELECT llm_complete('m', 'a', {})", "SELECT * FROM llm_map('m', 'SELECT 1, ''a''', {})"):
             message = db.error(call.format(quoted(options)))
@@ -244,6 +245,7 @@ def case_breaker(db, fake):
     fake.forget()
     assert "11 of the first 11 rows failed" in db.error("SELECT * FROM llm_map('m', 'SELECT id, p FROM t ORDER BY id', '{\"window\": 4}')")
     assert fake.requests < 40
+    assert sum(r[2] == "error" for r in map_rows(db, '{"breaker": false}')) == 11
     fill(db, [f"r{i}" if i < 50 else order(status=500, key=i) for i in range(100)])
     assert sum(r[2] == "error" for r in map_rows(db)) == 50
 

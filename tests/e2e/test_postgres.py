@@ -296,6 +296,21 @@ def test_a_job_asks_again_what_was_lost(db, fake):
     assert fake.seen[never] == 5 and fake.seen["a"] == 1, fake.seen
 
 
+def test_rows_lost_for_good_do_not_fail_a_job(db, fake):
+    """The breaker is for a step's first rows: a round of nothing but bad rows says nothing of the job. What on_error hides is asked again,
+    too, and within the step that lost it: later steps do not ask for it."""
+    never = [order(cut=True, key=f"'{i}") for i in range(12)]
+    fill(db, [f"r{i}" for i in range(50)] + [order(cut=True, times=1)] + never + [f"r{i}" for i in range(1000)])
+    for target, options, code in ("told", "{}", "connection_lost"), ("hidden", '{"on_error": "null"}', None):
+        fake.forget()
+        job = submit(db, target, options, "SELECT 'it''s {\"' || id, p FROM t ORDER BY id")
+        wait_for("the job is over", lambda j=job: state_of(db, j) in ("done", "failed"))
+        assert db.query(f"SELECT state, message, rows_done, rows_failed FROM llm_jobs WHERE id = {job}") == [("done", None, "1063", "12")]
+        assert db.query(f"SELECT status, error_code, count(*) FROM {target} GROUP BY 1, 2 ORDER BY 1") == [
+            ("error", code, "12"), ("ok", None, "1051")]
+        assert fake.seen[never[0]] == 4, fake.seen[never[0]]
+
+
 def test_a_job_goes_on_after_its_worker_was_killed(db, fake):
     """Steps are transactions: what a killed worker had not committed is asked again, never answered twice."""
     fill(db, [order(wait=0.02, key=i) for i in range(1500)])
@@ -364,7 +379,7 @@ FAKE_TESTS = [test_functions_say_what_they_are, test_cancel, test_terminate, tes
               test_only_a_superuser_points_elsewhere, test_zero_bytes_are_a_rows_error, test_params_may_be_jsonb,
               test_a_querys_values_are_forgotten, test_functions_in_the_query_cannot_write, test_a_backend_keeps_its_descriptors,
               test_a_unix_socket, test_only_utf8, test_no_name_is_taken_from_the_server, test_jobs,
-              test_a_job_asks_again_what_was_lost,
+              test_a_job_asks_again_what_was_lost, test_rows_lost_for_good_do_not_fail_a_job,
               test_a_job_goes_on_after_its_worker_was_killed, test_a_job_is_begun_by_a_commit_and_ended_by_a_word,
               test_a_job_means_what_its_session_meant, test_jobs_are_their_owners]
 

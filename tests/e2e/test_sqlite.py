@@ -296,6 +296,17 @@ def test_a_job_asks_again_what_was_lost(db, fake):
     assert fake.seen[never] == 5 and fake.seen["a"] == 1, fake.seen
 
 
+def test_rows_lost_for_good_do_not_fail_a_job(db, fake):
+    """The breaker is for a job's first rows: a round of nothing but bad rows says nothing of the job. What on_error hides is asked again, too."""
+    fill(db, [f"r{i}" for i in range(50)] + [order(cut=True, times=1)] + [order(cut=True, key=i) for i in range(12)])
+    for target, options, code in ("told", "{}", "connection_lost"), ("hidden", '{"on_error": "null"}', None):
+        fake.forget()
+        job = submit(db, target, options)
+        assert one(db, f"SELECT llm_wait({job})") == "done", db.query(f"SELECT message FROM llm_jobs WHERE id = {job}")
+        assert db.query(f"SELECT status, error_code, count(*) FROM {target} GROUP BY 1, 2 ORDER BY 1") == [
+            ("error", code, "12"), ("ok", None, "51")]
+
+
 def test_a_job_outlives_its_connection_and_locks_nobody_out(db, fake):
     fake.gate.clear()
     fill(db, [order(gate=True, key=i) for i in range(60)])
@@ -497,7 +508,7 @@ def main():
         for case in [*sql_cases.FAKE_CASES, test_interrupt, test_limit_cancels_the_rest, test_rows_are_asked_while_the_query_runs,
                      test_keys_keep_their_type,
                      test_one_evaluation_per_answer, test_schemas_cannot_call, test_last_error, test_connections_do_not_leak,
-                     test_map_joins_and_writes, test_jobs, test_a_job_asks_again_what_was_lost,
+                     test_map_joins_and_writes, test_jobs, test_a_job_asks_again_what_was_lost, test_rows_lost_for_good_do_not_fail_a_job,
                      test_a_job_outlives_its_connection_and_locks_nobody_out,
                      test_a_job_is_cancelled, test_a_cancelled_job_begins_anew,
                      test_a_job_without_a_server_goes_on_when_there_is_one,
