@@ -132,7 +132,7 @@ static int parse_flag(const command *command, const flag *flags, uint32_t count,
             return usage_error(command, "a value is missing after --", found->name);
         value = argv[++*at];
     }
-    if (args->set_count == ARGS_SETS_MAX)
+    if (args->set_count == ARGS_SETS_GIVEN_MAX)
         return usage_error(command, "too many settings at --", found->name);
     if (!store(found, value, args))
         return bad_value(command, found, value);
@@ -178,6 +178,19 @@ int args_parse(const command *command, const flag *flags, uint32_t count, int ar
         return code;
     }
     *ret_args = args;
+    return -1;
+}
+
+int args_take_ini(const command *command, args *args)
+{
+    if (!args->positional_count)
+        return -1;
+    if (args->ini) {
+        int code = usage_error(command, "two settings files are given, that of --config and ", args->positional[0]);
+        args_finish(args);
+        return code;
+    }
+    args->ini = args->positional[0];
     return -1;
 }
 

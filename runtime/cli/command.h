@@ -49,7 +49,8 @@ typedef struct command {
     int (*run)(const struct command *command, int argc, char **argv);
 } command;
 
-enum { ARGS_SETS_MAX = 64, ARGS_POSITIONAL_MAX = 8 };
+/* Settings that may be given, and those with what commands add. */
+enum { ARGS_SETS_GIVEN_MAX = 64, ARGS_SETS_MAX = ARGS_SETS_GIVEN_MAX + 4, ARGS_POSITIONAL_MAX = 8 };
 
 typedef struct args {
     const char *ini;                     /* --config */
@@ -63,8 +64,10 @@ typedef struct args {
 /* Parses argv after the command's name. Returns -1 to go on, or the exit code (usage errors and --help have been
  * printed). flags: count entries, may be NULL. */
 int args_parse(const command *command, const flag *flags, uint32_t count, int argc, char **argv, args *ret_args);
+/* The argument [FILE.ini] is what --config is; -1, or the exit code of both. */
+int args_take_ini(const command *command, args *args);
 void args_finish(args *args);
-/* Adds "name=value" as if by --set. */
+/* Adds "name=value" as if by --set; a command may do so four times. */
 void args_set(args *args, const char *name, const char *value);
 
 /* Standard output, of which no byte is lost in silence. Start before anything is opened or printed. */

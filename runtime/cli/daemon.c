@@ -139,10 +139,10 @@ static int run_daemon(const command *command, int argc, char **argv)
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
     uint32_t drain_ms = 0;
 
+    if (code < 0)
+        code = args_take_ini(command, &a);
     if (code >= 0)
         return code;
-    if (a.positional_count && !a.ini)
-        a.ini = a.positional[0];
     block_signals(&signals);
     tn_status status = settings_read(a.ini, a.sets, &c.settings, &err);
     instance_init(&c.plugins, c.settings);

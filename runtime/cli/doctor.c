@@ -108,11 +108,11 @@ static void examine_disk(const settings *settings)
     memcpy(held, root, sizeof held);
     while (statvfs(held, &disk) != 0) {
         char *slash = strrchr(held, '/');
-        if (errno != ENOENT || !slash || slash == held) {
+        if (errno != ENOENT || !slash || !held[1]) {
             print_line("disk", "%s: %s", held, strerror(errno));
             return;
         }
-        *slash = '\0';
+        slash[slash == held] = '\0';
     }
     print_line("disk", "%s of %s free for models, in %s",
                plan_format_bytes((uint64_t)disk.f_bavail * disk.f_frsize, free_bytes),

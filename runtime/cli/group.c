@@ -38,10 +38,10 @@ static int run_group(const command *command, int argc, char **argv)
     tn_group group;
     int code = args_parse(command, NULL, 0, argc, argv, &a);
 
+    if (code < 0)
+        code = args_take_ini(command, &a);
     if (code >= 0)
         return code;
-    if (a.positional_count && !a.ini)
-        a.ini = a.positional[0];
     tn_status status = settings_read(a.ini, a.sets, &settings, &err);
     if (status == TN_OK)
         status = join(settings, &group, &err);

@@ -35,8 +35,9 @@ static void write_rows(void *ctx, const forward_rows *rows)
     for (uint32_t r = 0; r < rows->count; r++) {
         const float *logits = rows->logits + (uint64_t)r * w->vocab;
         find_best(w, logits);
-        printf("%s\n  {\"position\": %llu, \"token\": %d, \"next_logprob\": %.6g, \"top\": [", w->first ? "" : ",",
-               (unsigned long long)(rows->row0 + r), w->ids[rows->row0 + r], (double)rows->target_logprob[r]);
+        printf("%s\n  {\"position\": %llu, \"token\": %d, \"next_logprob\": %.6g, \"top\": [",
+               w->first ? "{\"positions\": [" : ",", (unsigned long long)(rows->row0 + r), w->ids[rows->row0 + r],
+               (double)rows->target_logprob[r]);
         w->first = false;
         for (uint32_t k = 0; k < w->top; k++)
             printf("%s[%d, %.7g]", k ? ", " : "", w->best[k], (double)logits[w->best[k]]);
@@ -102,10 +103,10 @@ static int run_logits(const command *command, int argc, char **argv)
     if (status == TN_OK) {
         writer w = {.ids = ids, .vocab = model_graph_api(session.instance.graph)->vocab_size, .first = true};
         w.top = (uint32_t)top < w.vocab ? (uint32_t)top : w.vocab;
-        printf("{\"positions\": [");
         status = forward_sequence(&session.instance, ids, count, true, write_rows, &w, &err);
-        printf("\n]}\n");
     }
+    if (status == TN_OK)
+        printf("\n]}\n");
     if (ids && status != TN_OK)
         report(&err);
     free(ids);

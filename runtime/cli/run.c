@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { EVENTS = 64, NEW_TOKENS_DEFAULT = 512 };
+#define NO_SEED INT64_MIN
 
 typedef struct choices {
     int64_t max_tokens, seed, top_k;
@@ -19,6 +20,8 @@ typedef struct choices {
 static tn_status prompt_text(const instance *in, const choices *c, const char *prompt, char **ret_text,
                              uint64_t *ret_bytes, tn_error *err)
 {
+    if (c->system && !in->chat)
+        return tn_fail(err, TN_E_ARGUMENT, "--system needs a chat template, which this model has not");
     if (c->raw || !in->chat) {
         *ret_text = strdup(prompt);
         *ret_bytes = strlen(prompt);
@@ -81,7 +84,7 @@ static tn_status answer(const instance *in, const choices *c, const int32_t *ids
     uint64_t id;
     tn_request request = {
         .struct_size = sizeof request,
-        .flags = c->seed >= 0 ? TN_REQ_SEED : 0,
+        .flags = c->seed != NO_SEED ? TN_REQ_SEED : 0,
         .token = ids,
         .token_count = count,
         .max_new = (uint32_t)c->max_tokens,
@@ -109,6 +112,10 @@ static int check_choices(const choices *c)
         tn_fail(&err, TN_E_ARGUMENT, "--temperature takes 0 to 100");
     else if (!(c->top_p > 0 && c->top_p <= 1))
         tn_fail(&err, TN_E_ARGUMENT, "--top-p takes a number over 0 and up to 1");
+    else if (c->seed < 0 && c->seed != NO_SEED)
+        tn_fail(&err, TN_E_ARGUMENT, "--seed takes 0 or more");
+    else if (c->raw && c->system)
+        tn_fail(&err, TN_E_ARGUMENT, "--system needs the chat template, which --raw leaves out");
     else if (c->top_k < 0 || c->top_k > INT32_MAX)
         tn_fail(&err, TN_E_ARGUMENT, "--top-k takes 0 (all) or more");
     else
@@ -119,7 +126,7 @@ static int check_choices(const choices *c)
 
 static int run_run(const command *command, int argc, char **argv)
 {
-    choices c = {.max_tokens = NEW_TOKENS_DEFAULT, .seed = -1, .top_p = 1};
+    choices c = {.max_tokens = NEW_TOKENS_DEFAULT, .seed = NO_SEED, .top_p = 1};
     const flag flags[] = {
         {"max-tokens", "N", FLAG_INTEGER, &c.max_tokens, NULL, "tokens to generate at most (default 512)"},
         {"temperature", "X", FLAG_NUMBER, &c.temperature, NULL, "0 (default): always the likeliest token"},

@@ -191,10 +191,10 @@ static int run_serve(const command *command, int argc, char **argv)
     tn_error err = TN_ERROR_INIT;
     int code = args_parse(command, flags, sizeof flags / sizeof *flags, argc, argv, &a);
 
+    if (code < 0)
+        code = args_take_ini(command, &a);
     if (code >= 0)
         return code;
-    if (a.positional_count && !a.ini)
-        a.ini = a.positional[0];
     block_signals(&signals);
     status_file_start(status_path);
     tn_status status = settings_read(a.ini, a.sets, &session.settings, &err);

@@ -15,7 +15,12 @@ char *roi_format_volume(double millions, char text[24])
     int unit = 0;
     for (; millions >= 1000 && unit < 3; unit++)
         millions /= 1000;
-    snprintf(text, 24, millions < 10 ? "%.2f %s" : millions < 100 ? "%.1f %s" : "%.0f %s", millions, units[unit]);
+    snprintf(text, 24,
+             millions < 10    ? "%.2f %s"
+             : millions < 100 ? "%.1f %s"
+             : millions < 1e6 ? "%.0f %s"
+                              : "%.3g %s",
+             millions, units[unit]);
     return text;
 }
 

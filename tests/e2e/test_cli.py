@@ -44,6 +44,10 @@ def test_wrong_usage():
     assert "arguments are missing" in tenon("plan", code=2)
     assert "--seed 'x' is not a number" in tenon("run", "m", "p", "--seed", "x", code=2)
     assert "--temperature takes" in tenon("run", "m", "p", "--temperature", "-1", code=2)
+    assert "--seed takes 0 or more" in tenon("run", "m", "p", "--seed", "-2", code=2)
+    assert "--system needs the chat template" in tenon("run", "m", "p", "--raw", "--system", "x", code=2)
+    for command in "serve", "daemon", "group":
+        assert "that of --config and a.ini" in tenon(command, "a.ini", "--config", "b.ini", code=2)
 
 
 def test_settings_errors(folder="/tmp"):
@@ -109,6 +113,13 @@ def test_tokens(path):
     special = json.loads(tenon("tokenize", path, "--parse-special", stdin="<|im_end|>"))
     assert special == [2] if is_real(path) else len(special) == 1
     assert len(json.loads(tenon("tokenize", path, stdin="<|im_end|>"))) > 1
+    most = ["--set", "engine.max_num_seqs=1"] * 63  # and plugins.path
+    assert json.loads(tenon("tokenize", path, *most, stdin="Hello wörld 😀")) == ids
+    assert json.loads(tenon("plan", path, "--tp", "1", *most[2:], "--concurrency", "1", "--json"))["max_num_seqs"] == 1
+    assert "too many settings" in tenon("tokenize", path, *most, "--set", "engine.max_num_seqs=1", code=2)
+    done = subprocess.run([os.environ["TENON"], "logits", path, "--ids", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"]], input="[]",
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and "0 tokens: give 1" in done.stderr, done
     text = tenon("chat-template", path, stdin=json.dumps({"messages": [{"role": "user", "content": "hi"}],
                                                           "add_generation_prompt": True}))
     assert text.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"), text
@@ -120,6 +131,7 @@ def test_doctor():
     assert "cores" in text and "device" in text and "iB free" in text and "port 8000" in text, text
     assert re.search(r"^disk .* of .* free for models, in /tmp/not/yet/here$", text, re.M), text
     assert f": all load, in {os.environ['TENON_PLUGINS']}\n" in text, text
+    assert re.search(r"^disk .* free for models, in /not-yet-here$", tenon("doctor", "--set", "registry.path=/not-yet-here"), re.M)
     assert "/dev/null/x: Not a directory" in tenon("doctor", "--set", "registry.path=/dev/null/x")
     with open("/proc/cpuinfo") as info:
         flags = next((line.split() for line in info if line.startswith("flags")), [])

@@ -268,6 +268,7 @@ static void test_numbers_for_people(void **state)
     assert_string_equal(roi_format_volume(999, volume), "999 M");
     assert_string_equal(roi_format_volume(1500, volume), "1.50 G");
     assert_string_equal(roi_format_volume(2e9, volume), "2.00 P");
+    assert_string_equal(roi_format_volume(1e30, volume), "1e+21 P");
 }
 
 static char *chart_of(const roi *roi, void (*print)(const struct roi *, FILE *))
