@@ -16,10 +16,13 @@ typedef struct choices {
     bool raw, verbose;
 } choices;
 
-/* The prompt's text: through the chat template unless there is none or --raw says so. malloc'ed. */
+/* The prompt's text: through the chat template unless there is none or --raw says so. malloc'ed. One that cannot be
+ * used is not left out in silence. */
 static tn_status prompt_text(const instance *in, const choices *c, const char *prompt, char **ret_text,
                              uint64_t *ret_bytes, tn_error *err)
 {
+    if (!c->raw && in->chat_broken)
+        return tn_fail(err, TN_E_CORRUPT, "%.440s; --raw continues the prompt without it", in->chat_error.msg);
     if (c->system && !in->chat)
         return tn_fail(err, TN_E_ARGUMENT, "--system needs a chat template, which this model has not");
     if (c->raw || !in->chat) {

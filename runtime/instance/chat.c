@@ -59,6 +59,7 @@ tn_status instance_open_chat(instance *in, tn_error *err)
     if (status == TN_OK)
         status = compile(in, &source, &in->chat_error);
     chat_source_finish(&source);
+    in->chat_broken = status != TN_OK;
     if (status != TN_OK && path)
         return tn_fail(err, status, "%s", in->chat_error.msg); /* the operator's own file: say so at once */
     return TN_OK;

@@ -42,6 +42,7 @@ typedef struct instance {
     uint64_t tokenizer_bytes;
     chat_template *chat; /* NULL: the model has none, or a broken one: */
     tn_error chat_error; /* why */
+    bool chat_broken;    /* it has one, which cannot be used */
     model_config config;
     tn_graph *graph;
     char *served_name_text;

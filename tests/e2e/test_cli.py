@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
+import tempfile
 
 from server import model
 
@@ -164,6 +166,20 @@ def test_machine(path):
     assert "does not fit" in tenon("plan", path, "--util", "0.001", code=2)
 
 
+def test_broken_template(folder):
+    """A model's own template that cannot be used is an error of `run`, not a prompt without it."""
+    model_folder = os.path.join(folder, "model")
+    shutil.copytree(os.path.join(os.path.dirname(__file__), "../reference/golden/llama_tiny"), model_folder)
+    with open(os.path.join(model_folder, "chat_template.jinja"), "w") as file:
+        file.write("{% if %}")
+    dummy = ["--max-tokens", "1", "--set", "model.load_format=dummy"]
+    error = tenon("run", model_folder, "Hi", *dummy, code=1)
+    assert "--raw continues the prompt without it" in error, error
+    assert "has no tokenizer" in tenon("run", model_folder, "Hi", "--raw", *dummy, code=1), "which comes after the template"
+    os.unlink(os.path.join(model_folder, "chat_template.jinja"))
+    assert "--system needs a chat template" in tenon("run", model_folder, "Hi", "--system", "x", *dummy, code=1)
+
+
 def test_run(path):
     sampled = [tenon("run", path, "Say something.", "--temperature", "0.9", "--seed", seed, "--max-tokens", "12")
                for seed in ("1", "1", "2")]
@@ -190,6 +206,8 @@ def main():
     test_doctor()
     test_progress(path)
     test_machine(path)
+    with tempfile.TemporaryDirectory() as folder:
+        test_broken_template(folder)
     test_run(path)
 
 
