@@ -13,13 +13,15 @@
 #include "workers/spread.h"
 #include "workers/worker.h"
 
+#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { LOADER_THREADS_MAX = 8 };
+enum { LOADER_THREADS_MAX = 8, IDS_MAX = 128 };
 
 void instance_init(instance *in, settings *settings)
 {
@@ -66,18 +68,63 @@ tn_status instance_load_tokenizers(instance *in, tn_error *err)
     return status == TN_OK ? load_list(in, "tokenizer", "plugins", &in->tokenizers, err) : status;
 }
 
-static tn_status check_sections(const instance *in, const plugin *backend, tn_error *err)
+/* The ids of plugins that are named but not loaded: their file's name, without folder and ending. At most `cap` are
+ * listed; texts are cut in place in `specs`. */
+static uint32_t list_ids(char *specs, const char **ids, uint32_t cap)
+{
+    uint32_t count = 0;
+    char *rest = NULL;
+    for (char *spec = strtok_r(specs, ",", &rest); spec && count < cap; spec = strtok_r(NULL, ",", &rest)) {
+        spec += strspn(spec, " \t");
+        spec[strcspn(spec, " \t")] = '\0';
+        char *slash = strrchr(spec, '/'), *ending = strstr(spec, ".so");
+        if (ending)
+            *ending = '\0';
+        if (*spec)
+            ids[count++] = slash ? slash + 1 : spec;
+    }
+    return count;
+}
+
+/* Plugins that a section may be of although they are not loaded: the folder has them. */
+static uint32_t list_installed(const settings *settings, const char **ids, uint32_t cap)
+{
+    char path[PATH_MAX];
+    uint32_t count = 0;
+    settings_given given;
+
+    for (uint32_t i = 0; count < cap && settings_given_at(settings, i, &given); i++) {
+        int bytes =
+            snprintf(path, sizeof path, "%s/%s.so", settings_string(settings, "plugins", "path"), given.section);
+        bool is_new = count == 0 || strcmp(ids[count - 1], given.section) != 0;
+        if (is_new && bytes < (int)sizeof path && access(path, F_OK) == 0)
+            ids[count++] = given.section;
+    }
+    return count;
+}
+
+/* Front ends that are not loaded may have sections all the same, and so may what another backend's settings name. */
+static tn_status check_sections(const instance *in, const plugin *backend, bool frontends, tn_error *err)
 {
     const plugin_list *lists[] = {&in->quants, &in->tokenizers, &in->frontends};
-    const char *ids[3 * INSTANCE_PLUGINS_MAX + 2];
+    const char *ids[3 * INSTANCE_PLUGINS_MAX + IDS_MAX + 2];
+    char *named = strdup(settings_string(in->settings, "frontend", "plugins"));
     uint32_t count = 0;
 
+    if (!named)
+        return tn_fail(err, TN_E_MEMORY, "plugin names");
     ids[count++] = plugin_descriptor(backend)->id;
     for (int l = 0; l < 3; l++)
         for (uint32_t i = 0; i < lists[l]->count; i++)
             ids[count++] = plugin_descriptor(lists[l]->at[i])->id;
+    if (!frontends) {
+        count += list_ids(named, ids + count, INSTANCE_PLUGINS_MAX);
+        count += list_installed(in->settings, ids + count, IDS_MAX);
+    }
     ids[count] = NULL;
-    return settings_check_sections(in->settings, ids, err);
+    tn_status status = settings_check_sections(in->settings, ids, frontends, err);
+    free(named);
+    return status;
 }
 
 tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
@@ -96,27 +143,9 @@ tn_status instance_load_plugins(instance *in, bool frontends, tn_error *err)
         status = load_list(in, "tokenizer", "plugins", &in->tokenizers, err);
     if (status == TN_OK && frontends)
         status = load_list(in, "frontend", "plugins", &in->frontends, err);
-    if (status == TN_OK && frontends)
-        status = check_sections(in, backend, err);
+    if (status == TN_OK)
+        status = check_sections(in, backend, frontends, err);
     return status;
-}
-
-/* The ids of plugins that are named but not loaded: their file's name, without folder and ending. At most `cap` are
- * listed; texts are cut in place in `specs`. */
-static uint32_t list_ids(char *specs, const char **ids, uint32_t cap)
-{
-    uint32_t count = 0;
-    char *rest = NULL;
-    for (char *spec = strtok_r(specs, ",", &rest); spec && count < cap; spec = strtok_r(NULL, ",", &rest)) {
-        spec += strspn(spec, " \t");
-        spec[strcspn(spec, " \t")] = '\0';
-        char *slash = strrchr(spec, '/'), *ending = strstr(spec, ".so");
-        if (ending)
-            *ending = '\0';
-        if (*spec)
-            ids[count++] = slash ? slash + 1 : spec;
-    }
-    return count;
 }
 
 /* What engines of the daemon may load: its own choice, and what its pools name. */
@@ -140,7 +169,6 @@ static char *named_plugins(const settings *settings)
 
 tn_status instance_load_frontends(instance *in, tn_error *err)
 {
-    enum { IDS_MAX = 128 };
     const char *ids[IDS_MAX + INSTANCE_PLUGINS_MAX + 1];
     tn_status status = plugin_set_create(in->settings, &in->plugins, err);
     if (status == TN_OK)
@@ -154,7 +182,7 @@ tn_status instance_load_frontends(instance *in, tn_error *err)
     for (uint32_t i = 0; i < in->frontends.count; i++)
         ids[count++] = plugin_descriptor(in->frontends.at[i])->id;
     ids[count] = NULL;
-    status = settings_check_sections(in->settings, ids, err);
+    status = settings_check_sections(in->settings, ids, true, err);
     free(names);
     return status;
 }

@@ -536,7 +536,7 @@ static const char *nearest_section(const char *section, const char *const *plugi
     return nearest_name(section, known, count);
 }
 
-tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, tn_error *err)
+tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, bool all, tn_error *err)
 {
     for (uint32_t i = 0; i < settings->entry_count; i++) {
         const settings_entry *entry = &settings->entries[i];
@@ -551,6 +551,8 @@ tn_status settings_check_sections(const settings *settings, const char *const *p
         if (nearest)
             return tn_fail(err, TN_E_ARGUMENT, "%s: there is no section [%s]; did you mean [%s]?", at, section,
                            nearest);
+        if (!all)
+            continue;
         return tn_fail(
             err, TN_E_ARGUMENT,
             "%s: section [%s] belongs neither to the core nor to a loaded plugin; load its plugin or remove it", at,

@@ -54,8 +54,9 @@ tn_status settings_check_plugin(const settings *settings, const char *id, const 
 /* Raw value from section `id`, NULL if absent. settings_plugin_path: the same made absolute, as for a core key. */
 const char *settings_plugin_value(const settings *settings, const char *id, const char *key);
 const char *settings_plugin_path(const settings *settings, const char *id, const char *key);
-/* After all plugins are loaded: a section that belongs to nobody is an error with the nearest name. */
-tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, tn_error *err);
+/* After plugins are loaded: a section that belongs to nobody is an error with the nearest name. all: plugin_ids are
+ * those of all plugins; else a section that comes near to no name may be of one that is not loaded. */
+tn_status settings_check_sections(const settings *settings, const char *const *plugin_ids, bool all, tn_error *err);
 
 /* One row of options.c, for `tenon plugins --options`. */
 typedef struct settings_option {

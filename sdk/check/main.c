@@ -115,7 +115,7 @@ static void load_and_check(report *report, const arguments *args)
     if (status == TN_OK)
         status = plugin_load(set, path ? path : args->file, &plugin, &err);
     if (status == TN_OK)
-        status = settings_check_sections(settings, (const char *[]){plugin_descriptor(plugin)->id, NULL}, &err);
+        status = settings_check_sections(settings, (const char *[]){plugin_descriptor(plugin)->id, NULL}, true, &err);
     if (status == TN_OK) {
         report_pass(report, "accepted by a core of ABI %d.%d", TN_ABI_MAJOR, TN_ABI_MINOR);
         check_tables(report, plugin);

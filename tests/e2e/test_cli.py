@@ -63,8 +63,12 @@ def test_settings_errors(folder="/tmp"):
             ("[quant]\nplugins = quant_none, quant_ggfu\n", 2, ['"quant_ggfu"', 'did you mean "quant_gguf"'])]:
         with open(path, "w") as file:
             file.write(text)
-        error = tenon("serve", path, code=1)
-        assert f"{path}:{line}" in error and all(word in error for word in words), error
+        for command in ["serve", path], ["plan", "x.gguf", "--config", path]:
+            error = tenon(*command, code=1)
+            assert f"{path}:{line}" in error and all(word in error for word in words), (command, error)
+    with open(path, "w") as file:  # what is of plugins that doctor does not load
+        file.write("[http_frontend]\nlisten = 127.0.0.1:0\n[socket_frontend]\npath = x\n[cuda_tp]\nany = 1\n[of_another_vendor]\nkey = 1\n")
+    assert "all load" in tenon("doctor", "--config", path)
     os.unlink(path)
     assert "nosuch" in tenon("serve", "--set", "backend.plugin=nosuch", code=1)
     assert "model.path" in tenon("serve", code=1)

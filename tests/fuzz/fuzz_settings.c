@@ -57,7 +57,7 @@ static void check(const char *path, const char *const *overrides)
         return;
     read_all(settings);
     settings_check_plugin(settings, "fuzzed", options, 3, sizeof(tn_option), &err);
-    settings_check_sections(settings, ids, &err);
+    settings_check_sections(settings, ids, true, &err);
     settings_destroy(settings);
 }
 

@@ -259,11 +259,11 @@ static void test_sections_of_nobody_are_refused_even_when_empty(void **state)
     tn_error err = TN_ERROR_INIT;
     const char *ids[] = {"cpu", NULL};
     settings *s = must_read("[cpu]\n[modle]\n", NULL);
-    assert_int_equal(settings_check_sections(s, ids, &err), TN_E_ARGUMENT);
+    assert_int_equal(settings_check_sections(s, ids, true, &err), TN_E_ARGUMENT);
     assert_non_null(strstr(err.msg, "t.ini:2: there is no section [modle]; did you mean [model]?"));
     settings_destroy(s);
     s = must_read("[cpu]\n[model]\n", NULL);
-    assert_int_equal(settings_check_sections(s, ids, &err), TN_OK);
+    assert_int_equal(settings_check_sections(s, ids, true, &err), TN_OK);
     settings_destroy(s);
 }
 
@@ -299,7 +299,7 @@ static void test_sections_with_a_name_of_their_own(void **state)
     assert_null(settings_string(s, "pool a", "count"));
     assert_true(settings_number(s, "pool a", "hours_per_month") == 730);
     assert_true(settings_number(s, "pool b", "hours_per_month") == 100);
-    assert_int_equal(settings_check_sections(s, NULL, NULL), TN_OK);
+    assert_int_equal(settings_check_sections(s, NULL, true, NULL), TN_OK);
     settings_destroy(s);
 }
 
