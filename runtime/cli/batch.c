@@ -116,8 +116,9 @@ int watch_finish(const char *output, tn_status status, const job_counts *counts,
     progress_finish();
     if (status != TN_OK)
         return report(err);
-    printf("%s: %" PRIu64 " rows: %" PRIu64 " answered, %" PRIu64 " without a prompt, %" PRIu64 " failed\n", output,
-           counts->ok + counts->null + counts->failed, counts->ok, counts->null, counts->failed);
+    if (output)
+        printf("%s: %" PRIu64 " rows: %" PRIu64 " answered, %" PRIu64 " without a prompt, %" PRIu64 " failed\n", output,
+               counts->ok + counts->null + counts->failed, counts->ok, counts->null, counts->failed);
     if (counts->failed == 0)
         return 0;
     fprintf(stderr,

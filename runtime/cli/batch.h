@@ -37,7 +37,7 @@ bool connection_open(const command *command, const connection_flags *flags, cons
                      batch_connection *ret_connection, int *ret_code);
 /* Progress on stderr, SIGINT and SIGTERM as a wish to stop. */
 batch_watch watch_start(const char *label);
-/* Ends the watch, prints the counts or the error; the exit code. */
+/* Ends the watch, prints the counts (output NULL: they are told already) or the error; the exit code. */
 int watch_finish(const char *output, tn_status status, const job_counts *counts, const tn_error *err);
 
 #endif

@@ -112,7 +112,7 @@ static int run_job(const command *command, const run_flags *flags, const args *a
     if (flags->json)
         watch.counts = print_counts;
     tn_status status = batch_run(request, &connection, &watch, &counts, &err);
-    return watch_finish(request->output, status, &counts, &err);
+    return watch_finish(flags->json ? NULL : request->output, status, &counts, &err);
 }
 
 static int run_run(const command *command, int argc, char **argv)

@@ -189,7 +189,7 @@ static int run_sql(const command *command, int argc, char **argv)
     tn_status status = open ? load(db, f.extension, &err) : fail_sqlite(db, path, &err);
     if (status == TN_OK)
         status = follow(db, path, &f, &counts, &err);
-    code = watch_finish(path, status, &counts, &err);
+    code = watch_finish(f.json ? NULL : path, status, &counts, &err);
     fflush(NULL);
     /* Not closed: a runner's thread may use the extension; what it has not written is asked again. */
     _exit(code);

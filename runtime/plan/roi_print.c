@@ -32,6 +32,16 @@ static void print_volume(const roi *roi, FILE *out)
             roi_format_money(fabs(own - others), saved));
 }
 
+/* Without a volume, what the peak alone takes. */
+static void print_peak(const roi *roi, FILE *out)
+{
+    char money[40];
+
+    fprintf(out, "  your peak     %.0f answer tokens/s: %.0f %s in %.0f %s, %s %s\n", roi->peak_tokens_per_second,
+            roi->replicas, roi->replicas == 1 ? "replica" : "replicas", roi->pools, roi->pools == 1 ? "pool" : "pools",
+            roi_format_money(roi->pools * roi->pool_cost, money), roi->currency);
+}
+
 void roi_print(const roi *roi, FILE *out)
 {
     char money[40], volume[24];
@@ -49,6 +59,8 @@ void roi_print(const roi *roi, FILE *out)
                 roi->reachable ? "" : ": unreachable, more than the pool's capacity");
     if (roi->volume > 0)
         print_volume(roi, out);
+    else if (roi->peak_tokens_per_second > 0)
+        print_peak(roi, out);
     fputc('\n', out);
     roi_chart_print(roi, out);
 }

@@ -262,6 +262,8 @@ def test_retries_and_errors(at, fake):
     assert {key: row["error_code"] for key, row in got.items()} == {
         "fine": None, "429": None, "503": None, "cut": "connection_lost", "500": "http_500", "body": "bad_answer", "zero": None}
     assert got["429"]["attempts"] == 3 and got["503"]["attempts"] == 2 and got["cut"]["attempts"] == 4
+    told = batch("run", "m", "--in", write(at("two.jsonl"), [{"prompt": "x"}, {"prompt": "y"}]), "--out", at("two.csv"), "--json", "--server", fake.address)
+    assert [json.loads(line) for line in told.splitlines()][-1] == {"rows": 2, "ok": 2, "null": 0, "error": 0}, told
     errors = [json.loads(line) for line in batch("errors", out).splitlines()]
     assert [row["key"] for row in errors] == ["cut", "500", "body"] and all(row["error"] for row in errors)
     assert "7 of 7 rows: 4 answered, 0 without a prompt, 3 failed" in batch("status", out)

@@ -205,7 +205,10 @@ cost of a month, EUR:  = pool GPU_NV_L   / elsewhere
 """), text
     text = planner.plan("llama-3-70b", "--config", path, "--pool", "GPU_NV_L", "--roi", "--price", "dear", "--throughput", "100").stdout
     assert "4.56 G tokens a month: unreachable, more than the pool's capacity" in text, text
-    assert "estimated" in planner.plan("llama-3-8b", *RENT, "--roi", *PRICES).stdout
+    text = planner.plan("llama-3-8b", *RENT, "--roi", *PRICES).stdout
+    assert "estimated" in text and "your " not in text, text
+    text = planner.plan("llama-3-8b", *RENT, "--roi", *PRICES, "--throughput", "1000", "--peak", "3500").stdout
+    assert "\n  your peak     3500 answer tokens/s: 5 replicas in 2 pools, 7,300.00 USD\n" in text, text
 
 
 def test_picture(planner):
