@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@ static bool parse_integer(const char *text, value *ret_value)
     return true;
 }
 
-/* A plain decimal number; *ret_end is its first byte after. No hexadecimal, "inf" or "nan", which strtod would take. */
+/* A plain decimal number; *ret_end is its first byte after. No hexadecimal, "inf" or "nan", which strtod would take,
+ * and a point in every locale: an embedding program's may have a comma. */
 static bool parse_decimal(const char *text, const char *allowed, double *ret_number, const char **ret_end)
 {
     size_t digits = strspn(text, allowed);
@@ -44,7 +46,9 @@ static bool parse_decimal(const char *text, const char *allowed, double *ret_num
     memcpy(copy, text, digits);
     copy[digits] = 0;
     char *end;
-    double number = strtod(copy, &end);
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc's own: nothing is allocated */
+    double number = strtod_l(copy, &end, plain);
+    freelocale(plain);
     if (*end || !isfinite(number))
         return false;
     *ret_number = number;

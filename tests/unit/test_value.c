@@ -3,6 +3,13 @@
 
 #include "settings/value.h"
 
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 static int64_t size_of(const char *text)
 {
     value parsed = {.integer = -1};
@@ -59,6 +66,43 @@ static void test_numbers_refuse_infinity_and_hexadecimal(void **state)
         assert_false(value_parse("number", bad[i], &parsed));
 }
 
+/* What localedef makes of LC_NUMERIC with decimal_point "," and thousands_sep ".": few machines have such a locale. */
+static const char comma_numeric[] =
+    "\x14\x11\x03\x20\x06\0\0\0\x20\0\0\0\x22\0\0\0\x24\0\0\0\x28\0\0\0\x2c\0\0\0\x30\0\0\0"
+    ",\0.\0\x03\x03\0\0,\0\0\0.\0\0\0"
+    "ANSI_X3.4-1968";
+
+static void test_numbers_have_a_point_in_every_locale(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/comma-locale-XXXXXX", path[64];
+    value parsed;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/comma", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/LC_NUMERIC");
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(comma_numeric, 1, sizeof comma_numeric, file), sizeof comma_numeric);
+    assert_int_equal(fclose(file), 0);
+    setenv("LOCPATH", folder, 1);
+    const bool set = setlocale(LC_NUMERIC, "comma");
+    const bool comma = set && strtod("0,5", NULL) == 0.5;
+    const bool taken = value_parse("number", "0.5", &parsed) && parsed.number == 0.5 && size_of("1.5K") == 1536;
+    const bool refused = !value_parse("number", "0,5", &parsed);
+    setlocale(LC_NUMERIC, "C");
+    unsetenv("LOCPATH");
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+    rmdir(folder);
+    if (!comma)
+        skip(); /* not glibc, or one that reads other files */
+    assert_true(taken);
+    assert_true(refused);
+}
+
 static void test_bools_take_four_spellings_of_each(void **state)
 {
     (void)state;
@@ -103,6 +147,7 @@ int main(void)
         cmocka_unit_test(test_sizes_refuse_what_is_not_a_whole_number_of_bytes),
         cmocka_unit_test(test_integers_refuse_fractions_overflow_and_rests),
         cmocka_unit_test(test_numbers_refuse_infinity_and_hexadecimal),
+        cmocka_unit_test(test_numbers_have_a_point_in_every_locale),
         cmocka_unit_test(test_bools_take_four_spellings_of_each),
         cmocka_unit_test(test_words_stand_for_themselves_and_come_first),
         cmocka_unit_test(test_description_lists_every_alternative),
