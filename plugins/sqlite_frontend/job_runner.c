@@ -187,13 +187,19 @@ static tn_status write_down(job_runner *runner, tn_error *err)
 
 static tn_status keep_row(job_runner *runner, sqlite3_stmt *answers, tn_error *err)
 {
-    sqlite3_value **row = runner->kept[runner->kept_count++];
-    bool whole = true;
+    sqlite3_value **row = runner->kept[runner->kept_count];
+    int copied = 0;
 
+    while (copied < COLUMNS && (row[copied] = sqlite3_value_dup(sqlite3_column_value(answers, copied))))
+        copied++;
+    if (copied < COLUMNS) { /* half a row is none */
+        while (copied > 0)
+            sqlite3_value_free(row[--copied]);
+        return tn_fail(err, TN_E_MEMORY, "out of memory for the job");
+    }
+    runner->kept_count++;
     runner->kept_in_round++;
-    for (int i = 0; i < COLUMNS; i++)
-        whole &= (row[i] = sqlite3_value_dup(sqlite3_column_value(answers, i))) != NULL;
-    return whole ? TN_OK : tn_fail(err, TN_E_MEMORY, "out of memory for the job");
+    return TN_OK;
 }
 
 static tn_status note_lost(job_runner *runner, sqlite3_stmt *answers, tn_error *err)
