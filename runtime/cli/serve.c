@@ -11,6 +11,9 @@
 #include <poll.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+static const sigset_t *ends_load; /* signals; NULL: those of a group are its own */
 
 /* What a model's author wants is applied to requests, but not in silence. */
 static void tell_defaults(const tn_sampling_defaults *defaults)
@@ -73,6 +76,22 @@ static tn_status await_stop(instance *in, int group_fd, const sigset_t *signals,
     return status;
 }
 
+/* Whoever stops a load need not wait for its end: nothing is begun that would have to be finished. */
+static void watch_load(double share)
+{
+    const struct timespec at_once = {0};
+    const int received = ends_load ? sigtimedwait(ends_load, NULL, &at_once) : -1;
+
+    status_file_progress(share);
+    if (received < 0)
+        return;
+    progress_finish();
+    fprintf(stderr, "tenon: %s before the model was loaded\n", strsignal(received));
+    status_file_stage("draining");
+    fflush(NULL);
+    _exit(0);
+}
+
 static tn_status load(session *session, tn_error *err)
 {
     const instance *in = &session->instance;
@@ -82,7 +101,7 @@ static tn_status load(session *session, tn_error *err)
         return status;
     plan_print(&in->plan, &in->config, stderr);
     tell_defaults(&in->defaults);
-    progress_watch(status_file_progress);
+    progress_watch(watch_load);
     status = session_advance(session, STAGE_PLAN, STAGE_ENGINE, err);
     progress_watch(NULL);
     return status;
@@ -100,6 +119,7 @@ static tn_status serve(session *session, const sigset_t *signals, const char *ad
     if (in->frontends.count == 0)
         return tn_fail(err, TN_E_ARGUMENT, "frontend.plugins is empty: there would be no way in");
     clock_gettime(CLOCK_MONOTONIC, &begin);
+    ends_load = in->workers ? NULL : signals;
     tn_status status = auth_open(in->settings, err);
     if (status == TN_OK)
         status = load(session, err);

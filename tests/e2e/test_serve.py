@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A server in bad weather: port in use, model deleted or cut short while serving, a log that cannot be written, clients that vanish,
-slow clients, a step loop that hangs, SIGTERM under load. Any model will do."""
+slow clients, a step loop that hangs, SIGTERM under load and while loading. Any model will do."""
 import contextlib
 import ctypes
 import json
@@ -115,6 +115,16 @@ def test_sigterm_lets_running_requests_finish():
         assert server.process.wait(60) == 0
 
 
+def test_sigterm_ends_a_load():
+    """It is blocked from the start here, so that it is there before the load."""
+    done = subprocess.Popen([os.environ["TENON"], "serve", "--set", "plugins.path=" + os.environ["TENON_PLUGINS"], "--set",
+                             "model.path=" + model(), "--set", "http_frontend.listen=127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
+    done.terminate()
+    _, told = done.communicate(timeout=120)
+    assert done.returncode == 0 and "tenon: Terminated before the model was loaded\n" in told and "is ready" not in told, told
+
+
 def test_a_model_that_goes_while_serving_keeps_serving():
     """Deleted, or cut short in place as a careless copy over it does: weights and vocabulary are in memory by then."""
     question = "What is the capital of France?"
@@ -207,6 +217,7 @@ def main():
         assert server.free_pages() == pages
         server.stop()
     test_sigterm_lets_running_requests_finish()
+    test_sigterm_ends_a_load()
     test_a_model_that_goes_while_serving_keeps_serving()
     test_a_log_that_cannot_be_written_stops_nothing()
 
