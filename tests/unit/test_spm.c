@@ -160,15 +160,13 @@ static void test_added_tokens_follow_the_pieces(void **state)
 #define WORDS                                                                    \
     "\"added_tokens\": [{\"id\": 2, \"content\": \"b\", \"single_word\": true}," \
     " {\"id\": 3, \"content\": \"aa\", \"single_word\": true}]"
+#define BPE_OF_A "\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0, \"a\": 1}, \"merges\": []"
 
 static void test_added_tokens_are_no_pieces(void **state)
 {
     (void)state;
-    const char *const models[] = {
-        "{\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0, \"a\": 1}, \"merges\": []}",
-        "{\"type\": \"BPE\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0, \"a\": 1}, \"merges\": [],"
-        " \"ignore_merges\": true}",
-        "{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"?\", 0], [\"a\", -1]]}"};
+    const char *const models[] = {"{" BPE_OF_A "}", "{" BPE_OF_A ", \"ignore_merges\": true}",
+                                  "{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"?\", 0], [\"a\", -1]]}"};
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         char json[512];
         snprintf(json, sizeof json, "{" WORDS ", \"model\": %s}", models[i]);
