@@ -45,6 +45,11 @@ bool config_json_null(const config_reader *reader, const char *key)
     return json_is_null(json_object_get(reader->ctx, key));
 }
 
+const char *config_json_quant_method(const json_t *root)
+{
+    return json_string_value(json_object_get(json_object_get(root, "quantization_config"), "quant_method"));
+}
+
 tn_status config_json_load(const tn_source *source, const char *file, json_t **ret_root, tn_error *err)
 {
     tn_meta meta = {.struct_size = sizeof meta};

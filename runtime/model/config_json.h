@@ -12,5 +12,8 @@ tn_status config_json_load(const tn_source *source, const char *file, json_t **r
 config_reader config_json_reader(const tn_source *source, const json_t *object, const char *prefix, tn_error *err);
 /* True if the key is there with the value null, which to transformers is not the same as a key that is not there. */
 bool config_json_null(const config_reader *reader, const char *key);
+/* By which method a config.json says that the checkpoint is quantized, borrowed; NULL: by none, or by one without a
+ * name. root may be NULL. */
+const char *config_json_quant_method(const json_t *root);
 
 #endif

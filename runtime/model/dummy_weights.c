@@ -9,9 +9,9 @@
 #include "base/half.h"
 #include "base/small_float.h"
 #include "base/weight_block.h"
+#include "model/config_json.h"
 #include "model/quant_method.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -110,21 +110,17 @@ static void list_tensors(tn_qmodel *qmodel, const tn_graph *graph)
 
 static tn_status refuse_quantized(const tn_source *source, tn_error *err)
 {
-    tn_meta config = {.struct_size = sizeof config};
-    json_error_t error;
+    json_t *root;
 
-    if (source->meta(source, "config.json", &config) != TN_OK || config.kind != TN_META_STRING)
-        return TN_OK;
-    json_t *json = json_loadb(config.string, config.count, JSON_REJECT_DUPLICATES, &error);
-    const json_t *quantization = json_object_get(json, "quantization_config");
-    const char *method = json_string_value(json_object_get(quantization, "quant_method"));
-    tn_status status = TN_OK;
+    tn_status status = config_json_load(source, "config.json", &root, err);
+    const json_t *quantization = json_object_get(root, "quantization_config");
+    const char *method = config_json_quant_method(root);
     if (quantization && !json_is_null(quantization))
         status = tn_fail(err, TN_E_UNSUPPORTED,
                          "%s: config.json says that the model is quantized (%.32s), but dummy weights are made "
                          "without its files; remove quantization_config (and set model.quantization)",
                          source->path, method ? method : "unnamed method");
-    json_decref(json);
+    json_decref(root);
     return status;
 }
 

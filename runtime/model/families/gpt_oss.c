@@ -5,9 +5,9 @@
  * quantizers of other layers leave it, [E, N, K] in MXFP4. GGUF has them apart, and calls the norm before the experts
  * post_attention_norm.
  */
+#include "model/config_json.h"
 #include "model/decoder.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static const char *const architectures[] = {"GptOssForCausalLM", NULL};
@@ -55,8 +55,7 @@ static void scale_rotation(const config_reader *reader, model_config *config)
 
 static bool is_mxfp4(const config_reader *reader)
 {
-    const json_t *quantization = json_object_get(reader->ctx, "quantization_config");
-    const char *method = json_string_value(json_object_get(quantization, "quant_method"));
+    const char *method = config_json_quant_method(reader->ctx);
     return method && strcmp(method, "mxfp4") == 0;
 }
 
